@@ -1,0 +1,196 @@
+"""Quantisers to FP4 [1,3,0]: LUQ (radix 2) and two-phase (radix 4)."""
+
+# Ref: Chmiel et al., "Accurate Neural Training with 4-bit Matrix Multiplications at Standard
+#      Formats", ICLR 2023, arXiv 2112.10769
+# Section: 4.1 (stochastic underflow, logarithmic stochastic rounding), 4.2 (round to nearest
+#      power); A.7 (power-of-two scale)
+# Ref: Sun et al., "Ultra-Low Precision 4-bit Training of Deep Neural Networks", NeurIPS 2020
+# Ref: US12443841B2
+
+import enum
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from .errors import InputError
+from .formats import Fp4Format
+from .quantizer import check_tensor
+from .rounding import RoundMode, binade, round_to_integer
+
+__all__ = ["Fp4Mode", "Fp4Quantized", "Underflow", "quantize_fp4", "scale_exponent"]
+
+
+class Fp4Mode(enum.IntEnum):
+    """How a number between two powers of the radix is decided."""
+
+    #: To the nearest power of the radix; a tie goes up.
+    NEAREST = 0
+    #: Stochastic underflow and logarithmic stochastic rounding (LUQ); radix 2 only.
+    STOCHASTIC = 1
+
+
+class Underflow(enum.IntEnum):
+    """Below which part of the smallest magnitude NEAREST gives zero."""
+
+    #: Half: the middle between zero and the smallest magnitude.
+    MIDPOINT = 0
+    #: The published formulas, ``2**floor(log2(4/3 x))`` and ``4**floor(log4(1.6 x))``, taken
+    #: literally: 3/4 for radix 2 and 5/8 for radix 4.
+    FORMULA = 1
+
+
+@dataclass
+class Fp4Quantized:
+    """FP4 codes.
+
+    Attributes
+    ----------
+    codes : array of uint8
+        Codes 0 to 15; 0 for NaN and infinity, never 8.
+    saturations, underflows, nonfinite : int
+        Counts of numbers that rounded past the largest magnitude, of non-zero numbers with code
+        0, and of NaN and infinities.
+    """
+
+    codes: npt.NDArray[np.uint8]
+    saturations: int
+    underflows: int
+    nonfinite: int
+
+
+def scale_exponent(greatest: float, fmt: Fp4Format, odd_shift: int = 1) -> int:
+    """Choose the scale so that the largest magnitude does not saturate, in either phase.
+
+    Parameters
+    ----------
+    greatest : float
+        Largest magnitude of the tensor; 0 gives 0.
+    fmt : Fp4Format
+        Format of the codes.
+    odd_shift : int
+        See :func:`quantize_fp4`; with -1 the odd grid reaches half as far.
+
+    Returns
+    -------
+    int
+        Exponent, clipped to -128 to 127.
+
+    Raises
+    ------
+    InputError
+        If ``greatest`` is negative or not finite.
+    """
+    if not (np.isfinite(greatest) and greatest >= 0):
+        raise InputError(f"Largest magnitude must be finite and not negative, not {greatest}")
+    if greatest == 0:
+        return 0
+    fraction, exponent = np.frexp(greatest)
+    ceiling = int(exponent) - (fraction == 0.5)
+    reach = 6 * fmt.log2_radix - (fmt.log2_radix == 2 and odd_shift < 0)
+    return int(np.clip(ceiling - reach, -128, 127))
+
+
+def quantize_fp4(
+    x: npt.NDArray[np.floating],
+    fmt: Fp4Format,
+    exponent: int,
+    mode: Fp4Mode,
+    *,
+    phase: int = 0,
+    odd_shift: int = 1,
+    underflow: Underflow = Underflow.MIDPOINT,
+    noise: npt.NDArray[np.integer] | None = None,
+    random_bits: int = 8,
+    check_finite: bool = True,
+) -> Fp4Quantized:
+    """Quantise to FP4 in units of ``2**exponent``.
+
+    STOCHASTIC is ordinary stochastic rounding to a float without fraction bits, with the unit for
+    smallest step: below the unit it decides between 0 and 1 unit. NEAREST compares the
+    significand with the arithmetic middle: 1.5 for radix 2; for radix 4 the middle between
+    ``4**k`` and ``4**(k+1)`` is ``2.5 * 4**k = 2**(2k+1) * 1.25``.
+
+    Parameters
+    ----------
+    x : array of float, any shape
+        Numbers of a wide format (or products of the scale multiplier, 49 bits).
+    fmt : Fp4Format
+        Format of the codes.
+    exponent : int
+        Scale exponent of the tensor, -128 to 127.
+    mode : Fp4Mode
+        Rounding mode.
+    phase : int
+        Radix 4 only: 0 for the even grid, 1 for the odd one, which is the even one times
+        ``2**odd_shift``.
+    odd_shift : int
+        1 or -1.
+    underflow : Underflow
+        Threshold of zero for NEAREST.
+    noise : array of int, same shape
+        Random bits for STOCHASTIC, 0 to ``2**random_bits - 1``.
+    random_bits : int
+        Count of random bits.
+    check_finite : bool
+        Whether to refuse NaN and infinity. If not, they become code 0 and are counted, as in
+        hardware.
+
+    Raises
+    ------
+    InputError
+        If ``x`` is empty, or not finite although it should be; if the exponent, phase or odd
+        shift is out of range; if STOCHASTIC is asked of radix 4.
+    """
+    x = np.asarray(x)
+    if not -128 <= exponent <= 127:
+        raise InputError(f"Scale exponent must be -128 to 127, not {exponent}")
+    if phase not in (0, 1) or (phase and fmt.log2_radix == 1):
+        raise InputError(f"Phase must be 0, or 1 with radix 4, not {phase} with {fmt.name}")
+    if odd_shift not in (1, -1):
+        raise InputError(f"Shift of the odd grid must be 1 or -1, not {odd_shift}")
+    if mode is Fp4Mode.STOCHASTIC and fmt.log2_radix == 2:
+        raise InputError("Stochastic rounding needs radix 2; radix 4 rounds to the nearest")
+    nonfinite = 0
+    if check_finite:
+        check_tensor("Tensor to quantise", x)
+    else:
+        finite = np.isfinite(x)
+        nonfinite = int(x.size - np.count_nonzero(finite))
+        if nonfinite:
+            x = np.where(finite, x, 0.0)
+
+    y = np.multiply(x, 2.0 ** -(exponent + phase * odd_shift), dtype=np.float64)
+    negative = y < 0
+    np.abs(y, out=y)
+    if mode is Fp4Mode.STOCHASTIC:
+        unit = np.maximum(binade(y), 1.0)
+        magnitude = round_to_integer(y / unit, RoundMode.STOCHASTIC, noise, random_bits) * unit
+    else:
+        magnitude = _nearest(y, fmt, underflow)
+    field = (magnitude.view(np.int64) >> 52) - 1023
+    codes = (field >> (fmt.log2_radix - 1)) + 1
+    np.maximum(codes, 0, out=codes)
+    saturated = codes > 7
+    np.minimum(codes, 7, out=codes)
+    codes |= (negative & (codes > 0)).astype(np.int64) << 3
+    return Fp4Quantized(
+        codes.astype(np.uint8),
+        saturations=int(np.count_nonzero(saturated)),
+        underflows=int(np.count_nonzero(y) - np.count_nonzero(codes)),
+        nonfinite=nonfinite,
+    )
+
+
+def _nearest(y, fmt, underflow):
+    below = binade(y)
+    if fmt.log2_radix == 1:
+        magnitude = below * (1.0 + (y >= 1.5 * below))
+        threshold = 0.5 if underflow is Underflow.MIDPOINT else 0.75
+    else:
+        odd = ((below.view(np.int64) >> 52) + 1) & 1  # the exponent's bias is odd
+        up = odd & (y >= 1.25 * below)
+        magnitude = below * (1.0 - 0.5 * odd + 1.5 * up)
+        threshold = 0.5 if underflow is Underflow.MIDPOINT else 0.625
+    np.maximum(magnitude, 1.0, out=magnitude)
+    return magnitude * (y >= threshold)

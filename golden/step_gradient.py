@@ -1,0 +1,43 @@
+"""Gradient of the loss by the step size of a quantiser."""
+
+# Ref: Esser et al., "Learned Step Size Quantization", ICLR 2020, equation 3
+
+import numpy as np
+import numpy.typing as npt
+
+from .errors import InputError
+from .quantizer import Quantized
+
+__all__ = ["step_gradient"]
+
+
+def step_gradient(upstream: npt.NDArray, quantized: Quantized) -> int:
+    """Sum upstream gradient times derivative by the step, exactly.
+
+    The upstream gradient of a quantised operand is a GEMM's result before scaling, so it is an
+    integer, the sum is one too, and its order does not matter.
+
+    Parameters
+    ----------
+    upstream : array of integers (as any dtype), any shape
+        Accumulators of the GEMM that made the gradient of the dequantised operand.
+    quantized : Quantized
+        The operand, same shape.
+
+    Returns
+    -------
+    int
+        Sum, in units of the scale of the GEMM times ``2**-quantized.residual_bits``.
+
+    Raises
+    ------
+    InputError
+        If the shapes differ.
+    """
+    if upstream.shape != quantized.codes.shape:
+        raise InputError(
+            f"Upstream gradient must have shape {quantized.codes.shape}, not {upstream.shape}"
+        )
+    products = upstream.astype(np.float64).ravel() * quantized.derivative.ravel()
+    assert np.abs(products).sum() < 2**53, "the sum is not exact in float64"
+    return int(products.sum())

@@ -1,0 +1,184 @@
+"""Stochastic rounder: fixed point to integers, and wide floats to narrower ones."""
+
+# Ref: US10684824B2 (self-stochastic rounding); see golden.rounding for the modes
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from .errors import InputError
+from .formats import FloatFormat, IntFormat
+from .rounding import RoundMode, binade, round_to_integer
+
+__all__ = ["Rounded", "round_fixed", "round_float", "round_float_codes", "self_bits"]
+
+
+@dataclass
+class Rounded:
+    """Rounded numbers, and what was lost.
+
+    Attributes
+    ----------
+    values : array of float64
+        Numbers in the target format; NaN and infinity where the input was not finite (integers:
+        zero), infinity where a float overflowed.
+    saturations : int
+        Count of numbers beyond the largest of the target: clipped (integers) or made infinite.
+    underflows : int
+        Count of non-zero finite numbers that became zero.
+    nonfinite : int
+        Count of NaN and infinite inputs.
+    """
+
+    values: npt.NDArray[np.float64]
+    saturations: int
+    underflows: int
+    nonfinite: int
+
+
+def self_bits(dropped: int, random_bits: int) -> int:
+    """Count the bits that self-stochastic rounding takes: at most half of the dropped ones."""
+    return min(random_bits, dropped // 2)
+
+
+def round_fixed(
+    x: npt.NDArray[np.integer],
+    fraction_bits: int,
+    target: IntFormat,
+    mode: RoundMode,
+    noise: npt.NDArray[np.integer] | None = None,
+    random_bits: int = 8,
+) -> Rounded:
+    """Round fixed point numbers to integers, and clip them to a format.
+
+    Parameters
+    ----------
+    x : array of int, any shape
+        Two's complement numbers in units of ``2**-fraction_bits``; at most 48 bits.
+    fraction_bits : int
+        Count of bits to discard, 1 or more.
+    target : IntFormat
+        Format of the result.
+    mode : RoundMode
+        Rounding mode; TRUNCATE is toward minus infinity.
+    noise : array of int, same shape
+        Random bits for STOCHASTIC, 0 to ``2**random_bits - 1``.
+    random_bits : int
+        Count of random bits.
+    """
+    if fraction_bits < 1:
+        raise InputError(f"Count of discarded bits must be at least 1, not {fraction_bits}")
+    integers = np.asarray(x, np.int64)
+    if mode is RoundMode.SELF_STOCHASTIC:
+        bits = self_bits(fraction_bits, random_bits)
+        noise, random_bits = integers & ((1 << bits) - 1), bits
+    exact = integers.astype(np.float64) / (1 << fraction_bits)
+    rounded = round_to_integer(exact, mode, noise, random_bits)
+    values = np.clip(rounded, target.least, target.greatest)
+    return Rounded(
+        values,
+        saturations=int(np.count_nonzero(values != rounded)),
+        underflows=int(np.count_nonzero((values == 0) & (integers != 0))),
+        nonfinite=0,
+    )
+
+
+def round_float(
+    x: npt.NDArray[np.float64],
+    target: FloatFormat,
+    mode: RoundMode = RoundMode.NEAREST_EVEN,
+    noise: npt.NDArray[np.integer] | None = None,
+    random_bits: int = 8,
+) -> Rounded:
+    """Round real numbers to a wide float.
+
+    The number is rounded as if the exponent had no upper limit; past the largest number of the
+    format the result is infinity, in every mode. Without subnormals it is rounded as if it had no
+    lower limit either, and what then has no code becomes zero. The sign of a number that becomes
+    zero is kept where the format has a negative zero.
+
+    Parameters
+    ----------
+    x : array of float64, any shape
+        Exact numbers.
+    target : FloatFormat
+        Format of the result.
+    mode : RoundMode
+        NEAREST_EVEN, STOCHASTIC or TRUNCATE (toward zero); SELF_STOCHASTIC with the bits given
+        as ``noise`` (see :func:`round_float_codes`).
+    noise : array of int, same shape
+        Random bits for the stochastic modes, 0 to ``2**random_bits - 1``.
+    random_bits : int
+        Count of random bits.
+    """
+    finite = np.isfinite(x)
+    all_finite = bool(finite.all())
+    magnitude = np.abs(x) if all_finite else np.where(finite, np.abs(x), 0.0)
+    unit = binade(magnitude)
+    if target.subnormals:
+        np.maximum(unit, 2.0**target.least_exponent, out=unit)
+    else:
+        unit[unit == 0] = 1.0
+    unit *= 2.0**-target.fraction_bits
+    values = round_to_integer(magnitude / unit, mode, noise, random_bits)
+    values *= unit
+    if not target.subnormals:
+        least = 2.0**target.least_exponent
+        # The code of the smallest power of two stands for zero in the IBM formats.
+        values[(values <= least) if target.ibm else (values < least)] = 0.0
+    overflow = values > target.greatest
+    values[overflow] = np.inf
+    underflows = np.count_nonzero(magnitude) - np.count_nonzero(values)
+    np.copysign(values, x, out=values)
+    if target.ibm:
+        values[values == 0] = 0.0
+    if not all_finite:
+        values[~finite] = x[~finite]
+    return Rounded(
+        values,
+        saturations=int(np.count_nonzero(overflow)),
+        underflows=int(underflows),
+        nonfinite=int(x.size - np.count_nonzero(finite)),
+    )
+
+
+def round_float_codes(
+    codes: npt.ArrayLike,
+    source: FloatFormat,
+    target: FloatFormat,
+    mode: RoundMode,
+    noise: npt.NDArray[np.integer] | None = None,
+    random_bits: int = 8,
+) -> tuple[npt.NDArray[np.int64], Rounded]:
+    """Round codes of one wide float to codes of another, as the core does.
+
+    Parameters
+    ----------
+    codes : array of int, any shape
+        Codes in ``source``.
+    source, target : FloatFormat
+        Formats; ``target`` has fewer fraction bits.
+    mode : RoundMode
+        Rounding mode. SELF_STOCHASTIC takes the lowest bits of the fraction field.
+    noise, random_bits :
+        As in :func:`round_float`.
+
+    Returns
+    -------
+    array of int64, same shape
+        Codes in ``target``; NaN is the format's quiet NaN.
+    Rounded
+        The numbers and the counts.
+    """
+    dropped = source.fraction_bits - target.fraction_bits
+    if dropped < 1:
+        raise InputError(
+            f"Target format must have fewer fraction bits than {source.name}, "
+            f"and {target.name} has not"
+        )
+    if mode is RoundMode.SELF_STOCHASTIC:
+        bits = self_bits(dropped, random_bits)
+        noise, random_bits = np.asarray(codes, np.int64) & ((1 << bits) - 1), bits
+    rounded = round_float(source.decode(codes), target, mode, noise, random_bits)
+    return target.encode(rounded.values), rounded
