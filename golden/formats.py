@@ -311,7 +311,7 @@ class Scale:
     @property
     def value(self) -> npt.NDArray[np.float64]:
         """The real number, exactly."""
-        return np.asarray(self.significand, np.float64) * np.exp2(self.exponent)
+        return np.ldexp(np.asarray(self.significand, np.float64), self.exponent).astype(np.float64)
 
     def times_power_of_two(self, exponent: int) -> "Scale":
         """Multiply by ``2**exponent``, exactly."""
