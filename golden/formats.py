@@ -239,7 +239,7 @@ class FloatFormat:
         wrong = finite & (self.decode(word) != x)
         if wrong.any():
             raise InputError(
-                f"Number {x[wrong].flat[0]!r} is not in format {self.name}; round it first"
+                f"Number {float(x[wrong].flat[0])!r} is not in format {self.name}; round it first"
             )
         return word
 

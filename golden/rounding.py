@@ -65,13 +65,14 @@ def round_to_integer(
     Parameters
     ----------
     x : array of float64, any shape
-        Exact numbers, in units of the last kept bit; magnitudes below ``2**(52 - random_bits)``.
+        Exact numbers, in units of the last kept bit; magnitudes below ``2**52``. Negative ones
+        for the two stochastic modes are multiples of ``2**-52``.
     mode : RoundMode
         Rounding mode.
     noise : array of integers, same shape
         For the two stochastic modes: the random bits, 0 to ``2**random_bits - 1``.
     random_bits : int
-        Count of random bits.
+        Count of random bits, at most 32.
 
     Returns
     -------
@@ -93,7 +94,10 @@ def round_to_integer(
             f"not {None if noise is None else np.shape(noise)}"
         )
     one = float(1 << random_bits)
-    total = np.floor(x * one)
+    whole = np.floor(x)
+    total = x - whole
+    total *= one
+    np.floor(total, out=total)
     total += noise
-    total *= 1.0 / one
-    return np.floor(total, out=total)
+    whole += total >= one
+    return whole
