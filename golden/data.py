@@ -1,0 +1,147 @@
+"""Data sets: the digits that ship with scikit-learn, and images from a file.
+
+Both are split into training and test set by the same rule, so that every run, of whatever seed,
+judges the same images: of each class, the fifth (rounded) with the lowest random words.
+"""
+
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from .errors import InputError
+from .random_bits import RandomBits, seed_state
+
+__all__ = ["SPLIT_SEED", "Dataset", "digits", "load", "split_rows"]
+
+#: Seed of the words that choose the test set.
+SPLIT_SEED = 4
+
+_MOST_CLASSES = 1000
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Images and labels, split into training and test set.
+
+    Attributes
+    ----------
+    train_x, test_x : array of float32, shape (rows, features)
+        Features, 0 to 1, multiples of 1/256: exact in every wide format of the cores.
+    train_labels, test_labels : array of int64, shape (rows,)
+        Labels, 0 to ``classes - 1``.
+    classes : int
+        Count of classes.
+    """
+
+    train_x: npt.NDArray[np.float32]
+    train_labels: npt.NDArray[np.int64]
+    test_x: npt.NDArray[np.float32]
+    test_labels: npt.NDArray[np.int64]
+    classes: int
+
+
+def split_rows(labels: npt.NDArray[np.integer]) -> npt.NDArray[np.bool_]:
+    """Choose the rows of the test set: of each class, one fifth, rounded.
+
+    Parameters
+    ----------
+    labels : array of int, shape (rows,)
+
+    Returns
+    -------
+    array of bool, shape (rows,)
+    """
+    words = RandomBits(seed_state(SPLIT_SEED)).words(len(labels))
+    chosen = np.zeros(len(labels), bool)
+    for label in np.unique(labels):
+        members = np.flatnonzero(labels == label)
+        order = np.argsort(words[members], kind="stable")
+        chosen[members[order[: (len(members) + 2) // 5]]] = True
+    return chosen
+
+
+def digits() -> Dataset:
+    """Load the scikit-learn digits: 1797 images of 8 x 8 pixels, 0 to 16, scaled by 1/16."""
+    # Imported here: it takes a second, and only this function needs it.
+    from sklearn.datasets import load_digits
+
+    images = load_digits()
+    return _split((images.data / 16).astype(np.float32), images.target.astype(np.int64))
+
+
+def load(path: Path | str) -> Dataset:
+    """Load images from a NumPy archive (``.npz``).
+
+    Parameters
+    ----------
+    path : path
+        Archive with ``x``, uint8 images of shape (rows, ...), scaled by 1/256, and ``y``, integer
+        labels of shape (rows,).
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, lacks an array, or holds one of the wrong type, shape or
+        range; if the classes are too small to be split.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            if not hasattr(archive, "files"):
+                raise InputError(f"Data file {path} must be an archive made by numpy.savez")
+            for key in ("x", "y"):
+                if key not in archive.files:
+                    raise InputError(
+                        f"Data file {path} must hold the arrays x (images) and y (labels), "
+                        f"and {key} is missing"
+                    )
+            images, labels = archive["x"], archive["y"]
+    except InputError:
+        raise
+    except OSError as error:
+        reason = error.strerror or error
+        raise InputError(f"Data file {path} cannot be read: {reason}") from error
+    except (ValueError, EOFError, AttributeError, TypeError, zipfile.BadZipFile) as error:
+        raise InputError(
+            f"Data file {path} must be an archive made by numpy.savez from plain arrays"
+        ) from error
+    _check(path, images, labels)
+    features = images.reshape(len(images), -1) / np.float32(256)
+    return _split(features, labels.astype(np.int64))
+
+
+def _check(path, images, labels):
+    if images.dtype != np.uint8:
+        raise InputError(f"Images x in {path} must be uint8, not {images.dtype}")
+    if images.ndim < 2 or images.size == 0:
+        raise InputError(
+            f"Images x in {path} must have shape (rows, ...) without an empty axis, "
+            f"not {images.shape}"
+        )
+    if labels.dtype.kind not in "iu":
+        raise InputError(f"Labels y in {path} must be integers, not {labels.dtype}")
+    if labels.shape != images.shape[:1]:
+        raise InputError(
+            f"Labels y in {path} must have shape {images.shape[:1]}, one for each image, "
+            f"not {labels.shape}"
+        )
+    for label in (labels.min(), labels.max()):
+        if not 0 <= label < _MOST_CLASSES:
+            raise InputError(
+                f"Labels y in {path} must be 0 to {_MOST_CLASSES - 1}, and {label} is not"
+            )
+    if labels.max() == 0:
+        raise InputError(f"Labels y in {path} must name at least two classes, not only 0")
+    if not split_rows(labels).any():
+        raise InputError(
+            f"Data file {path} must have at least three images of a class, to test with one"
+        )
+
+
+def _split(features, labels):
+    test = split_rows(labels)
+    return Dataset(
+        features[~test], labels[~test], features[test], labels[test], int(labels.max()) + 1
+    )
