@@ -88,25 +88,23 @@ def load(path: Path | str) -> Dataset:
         range; if the classes are too small to be split.
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            if not hasattr(archive, "files"):
-                raise InputError(f"Data file {path} must be an archive made by numpy.savez")
-            for key in ("x", "y"):
-                if key not in archive.files:
-                    raise InputError(
-                        f"Data file {path} must hold the arrays x (images) and y (labels), "
-                        f"and {key} is missing"
-                    )
-            images, labels = archive["x"], archive["y"]
-    except InputError:
-        raise
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
+            arrays = {key: archive[key] for key in ("x", "y") if key in archive.files}
     except OSError as error:
         reason = error.strerror or error
         raise InputError(f"Data file {path} cannot be read: {reason}") from error
-    except (ValueError, EOFError, AttributeError, TypeError, zipfile.BadZipFile) as error:
+    # A single array is no context manager, which is a TypeError.
+    except (ValueError, EOFError, TypeError, zipfile.BadZipFile) as error:
         raise InputError(
             f"Data file {path} must be an archive made by numpy.savez from plain arrays"
         ) from error
+    for key in ("x", "y"):
+        if key not in arrays:
+            raise InputError(
+                f"Data file {path} must hold the arrays x (images) and y (labels), "
+                f"and {key} is missing"
+            )
+    images, labels = arrays["x"], arrays["y"]
     _check(path, images, labels)
     features = images.reshape(len(images), -1) / np.float32(256)
     return _split(features, labels.astype(np.int64))

@@ -1,0 +1,320 @@
+"""Layers: float gradients against differences, 4-bit ones against slow loops in Python."""
+
+import math
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from golden import layers
+from golden.backend import NumpyBackend, RecordingBackend
+from golden.errors import InputError
+from golden.formats import BFLOAT16, Fp4Format, Scale
+from golden.fp4_quantizer import Fp4Mode
+from golden.optimizers import MomentumSGD, cosine_schedule
+from golden.random_bits import RandomBits, seed_state
+from golden.stochastic_rounder import round_float
+
+LUQ = layers.GradientRecipe(Fp4Format(1), Fp4Mode.STOCHASTIC)
+TWO_PHASE = layers.GradientRecipe(Fp4Format(2), Fp4Mode.NEAREST, phases=(0, 1))
+BATCH, IN, OUT = 5, 7, 3
+
+
+def differences(function, x, epsilon=1e-6):
+    """Central differences of a scalar function by every element of ``x``."""
+    result = np.zeros_like(x)
+    for where in np.ndindex(x.shape):
+        saved = x[where]
+        x[where] = saved + epsilon
+        above = function()
+        x[where] = saved - epsilon
+        result[where] = (above - function()) / (2 * epsilon)
+        x[where] = saved
+    return result
+
+
+def test_dense_and_relu_gradients_are_the_differences():
+    rng = np.random.default_rng(1)
+    x, w, b, upstream = (
+        rng.normal(size=shape) for shape in ((BATCH, IN), (OUT, IN), (OUT,), (BATCH, OUT))
+    )
+
+    def loss():
+        return float((layers.relu(layers.dense(x, w, b)) * upstream).sum())
+
+    output = layers.relu(layers.dense(x, w, b))
+    assert (output == 0).any() and (output > 0).any()
+    gradients = layers.dense_backward(layers.relu_backward(upstream, output), x, w)
+    for gradient, variable in zip(gradients, (x, w, b), strict=True):
+        assert np.allclose(gradient, differences(loss, variable), atol=1e-8)
+
+
+def test_loss_gradient_is_the_differences():
+    rng = np.random.default_rng(2)
+    logits = rng.normal(size=(BATCH, OUT)) * 3
+    labels = np.array([0, 2, 1, 1, 0])
+    _, gradient = layers.softmax_cross_entropy(logits, labels)
+    expected = differences(lambda: layers.softmax_cross_entropy(logits, labels)[0], logits)
+    assert np.allclose(gradient, expected, atol=1e-8)
+
+
+def test_loss_of_equal_and_of_huge_logits():
+    loss, gradient = layers.softmax_cross_entropy(np.zeros((1, 4)), np.array([2]))
+    assert loss == pytest.approx(math.log(4))
+    assert gradient.tolist() == [[0.25, 0.25, -0.75, 0.25]]
+    loss, gradient = layers.softmax_cross_entropy(np.array([[1000.0, 0.0]]), np.array([1]))
+    assert loss == 1000
+    assert gradient.tolist() == [[1, -1]]
+
+
+@pytest.mark.parametrize("has_relu", [False, True])
+def test_float_layer_is_its_functions(has_relu):
+    rng = np.random.default_rng(3)
+    w = rng.normal(size=(OUT, IN)).astype(np.float32)
+    x = rng.normal(size=(BATCH, IN)).astype(np.float32)
+    upstream = rng.normal(size=(BATCH, OUT)).astype(np.float32)
+    layer = layers.Dense(w, has_relu)
+    layer.parameters["bias"] += np.float32(0.5)
+    output = x @ w.T + np.float32(0.5)
+    masked = np.where((output <= 0) & has_relu, 0, upstream)
+    assert np.array_equal(layer.forward(x), np.maximum(output, 0) if has_relu else output)
+    assert np.array_equal(layer.backward(upstream), masked @ w)
+    assert np.array_equal(layer.gradients["weights"], masked.T @ x)
+    assert np.array_equal(layer.gradients["bias"], masked.sum(axis=0))
+
+
+def make_layer(recipe, has_relu=True, backend=None, batch=BATCH):
+    """Layer with clipped and unclipped weights and activations, its input and upstream gradient."""
+    rng = np.random.default_rng(4)
+    w = rng.normal(size=(OUT, IN)).astype(np.float32)
+    x = wide(np.maximum(rng.normal(size=(batch, IN)), 0))
+    upstream = wide(rng.normal(size=(batch, OUT)) * 2.0 ** rng.integers(-9, 0, (batch, OUT)))
+    noise = RandomBits(seed_state(4))
+    layer = layers.QuantizedDense("layer", w, has_relu, x, recipe, backend or NumpyBackend(), noise)
+    layer.parameters["bias"][:] = [0.1, -0.2, 0.3]
+    layer.parameters["weight_step"] *= np.float32(0.4)
+    layer.parameters["activation_step"] *= np.float32(0.3)
+    return layer, x, upstream
+
+
+def wide(x):
+    return round_float(np.asarray(x, np.float64), BFLOAT16).values
+
+
+def slow_wide(x):
+    """Nearest number with 8 significant bits, of a Fraction; ties to even."""
+    if x == 0:
+        return 0.0
+    exponent = math.frexp(float(abs(x)))[1] - 8
+    return float(round(x / Fraction(2) ** exponent) * Fraction(2) ** exponent)
+
+
+def slow_quantize(number, step, least, greatest):
+    """Code, in-range flag and derivative by the step in 1/256, in exact fractions."""
+    z = Fraction(number) * Fraction(float(Scale.from_float(1 / float(step)).value))
+    code = min(max(round(z), least), greatest)
+    inside = least < z < greatest
+    return code, inside, (code * 256 - int(z * 256)) if inside else code * 256
+
+
+def slow_fp4(number, exponent, recipe, phase, noise):
+    """Signed multiple of ``2**(exponent + phase)``, from the definition of the recipe."""
+    y = abs(Fraction(float(number))) / Fraction(2) ** (exponent + phase)
+    if recipe.mode is Fp4Mode.STOCHASTIC:
+        unit = 1
+        while 2 * unit <= y:
+            unit *= 2
+        fraction = Fraction(math.floor(y / unit * 256), 256)
+        magnitude = unit * math.floor(fraction + Fraction(int(noise), 256))
+    else:
+        grid = [0] + [4**k for k in range(7)]
+        # The nearest; of two as near, the larger.
+        magnitude = max(grid, key=lambda candidate: (-abs(candidate - y), candidate))
+    return magnitude if number > 0 else -magnitude
+
+
+@pytest.mark.parametrize("has_relu", [False, True])
+@pytest.mark.parametrize("recipe", [LUQ, TWO_PHASE], ids=["luq", "two_phase"])
+def test_quantized_layer_is_the_slow_loop(recipe, has_relu):
+    layer, x, upstream = make_layer(recipe, has_relu)
+    steps = {key: float(layer.parameters[key]) for key in ("weight_step", "activation_step")}
+    bias = layer.parameters["bias"].astype(np.float64)
+    weights = wide(layer.parameters["weights"])
+    output = layer.forward(x)
+    input_gradient = layer.backward(upstream)
+
+    w = [[slow_quantize(n, steps["weight_step"], -8, 7) for n in row] for row in weights]
+    a = [[slow_quantize(n, steps["activation_step"], 0, 15) for n in row] for row in x]
+    for operand in (w, a):
+        assert {inside for row in operand for _, inside, _ in row} == {False, True}
+
+    factor = Fraction(
+        float(Scale.from_float(steps["weight_step"] * steps["activation_step"]).value)
+    )
+    expected = np.zeros((BATCH, OUT))
+    for n in range(BATCH):
+        for o in range(OUT):
+            total = sum(a[n][i][0] * w[o][i][0] for i in range(IN))
+            total += round(bias[o] / float(factor))
+            expected[n, o] = slow_wide((max(total, 0) if has_relu else total) * factor)
+    assert np.array_equal(output, expected)
+
+    masked = np.where((expected <= 0) & has_relu, 0, upstream)
+    assert (masked == 0).any() == has_relu
+    greatest = np.abs(masked).max()
+    exponent = math.ceil(math.log2(greatest)) - 6 * recipe.fmt.log2_radix
+    noise = RandomBits(seed_state(4)).elements(BATCH * OUT, 8, 4).reshape(BATCH, OUT)
+    codes = [
+        [[slow_fp4(masked[n, o], exponent, recipe, phase, noise[n, o]) for o in range(OUT)]
+         for n in range(BATCH)]
+        for phase in recipe.phases
+    ]  # fmt: skip
+    units = [
+        Fraction(2) ** (exponent + phase) * Fraction(float(Scale.from_float(steps[key]).value))
+        for phase, key in zip(recipe.phases, steps, strict=True)
+    ]
+
+    total = 0
+    for n in range(BATCH):
+        for i in range(IN):
+            upstream_sum = sum(codes[0][n][o] * w[o][i][0] for o in range(OUT))
+            _, inside, derivative = a[n][i]
+            total += upstream_sum * derivative
+            assert input_gradient[n, i] == slow_wide(upstream_sum * units[0]) * inside
+    factor = 1 / math.sqrt(IN * 15)
+    assert layer.gradients["activation_step"] == pytest.approx(
+        float(total * units[0] / 256) * factor, rel=1e-12
+    )
+
+    total = 0
+    for o in range(OUT):
+        for i in range(IN):
+            upstream_sum = sum(codes[1][n][o] * a[n][i][0] for n in range(BATCH))
+            _, inside, derivative = w[o][i]
+            total += upstream_sum * derivative
+            expected_gradient = slow_wide(upstream_sum * units[1]) * inside
+            assert layer.gradients["weights"][o, i] == expected_gradient
+    factor = 1 / math.sqrt(OUT * IN * 7)
+    assert layer.gradients["weight_step"] == pytest.approx(
+        float(total * units[1] / 256) * factor, rel=1e-12
+    )
+    assert np.array_equal(layer.gradients["bias"], masked.sum(axis=0))
+
+
+def paper_step_gradient(upstream, v, step, least, greatest):
+    """Equations 2 and 3 of the LSQ paper, in float64."""
+    z = v / step
+    derivative = np.where(z <= least, least, np.where(z >= greatest, greatest, np.rint(z) - z))
+    return float((upstream * derivative).sum())
+
+
+def test_step_gradients_are_the_paper_formula():
+    layer, x, upstream = make_layer(None, has_relu=False, batch=50)
+    layer.forward(x)
+    layer.backward(upstream)
+    w = wide(layer.parameters["weights"])
+    steps = [float(layer.parameters[key]) for key in ("weight_step", "activation_step")]
+    codes = [
+        np.clip(np.rint(v / step), *limits) * step
+        for v, step, limits in zip((w, x), steps, ((-8, 7), (0, 15)), strict=True)
+    ]
+    # The residual is cut to 1/256, and the reciprocal step to 16 bits.
+    upstreams = (upstream.T @ codes[1], upstream @ codes[0])
+    for name, gradient, v, step, limits, count in (
+        ("weight_step", upstreams[0], w, steps[0], (-8, 7), OUT * IN),
+        ("activation_step", upstreams[1], x, steps[1], (0, 15), IN),
+    ):
+        expected = paper_step_gradient(gradient, v, step, *limits)
+        tolerance = np.abs(gradient).sum() / 250
+        assert abs(expected) > 10 * tolerance
+        obtained = layer.gradients[name] * math.sqrt(count * limits[1])
+        assert obtained == pytest.approx(expected, abs=tolerance)
+
+
+def test_steps_start_from_the_paper_formula():
+    w = np.array([[1.0, -2.0, 3.0]], np.float32)
+    x = np.array([[0.5, 0.0, 1.0]])
+    layer = layers.QuantizedDense(
+        "layer", w, True, x, None, NumpyBackend(), RandomBits(seed_state(0))
+    )
+    assert layer.parameters["weight_step"] == np.float32(2 * 2 / math.sqrt(7))
+    assert layer.parameters["activation_step"] == np.float32(2 * 0.5 / math.sqrt(15))
+
+
+@pytest.mark.parametrize("bad", [0.0, -3.0])
+def test_steps_stay_positive(bad):
+    layer, x, _ = make_layer(LUQ)
+    initial = 2 * np.mean(np.abs(layer.parameters["weights"]), dtype=np.float64) / math.sqrt(7)
+    layer.parameters["weight_step"][()] = bad
+    layer.forward(x)
+    assert layer.parameters["weight_step"] == pytest.approx(initial / 64)
+
+
+@pytest.mark.parametrize("recipe", [LUQ, TWO_PHASE], ids=["luq", "two_phase"])
+@pytest.mark.parametrize("size", [0.0, 2.0**-130])
+def test_vanishing_gradients_become_zero(recipe, size):
+    layer, x, upstream = make_layer(recipe, has_relu=False)
+    layer.forward(x)
+    assert not layer.backward(upstream * size).any()
+    assert not layer.gradients["weights"].any()
+
+
+def test_calls_name_every_tensor():
+    recorder = RecordingBackend(NumpyBackend())
+    layer, x, upstream = make_layer(TWO_PHASE, backend=recorder)
+    layer.forward(x)
+    layer.backward(upstream)
+    assert [(call.operation, call.tensor) for call in recorder.calls] == [
+        ("quantize", "layer.weights"),
+        ("quantize", "layer.activations"),
+        ("matmul", "layer.output"),
+        ("scale_to_float", "layer.output"),
+        ("quantize_fp4", "layer.output_gradient"),
+        ("quantize_fp4", "layer.output_gradient"),
+        ("matmul", "layer.input_gradient"),
+        ("scale_to_float", "layer.input_gradient"),
+        ("step_gradient", "layer.activations"),
+        ("matmul", "layer.weight_gradient"),
+        ("scale_to_float", "layer.weight_gradient"),
+        ("step_gradient", "layer.weights"),
+    ]
+    assert [c.arguments["phase"] for c in recorder.calls if "phase" in c.arguments] == [0, 1]
+    # Both phases quantise the same gradient, and a record does not change afterwards.
+    first, second = (c for c in recorder.calls if c.operation == "quantize_fp4")
+    assert np.array_equal(first.arguments["x"], second.arguments["x"])
+    assert not np.array_equal(first.result.codes, second.result.codes)
+    saved = recorder.calls[1].arguments["x"].copy()
+    x += 1
+    assert np.array_equal(recorder.calls[1].arguments["x"], saved)
+
+
+def test_momentum_and_decay_by_hand():
+    optimizer = MomentumSGD(momentum=0.5, weight_decay=0.25)
+    parameters = {"weights": np.array([4.0], np.float32), "bias": np.array([4.0], np.float32)}
+    gradients = {"weights": np.array([1.0]), "bias": np.array([1.0])}
+    optimizer.update(parameters, gradients, 1.0)
+    # v = 1 + 4/4 = 2, and 1 without decay.
+    assert (parameters["weights"][0], parameters["bias"][0]) == (2, 3)
+    optimizer.update(parameters, gradients, 0.5)
+    # v = 2/2 + 1 + 2/4 = 2.5, and 1/2 + 1 = 1.5.
+    assert (parameters["weights"][0], parameters["bias"][0]) == (0.75, 2.25)
+
+
+def test_schedule_is_half_a_cosine():
+    assert [cosine_schedule(0.5, step, 4) for step in range(5)] == pytest.approx(
+        [0.5, 0.25 + math.sqrt(0.5) / 4, 0.25, 0.25 - math.sqrt(0.5) / 4, 0]
+    )
+
+
+@pytest.mark.parametrize("momentum", [-0.1, 1, math.nan])
+def test_bad_momentum(momentum):
+    with pytest.raises(
+        InputError, match=rf"^Momentum must be at least 0 and below 1, not {momentum}$"
+    ):
+        MomentumSGD(momentum=momentum)
+
+
+@pytest.mark.parametrize("decay", [-0.1, math.inf])
+def test_bad_weight_decay(decay):
+    with pytest.raises(InputError, match=rf"^Weight decay must be 0 or more, not {decay}$"):
+        MomentumSGD(weight_decay=decay)

@@ -1,0 +1,148 @@
+"""Trainer: repeatable to the bit, learns by every recipe, and records what the cores did."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from golden import data, trainer
+from golden.errors import InputError
+from golden.fp4_quantizer import quantize_fp4
+from golden.quantizer import quantize
+from golden.shift_multiply_array import matmul
+from golden.trainer import RECIPES, Settings, Trainer
+
+SMALL = Settings(hidden=(32,), epochs=2)
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return data.digits()
+
+
+def parameters(run):
+    return {
+        f"{i}.{name}": value.copy()
+        for i, layer in enumerate(run.layers)
+        for name, value in layer.parameters.items()
+    }
+
+
+@pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
+def test_same_seed_same_bits(digits, recipe):
+    runs = [Trainer(recipe, digits, SMALL, seed) for seed in (1, 1, 2)]
+    histories = [run.run() for run in runs]
+    first, second, other = (parameters(run) for run in runs)
+    assert all(first[key].tobytes() == second[key].tobytes() for key in first)
+    assert histories[0] == histories[1]
+    assert not any(np.array_equal(first[key], other[key]) for key in first)
+
+
+@pytest.mark.parametrize(("recipe", "least"), [(recipe, 0.93) for recipe in RECIPES])
+def test_four_epochs_teach(digits, recipe, least):
+    history = Trainer(RECIPES[recipe], digits, Settings(epochs=4), seed=7).run()
+    assert len(history.accuracies) == len(history.losses) == 4
+    assert history.losses[-1] < history.losses[0] / 4
+    assert history.accuracies[-1] >= least
+
+
+@pytest.mark.parametrize("recipe", ["int4", "luq", "two_phase"])
+def test_steps_are_learned(digits, recipe):
+    run = Trainer(RECIPES[recipe], digits, SMALL)
+    before = parameters(run)
+    run.run()
+    after = parameters(run)
+    for key in before:
+        assert not np.array_equal(before[key], after[key]), key
+        if key.endswith("step"):
+            assert after[key] > 0
+
+
+def test_epoch_deals_every_row_once(digits):
+    run = Trainer(RECIPES["float32"], digits)
+    first, second = (list(run.batches()) for _ in range(2))
+    assert [len(rows) for rows in first] == [64] * 22 + [30]
+    for epoch in (first, second):
+        assert np.array_equal(np.sort(np.concatenate(epoch)), np.arange(1438))
+    assert not np.array_equal(first[0], second[0])
+
+
+def test_learning_rate_ends_near_zero(digits):
+    run = Trainer(RECIPES["float32"], digits, SMALL)
+    changes = []
+    for _ in range(SMALL.epochs):
+        for rows in run.batches():
+            before = run.layers[0].parameters["weights"].copy()
+            run.step(rows)
+            changes.append(np.abs(run.layers[0].parameters["weights"] - before).max())
+    assert 0 < changes[-1] < max(changes) / 100
+
+
+@pytest.mark.parametrize("recipe", ["luq", "two_phase"])
+def test_records_are_what_the_cores_compute(digits, recipe):
+    steps = trainer.record_steps(RECIPES[recipe], 3, dataset=digits, settings=SMALL)
+    assert list(steps) == ["first", "middle", "last"]
+    operations = {"quantize", "quantize_fp4", "matmul", "scale_to_float", "step_gradient"}
+    codes = []
+    for calls in steps.values():
+        assert {call.operation for call in calls} == operations
+        assert {call.tensor.split(".")[0] for call in calls} == {"layer0", "layer1"}
+        for call in calls:
+            if call.operation == "quantize":
+                repeated = quantize(**call.arguments)
+                assert np.array_equal(repeated.codes, call.result.codes)
+                codes.append(repeated.codes.tobytes())
+            elif call.operation == "quantize_fp4":
+                repeated = quantize_fp4(**call.arguments)
+                assert np.array_equal(repeated.codes, call.result.codes)
+            elif call.operation == "matmul":
+                assert np.array_equal(matmul(**call.arguments), call.result)
+    # Each epoch is another state of the training.
+    assert len(set(codes)) == len(codes)
+
+
+def test_recording_does_not_change_the_run(digits):
+    recipe = RECIPES["luq"]
+    calls = trainer.record_steps(recipe, 2, ["last"], dataset=digits, settings=SMALL, seed=3)
+    run = Trainer(recipe, digits, SMALL, seed=3)
+    for rows in run.batches():
+        run.step(rows)
+    rows = next(run.batches())
+    weights = next(c for c in calls["last"] if c.tensor == "layer0.weights")
+    x = next(c for c in calls["last"] if c.tensor == "layer0.activations")
+    run.forward(digits.train_x[rows])
+    assert np.array_equal(x.arguments["x"], digits.train_x[rows])
+    assert np.array_equal(weights.result.codes, run.layers[0]._weights.codes)
+
+
+def test_bad_epoch_to_record():
+    with pytest.raises(
+        InputError, match=r"^Epoch to record must be first, middle or last, not 'best'$"
+    ):
+        trainer.record_steps(RECIPES["luq"], 1, ["best"])
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"hidden": (8, 0)}, "Hidden layer size must be at least 1, not 0"),
+        ({"epochs": 0}, "Epochs must be at least 1, not 0"),
+        ({"batch": -1}, "Batch size must be at least 1, not -1"),
+        ({"learning_rate": 0.0}, "Learning rate must be positive, not 0.0"),
+        ({"learning_rate": float("nan")}, "Learning rate must be positive, not nan"),
+    ],
+)
+def test_bad_settings(change, sentence):
+    with pytest.raises(InputError, match=f"^{sentence}$"):
+        dataclasses.replace(Settings(), **change)
+
+
+def test_bad_divergence(digits):
+    run = Trainer(RECIPES["float32"], digits, SMALL)
+    run.layers[-1].parameters["bias"][0] = np.nan
+    with pytest.raises(
+        InputError,
+        match=r"^Training diverged in step 0: the loss is nan; "
+        r"choose a learning rate below 0\.1$",
+    ):
+        run.step(np.arange(8))
