@@ -52,8 +52,9 @@ def scale(
                 f"not {np.shape(values)}"
             )
     for what, values in (("Accumulator", sums), ("Bias", np.asarray(bias, np.float64))):
-        if values.size and np.abs(values + 0.5).max() > 2.0**31:
-            raise InputError(f"{what} must fit 32 bits, not {values.flat[np.abs(values).argmax()]}")
+        beyond = np.abs(values + 0.5)
+        if beyond.size and beyond.max() > 2.0**31:
+            raise InputError(f"{what} must fit 32 bits, not {values.flat[beyond.argmax()]:.0f}")
     sums = sums + np.asarray(bias, np.float64)
     if relu:
         np.maximum(sums, 0.0, out=sums)
