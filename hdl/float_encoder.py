@@ -1,0 +1,190 @@
+"""Rounding of an exact number to a wide float."""
+
+from amaranth import *
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+
+from .rounding import round_up
+from .shifter import shift_right
+
+__all__ = ["FloatEncoder"]
+
+
+class FloatEncoder(wiring.Component):
+    """Round a normalised number to a wide float. The latency is 2 cycles.
+
+    The number is ``(-1)**sign * significand * 2**(exponent - len(significand) + 1)``. Its model
+    is :func:`golden.stochastic_rounder.round_float`.
+
+    Parameters
+    ----------
+    target : FloatFormat
+        Format of the result.
+    significand_bits : int
+        Width of the significand; its top bit is set, or it is 0.
+    exponent : Shape
+        Shape of the exponent.
+    random_bits : int
+        Count of random bits.
+    self_bits : int
+        Count of bits for SELF_STOCHASTIC; 0 if the mode is never used.
+
+    Members
+    -------
+    enable : ``In(2)``
+        Clock enables of the two stages.
+    sign, significand, exponent : ``In``
+        The number.
+    nonfinite, infinite : ``In(1)``
+        Whether the result is NaN, or infinity if both are set.
+    self_noise : ``In(self_bits)``
+        Low bits of the number, with ``self_bits``.
+    mode : ``In(RoundMode)``, noise : ``In(random_bits)``
+        Rounding mode and random bits of the number in the first stage's registers.
+    code : ``Out(target.width)``
+        Code.
+    overflowed, underflowed, was_nonfinite : ``Out(1)``
+        Events to count.
+    """
+
+    latency = 2
+
+    def __init__(self, target, significand_bits, exponent, random_bits, self_bits=0):
+        self._target = target
+        self._significand_bits = significand_bits
+        self._random_bits = random_bits
+        self._self_bits = self_bits
+        members = {
+            "enable": In(2),
+            "sign": In(1),
+            "significand": In(significand_bits),
+            "exponent": In(exponent),
+            "nonfinite": In(1),
+            "infinite": In(1),
+            "mode": In(2),
+            "noise": In(random_bits),
+            "code": Out(target.width),
+            "overflowed": Out(1),
+            "underflowed": Out(1),
+            "was_nonfinite": Out(1),
+        }
+        if self_bits:
+            members["self_noise"] = In(self_bits)
+        super().__init__(members)
+
+    def elaborate(self, platform):
+        m = Module()
+        target = self._target
+        kept_bits = target.fraction_bits + 1
+
+        # Below the smallest normal number the last bit stays where it is: shift right.
+        below = Signal(signed(len(self.exponent) + 1))
+        m.d.comb += below.eq(target.least_exponent - self.exponent)
+        extended = Cat(Const(0, max(0, kept_bits + self._random_bits - self._significand_bits)))
+        number = Cat(extended, self.significand)
+        if target.subnormals and Shape.cast(self.exponent.shape()).width:
+            distance = Mux(below[-1], 0, below[:-1])
+            aligned, lost = shift_right(
+                m, "align", number, distance, kept_bits + self._random_bits
+            )
+        else:
+            cut = len(number) - kept_bits - self._random_bits
+            aligned, lost = number[cut:], number[:cut].any()
+
+        sign = Signal()
+        kept = Signal(kept_bits)
+        dropped = Signal(self._random_bits)
+        sticky = Signal()
+        nonzero = Signal()
+        nonfinite = Signal()
+        infinite = Signal()
+        exponent = Signal(self.exponent.shape())
+        self_noise = Signal(self._self_bits) if self._self_bits else None
+        with m.If(self.enable[0]):
+            m.d.sync += [
+                sign.eq(self.sign),
+                Cat(dropped, kept).eq(aligned),
+                sticky.eq(lost),
+                nonzero.eq(self.significand.any()),
+                nonfinite.eq(self.nonfinite),
+                infinite.eq(self.infinite),
+                exponent.eq(self.exponent),
+            ]
+            if self._self_bits:
+                m.d.sync += self_noise.eq(self.self_noise)
+
+        rounded = round_up(
+            m, "round", kept, dropped, sticky, self.mode, self.noise, self_noise
+        )
+        # A carry leaves a fraction of zeros, so the fraction bits need no shift.
+        carry = rounded[kept_bits]
+        normal = rounded[kept_bits - 1] | carry
+        final = Signal(signed(len(exponent) + 2))
+        m.d.comb += final.eq(exponent + carry)
+        fraction = rounded[: target.fraction_bits]
+        field = Signal(target.exponent_bits)
+        too_large = Signal()
+        too_small = Signal()
+        if target.ibm:
+            top = (final == target.greatest_exponent) & fraction.all()
+            m.d.comb += [
+                too_large.eq((final > target.greatest_exponent) | top),
+                # The smallest power of two has the code of zero.
+                too_small.eq(
+                    (final < target.least_exponent)
+                    | ((final == target.least_exponent) & ~fraction.any())
+                ),
+                field.eq(final + target.bias),
+            ]
+        elif target.subnormals:
+            m.d.comb += [
+                too_large.eq(final > target.greatest_exponent),
+                too_small.eq(~normal & ~fraction.any()),
+                # Below the normal numbers the exponent is the least; a carry makes it normal.
+                field.eq(
+                    Mux(
+                        exponent < target.least_exponent,
+                        normal,
+                        final + target.bias,
+                    )
+                ),
+            ]
+        else:
+            m.d.comb += [
+                too_large.eq(final > target.greatest_exponent),
+                too_small.eq(final < target.least_exponent),
+                field.eq(final + target.bias),
+            ]
+
+        special = (1 << target.exponent_bits) - 1
+        ones = (1 << target.fraction_bits) - 1
+        quiet = ones if target.ibm else 1 << (target.fraction_bits - 1)
+        infinity = ones if target.ibm else 0
+        # The code for no number of an IBM format has no sign, nor has its zero.
+        signed_special = 0 if target.ibm else 1
+        code = Signal(target.width)
+        with m.If(nonfinite & ~infinite):
+            m.d.comb += code.eq(Cat(Const(quiet, target.fraction_bits), Const(special)))
+        with m.Elif(nonfinite | (nonzero & too_large)):
+            m.d.comb += code.eq(
+                Cat(
+                    Const(infinity, target.fraction_bits),
+                    Const(special, target.exponent_bits),
+                    sign & signed_special,
+                )
+            )
+        with m.Elif(~nonzero | too_small):
+            m.d.comb += code.eq(Cat(Const(0, target.width - 1), sign & signed_special))
+        with m.Else():
+            m.d.comb += code.eq(Cat(fraction, field, sign))
+        with m.If(self.enable[1]):
+            m.d.sync += [
+                self.code.eq(code),
+                self.overflowed.eq(nonzero & too_large),
+                self.underflowed.eq(nonzero & too_small),
+                self.was_nonfinite.eq(nonfinite),
+            ]
+        return m
+
+

@@ -1,0 +1,152 @@
+"""Rounding of an exact product to an integer code, with what the step gradient needs."""
+
+from amaranth import *
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from golden.quantizer import InRange
+
+from .shifter import shift_right
+
+__all__ = ["IntegerEncoder"]
+
+
+class IntegerEncoder(wiring.Component):
+    """Round to the nearest integer, ties to even, and clip. The latency is 2 cycles.
+
+    The number is ``(-1)**sign * magnitude * 2**exponent``. Its model is the second half of
+    :func:`golden.quantizer.quantize`.
+
+    Parameters
+    ----------
+    magnitude_bits : int
+        Width of the magnitude.
+    least_magnitude : int
+        Every magnitude but 0 is at least ``2**least_magnitude``, so that a positive exponent
+        leaves the range of any code: at least ``bits + residual_bits - 1``.
+    exponent : Shape
+        Shape of the exponent.
+    bits : int
+        Width of a code, 2 to 8.
+    residual_bits : int
+        Fraction bits of the residual.
+    in_range_rule : InRange
+        Rule of ``in_range``.
+
+    Members
+    -------
+    enable : ``In(2)``
+        Clock enables of the two stages.
+    sign, magnitude, exponent, nonfinite : ``In``
+        The number; a magnitude of 0 comes with ``nonfinite``.
+    is_signed : ``In(1)``
+        Whether codes are two's complement. Stable while numbers are in flight.
+    code : ``Out(bits)``
+        Code.
+    in_range, residual : ``Out``
+        See :class:`golden.quantizer.Quantized`.
+    saturated, underflowed, was_nonfinite : ``Out(1)``
+        Events to count.
+    """
+
+    latency = 2
+
+    def __init__(
+        self, magnitude_bits, least_magnitude, exponent, bits, residual_bits, in_range_rule
+    ):
+        assert least_magnitude >= bits + residual_bits - 1
+        self._bits = bits
+        self._residual_bits = residual_bits
+        self._in_range_rule = in_range_rule
+        super().__init__(
+            {
+                "enable": In(2),
+                "sign": In(1),
+                "magnitude": In(magnitude_bits),
+                "exponent": In(exponent),
+                "nonfinite": In(1),
+                "is_signed": In(1),
+                "code": Out(bits),
+                "in_range": Out(1),
+                "residual": Out(signed(residual_bits + 1)),
+                "saturated": Out(1),
+                "underflowed": Out(1),
+                "was_nonfinite": Out(1),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        bits, residual_bits = self._bits, self._residual_bits
+
+        # Align: fixed point with `residual_bits` below the point.
+        distance = Signal(signed(len(self.exponent) + 1))
+        m.d.comb += distance.eq(-residual_bits - self.exponent)
+        too_far_left = distance[-1]
+        aligned, lost = shift_right(
+            m, "align", self.magnitude, distance.as_unsigned()[:-1], len(self.magnitude)
+        )
+        sign = Signal()
+        fixed = Signal(bits + residual_bits)
+        big = Signal()
+        sticky = Signal()
+        nonfinite = Signal()
+        with m.If(self.enable[0]):
+            m.d.sync += [
+                sign.eq(self.sign),
+                fixed.eq(aligned),
+                big.eq(
+                    aligned[len(fixed) :].any() | (too_far_left & self.magnitude.any())
+                ),
+                sticky.eq(lost & ~too_far_left),
+                nonfinite.eq(self.nonfinite),
+            ]
+
+        # Round the magnitude.
+        fraction = fixed[:residual_bits]
+        whole = fixed[residual_bits:]
+        up = Signal()
+        rounded = Signal(bits + 1)
+        rest = fraction[:-1].any() | sticky
+        m.d.comb += [
+            up.eq(fraction[-1] & (rest | whole[0])),
+            rounded.eq(whole + up),
+        ]
+
+        # Clip. A negative number and an unsigned code have 0 for limit.
+        limit = Signal(bits)
+        m.d.comb += limit.eq(
+            Mux(
+                self.is_signed,
+                Mux(sign, 1 << (bits - 1), (1 << (bits - 1)) - 1),
+                Mux(sign, 0, (1 << bits) - 1),
+            )
+        )
+        clipped = Signal()
+        magnitude = Signal(bits)
+        passes = Signal()
+        nonzero = fixed.any() | sticky | big
+        m.d.comb += [
+            clipped.eq(big | (rounded > limit)),
+            magnitude.eq(Mux(clipped, limit, rounded)),
+        ]
+        if self._in_range_rule is InRange.UNROUNDED:
+            # Strictly inside; for unsigned codes, strictly above zero.
+            m.d.comb += passes.eq(~big & (whole < limit) & (self.is_signed | nonzero))
+        else:
+            m.d.comb += passes.eq(~clipped)
+        # Rounded minus exact, as the sign of the number has it.
+        difference = Signal(signed(residual_bits + 1))
+        m.d.comb += difference.eq(Cat(Const(0, residual_bits), up) - fraction)
+        with m.If(self.enable[1]):
+            m.d.sync += [
+                self.code.eq(Mux(sign, -magnitude, magnitude)),
+                self.in_range.eq(passes & ~nonfinite),
+                self.residual.eq(
+                    Mux(passes & ~nonfinite, Mux(sign, -difference, difference), 0)
+                ),
+                self.saturated.eq(clipped),
+                self.underflowed.eq(nonzero & ~rounded.any() & ~big),
+                self.was_nonfinite.eq(nonfinite),
+            ]
+        return m

@@ -1,0 +1,129 @@
+"""Bench of :class:`hdl.quantizer.Quantizer`."""
+
+import cocotb
+import numpy as np
+from cocotb.triggers import ClockCycles
+from cocotb.utils import get_sim_time
+
+from golden.formats import WIDE_FORMATS, IntFormat, Scale
+from golden.quantizer import InRange, quantize
+from verif.coverage import Coverage, assert_equal
+from verif.packing import pack, unpack
+from verif.sim import bench_params
+from verif.stimulus import wide_codes
+from verif.stream import PACES, Sink, Source, always, start
+
+PARAMS = bench_params()
+WIDE = WIDE_FORMATS[PARAMS["wide_format"]]
+BITS, LANES, RESIDUAL_BITS = PARAMS["bits"], PARAMS["lanes"], PARAMS["residual_bits"]
+RULE = InRange[PARAMS["in_range_rule"].upper()]
+RECIPROCALS = [Scale(32768, -15), Scale(43691, -12)]
+EXTREMES = [Scale(65535, -17), Scale(50000, -8), Scale(32768, -128), Scale(65535, 127)]
+
+
+async def check(dut, coverage, codes, reciprocal, fmt, paces=(always, always)):
+    """Quantise codes of the wide format, and compare with the golden model."""
+    await start(
+        dut,
+        reciprocal_significand=reciprocal.significand,
+        reciprocal_exponent=reciprocal.exponent,
+        is_signed=fmt.signed,
+    )
+    codes = np.resize(codes, (-(-len(codes) // LANES), LANES))
+    numbers = WIDE.decode(codes)
+    golden = quantize(
+        numbers, reciprocal, fmt, in_range=RULE, residual_bits=RESIDUAL_BITS, check_finite=False
+    )
+    last = np.zeros(len(codes), int)
+    last[-1] = 1
+    source, sink = Source(dut), Sink(dut)
+    sending = cocotb.start_soon(
+        source.send({"tdata": pack(codes, WIDE.width), "tlast": last.tolist()}, paces[0])
+    )
+    beats = await sink.receive(len(codes), paces[1])
+    await sending
+    await ClockCycles(dut.aclk, 3)
+
+    got = unpack(beats["tdata"], LANES, BITS, signed=fmt.signed)
+    assert_equal("code", got, golden.codes, input=codes, number=numbers)
+    user = unpack(beats["tuser"], LANES, RESIDUAL_BITS + 2, signed=True)
+    assert_equal("in_range", user & 1, golden.in_range, input=codes, number=numbers)
+    assert_equal("residual", user >> 1, golden.residual, input=codes, number=numbers)
+    assert_equal("last", beats["tlast"], last)
+    for event in ("saturation", "underflow", "nonfinite"):
+        name = "nonfinite" if event == "nonfinite" else f"{event}s"
+        count = int(getattr(dut, f"{event}_count").value)
+        assert count == getattr(golden, name), f"{event}_count {count}, {getattr(golden, name)}"
+        assert bool(getattr(dut, f"{event}_seen").value) == (count > 0), f"{event}_seen"
+    coverage.vectors(codes.size)
+    z = numbers * float(reciprocal.value)
+    coverage.cover(
+        saturated=golden.saturations,
+        underflowed=golden.underflows,
+        nonfinite=golden.nonfinite,
+        tie=np.isfinite(z) & (np.abs(z) < 256) & (np.abs(z) % 1 == 0.5),
+        in_range=golden.in_range,
+        input_stalled=source.stalls,
+        output_stalled=sink.stalls,
+        code_least=golden.codes == fmt.least,
+        code_greatest=golden.codes == fmt.greatest,
+        signed=fmt.signed,
+        unsigned=not fmt.signed,
+    )
+
+
+def new_coverage():
+    return Coverage(
+        "quantizer",
+        "saturated underflowed nonfinite tie in_range input_stalled output_stalled "
+        "code_least code_greatest signed unsigned".split(),
+    )
+
+
+@cocotb.test()
+async def matches_golden(dut):
+    """Every code of a 16-bit format with ordinary steps; extreme steps; any pace."""
+    rng = np.random.default_rng(cocotb.RANDOM_SEED)
+    coverage = new_coverage()
+    for reciprocal in RECIPROCALS + EXTREMES:
+        for signed in (True, False):
+            codes = wide_codes(WIDE, rng, reciprocal.value)
+            if not PARAMS["exhaustive"] or reciprocal in EXTREMES:
+                codes = rng.permutation(codes)[: 500 * LANES]
+            await check(dut, coverage, codes, reciprocal, IntFormat(BITS, signed))
+    for paces in PACES:
+        codes = rng.permutation(wide_codes(WIDE, rng, 1.0))[: 150 * LANES]
+        await check(dut, coverage, codes, RECIPROCALS[1], IntFormat(BITS), paces)
+    coverage.close()
+
+
+@cocotb.test()
+async def sustains_throughput(dut):
+    """With nobody pausing, one beat per cycle after the stated latency."""
+    await start(dut, reciprocal_significand=32768, reciprocal_exponent=-15, is_signed=1)
+    count = 64
+    cocotb.start_soon(Source(dut).send({"tdata": [0] * count, "tlast": [0] * count}))
+    begin = get_sim_time("ns")
+    await Sink(dut).receive(count)
+    cycles = round((get_sim_time("ns") - begin) / 10)
+    assert cycles == PARAMS["latency"] + count, f"{count} beats took {cycles} cycles"
+
+
+@cocotb.test()
+async def recovers_from_reset(dut):
+    """A reset in mid-stream empties the core, and clears the counts."""
+    await start(dut, reciprocal_significand=65535, reciprocal_exponent=0, is_signed=1)
+    infinity = int(WIDE.encode([np.inf])[0])
+    beats = {"tdata": pack(np.full((8, LANES), infinity), WIDE.width), "tlast": [0] * 8}
+    sending = cocotb.start_soon(Source(dut).send(beats))
+    await ClockCycles(dut.aclk, 2)
+    sending.cancel()
+    rng = np.random.default_rng(cocotb.RANDOM_SEED)
+    await check(
+        dut, new_coverage(), wide_codes(WIDE, rng, 1.0)[:200], RECIPROCALS[0], IntFormat(BITS)
+    )
+    dut.clear_counts.value = 1
+    await ClockCycles(dut.aclk, 2)
+    assert not any(
+        int(getattr(dut, f"{event}_count").value) for event in ("saturation", "underflow")
+    ), "clear_counts did not clear"

