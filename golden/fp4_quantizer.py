@@ -164,33 +164,46 @@ def quantize_fp4(
     negative = y < 0
     np.abs(y, out=y)
     if mode is Fp4Mode.STOCHASTIC:
-        unit = np.maximum(binade(y), 1.0)
-        magnitude = round_to_integer(y / unit, RoundMode.STOCHASTIC, noise, random_bits) * unit
+        field = _stochastic(y, noise, random_bits)
     else:
-        magnitude = _nearest(y, fmt, underflow)
-    field = (magnitude.view(np.int64) >> 52) - 1023
-    codes = (field >> (fmt.log2_radix - 1)) + 1
-    np.maximum(codes, 0, out=codes)
-    saturated = codes > 7
-    np.minimum(codes, 7, out=codes)
-    codes |= (negative & (codes > 0)).astype(np.int64) << 3
+        field = _nearest(y, fmt, underflow)
+    saturated = field > 7
+    codes = np.minimum(field, 7).astype(np.uint8)
+    nonzero = codes != 0
+    negative &= nonzero
+    codes |= negative.view(np.uint8) << 3
     return Fp4Quantized(
-        codes.astype(np.uint8),
+        codes,
         saturations=int(np.count_nonzero(saturated)),
-        underflows=int(np.count_nonzero(y) - np.count_nonzero(codes)),
+        underflows=int(np.count_nonzero(y != 0) - np.count_nonzero(nonzero)),
         nonfinite=nonfinite,
     )
 
 
+def _stochastic(y, noise, random_bits):
+    """Exponent fields, not clipped, of magnitudes in units of the smallest one."""
+    unit = np.maximum(binade(y), 1.0)
+    steps = round_to_integer(y / unit, RoundMode.STOCHASTIC, noise, random_bits)
+    # 0 or 1 unit below the unit; above, 1 or 2, and 2 is the next power.
+    return _exponent(unit) + steps.astype(np.int32)
+
+
 def _nearest(y, fmt, underflow):
-    below = binade(y)
-    if fmt.log2_radix == 1:
-        magnitude = below * (1.0 + (y >= 1.5 * below))
-        threshold = 0.5 if underflow is Underflow.MIDPOINT else 0.75
-    else:
-        odd = ((below.view(np.int64) >> 52) + 1) & 1  # the exponent's bias is odd
-        up = odd & (y >= 1.25 * below)
-        magnitude = below * (1.0 - 0.5 * odd + 1.5 * up)
-        threshold = 0.5 if underflow is Underflow.MIDPOINT else 0.625
-    np.maximum(magnitude, 1.0, out=magnitude)
-    return magnitude * (y >= threshold)
+    """Exponent fields, not clipped, of magnitudes in units of the smallest one."""
+    # Added to the fraction f of the significand 1 + f, 1/2 carries from the middle of two powers
+    # of two upward. In radix 4, 3/4 carries if f >= 1/4: an odd exponent becomes even, the next
+    # power of four; an even one becomes odd, and its lowest bit is dropped.
+    carry = 2 if fmt.log2_radix == 1 else 3
+    rounded = y.view(np.int64) + (carry << 50)
+    field = (_exponent(rounded.view(np.float64)) >> (fmt.log2_radix - 1)) + 1
+    threshold = 0.5
+    if underflow is Underflow.FORMULA:
+        threshold = 0.75 if fmt.log2_radix == 1 else 0.625
+    np.maximum(field, 1, out=field)
+    field *= y >= threshold
+    return field
+
+
+def _exponent(x):
+    """Exponents of powers of two, or of the powers of two below numbers; int32."""
+    return (x.view(np.int64) >> 52).astype(np.int32) - 1023

@@ -67,8 +67,10 @@ class Quantized:
 
         The residual inside the limits; ``-Q_N`` or ``Q_P``, which is the code, outside.
         """
-        outside = self.codes.astype(np.int32) << self.residual_bits
-        return np.where(self.in_range, self.residual, outside)
+        derivative = self.codes.astype(np.int32) << self.residual_bits
+        derivative *= ~self.in_range
+        derivative += self.residual  # which is 0 outside
+        return derivative
 
 
 def check_tensor(name: str, x: npt.NDArray[np.floating]) -> None:
@@ -135,29 +137,30 @@ def quantize(
             x = np.where(finite, x, 0.0)
     z = np.multiply(x, float(reciprocal.value), dtype=np.float64)
     rounded = np.rint(z)
-    codes = np.minimum(np.maximum(rounded, fmt.least), fmt.greatest)
+    clipped = np.clip(rounded, fmt.least, fmt.greatest)
+    saturated = clipped != rounded
     if in_range is InRange.UNROUNDED:
-        inside = (z > fmt.least) & (z < fmt.greatest)
+        inside = z > fmt.least
+        inside &= z < fmt.greatest
     else:
-        inside = codes == rounded
-    underflows = np.count_nonzero(z) - np.count_nonzero(rounded)
-    saturations = np.count_nonzero(codes != rounded)
+        inside = ~saturated
     if nonfinite:
         inside &= finite
-    unit = float(1 << residual_bits)
+    # A negative number clipped to the code 0 of an unsigned format has not underflowed.
+    underflows = np.count_nonzero(rounded == 0) - np.count_nonzero(z == 0)
+    # The conversion to an integer cuts toward zero; the clip only keeps it in range.
     np.clip(z, fmt.least - 1, fmt.greatest + 1, out=z)
-    z *= unit
-    residual = codes * unit
-    residual -= np.trunc(z)
+    z *= float(1 << residual_bits)
+    codes = clipped.astype(np.int8 if fmt.greatest < 128 else np.int16)
+    residual = codes.astype(np.int32) << residual_bits
+    residual -= z.astype(np.int32)
     residual *= inside
-    narrow = np.int8 if fmt.greatest < 128 else np.int16
     return Quantized(
-        codes.astype(narrow),
+        codes,
         inside,
         residual.astype(np.int16),
         residual_bits,
-        saturations=int(saturations),
-        # A negative number clipped to the code 0 of an unsigned format has not underflowed.
+        saturations=int(np.count_nonzero(saturated)),
         underflows=int(underflows),
         nonfinite=nonfinite,
     )

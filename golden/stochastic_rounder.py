@@ -112,9 +112,14 @@ def round_float(
     random_bits : int
         Count of random bits.
     """
-    finite = np.isfinite(x)
-    all_finite = bool(finite.all())
-    magnitude = np.abs(x) if all_finite else np.where(finite, np.abs(x), 0.0)
+    magnitude = np.abs(x)
+    largest = magnitude.max(initial=0.0)
+    nonfinite = saturations = 0
+    all_finite = bool(largest < np.inf)
+    if not all_finite:
+        finite = np.isfinite(x)
+        nonfinite = x.size - int(np.count_nonzero(finite))
+        magnitude[~finite] = 0.0
     unit = binade(magnitude)
     if target.subnormals:
         np.maximum(unit, 2.0**target.least_exponent, out=unit)
@@ -127,19 +132,23 @@ def round_float(
         least = 2.0**target.least_exponent
         # The code of the smallest power of two stands for zero in the IBM formats.
         values[(values <= least) if target.ibm else (values < least)] = 0.0
-    overflow = values > target.greatest
-    values[overflow] = np.inf
-    underflows = np.count_nonzero(magnitude) - np.count_nonzero(values)
+    # Rounding keeps the order, so nothing overflows if the largest number is in range.
+    if not largest <= target.greatest:
+        overflow = values > target.greatest
+        saturations = int(np.count_nonzero(overflow))
+        values[overflow] = np.inf
+    zero = values == 0
+    underflows = np.count_nonzero(zero) - np.count_nonzero(magnitude == 0)
     np.copysign(values, x, out=values)
     if target.ibm:
-        values[values == 0] = 0.0
+        values[zero] = 0.0
     if not all_finite:
         values[~finite] = x[~finite]
     return Rounded(
         values,
-        saturations=int(np.count_nonzero(overflow)),
+        saturations=saturations,
         underflows=int(underflows),
-        nonfinite=int(x.size - np.count_nonzero(finite)),
+        nonfinite=nonfinite,
     )
 
 
