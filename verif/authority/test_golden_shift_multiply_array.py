@@ -89,13 +89,12 @@ def test_dot_products_are_those_of_python(fmt, operand, rows, columns, terms):
 
 
 @FORMATS
-def test_longest_sums_are_exact(fmt):
-    # All terms at the bound: float32 would lose the last one.
-    terms = 4097
-    a = np.full((1, terms), -16)
-    a[0, -1] = -15
-    b = np.full((1, terms), 7)
-    expected = -(16 * 4096 + 15) * fmt.greatest
+def test_large_sums_keep_their_lowest_bit(fmt):
+    # 2**25 from the largest products, and an odd number: float32 would lose it.
+    terms = (1 << 25) // (16 * fmt.greatest) + 1
+    a, b = np.full((1, terms), -16), np.full((1, terms), 7)
+    a[0, -1], b[0, -1] = -15, 1
+    expected = -(1 << 25) - 15
     assert matmul(a, b, ShiftOperand.FP4, fmt).tolist() == [[expected]]
 
 
