@@ -136,9 +136,11 @@ def quantize(
         if nonfinite:
             x = np.where(finite, x, 0.0)
     z = np.multiply(x, float(reciprocal.value), dtype=np.float64)
-    rounded = np.rint(z)
-    clipped = np.clip(rounded, fmt.least, fmt.greatest)
-    saturated = clipped != rounded
+    # One beyond the limits is enough to tell what is clipped, and fits an integer.
+    np.clip(z, fmt.least - 1, fmt.greatest + 1, out=z)
+    rounded = np.rint(z).astype(np.int32)
+    codes = np.minimum(np.maximum(rounded, fmt.least), fmt.greatest)
+    saturated = codes != rounded
     if in_range is InRange.UNROUNDED:
         inside = z > fmt.least
         inside &= z < fmt.greatest
@@ -148,15 +150,12 @@ def quantize(
         inside &= finite
     # A negative number clipped to the code 0 of an unsigned format has not underflowed.
     underflows = np.count_nonzero(rounded == 0) - np.count_nonzero(z == 0)
-    # The conversion to an integer cuts toward zero; the clip only keeps it in range.
-    np.clip(z, fmt.least - 1, fmt.greatest + 1, out=z)
     z *= float(1 << residual_bits)
-    codes = clipped.astype(np.int8 if fmt.greatest < 128 else np.int16)
-    residual = codes.astype(np.int32) << residual_bits
-    residual -= z.astype(np.int32)
+    residual = codes << residual_bits
+    residual -= z.astype(np.int32)  # cut toward zero
     residual *= inside
     return Quantized(
-        codes,
+        codes.astype(np.int8 if fmt.greatest < 128 else np.int16),
         inside,
         residual.astype(np.int16),
         residual_bits,

@@ -112,37 +112,44 @@ def round_float(
     random_bits : int
         Count of random bits.
     """
-    magnitude = np.abs(x)
-    largest = magnitude.max(initial=0.0)
+    largest = max(x.max(initial=0.0), -x.min(initial=0.0))
     nonfinite = saturations = 0
-    all_finite = bool(largest < np.inf)
-    if not all_finite:
+    finite = None
+    if not largest < np.inf:
         finite = np.isfinite(x)
         nonfinite = x.size - int(np.count_nonzero(finite))
-        magnitude[~finite] = 0.0
-    unit = binade(magnitude)
+    number = x if finite is None else np.where(finite, x, 0.0)
+    # To nearest is the same for both signs; the other modes are meant for magnitudes.
+    signed = mode is RoundMode.NEAREST_EVEN
+    if not signed:
+        number = np.abs(number)
+    unit = binade(number)
     if target.subnormals:
-        np.maximum(unit, 2.0**target.least_exponent, out=unit)
+        least_unit = np.float64(2.0**target.least_exponent)
+        # Positive floats compare as integers do, which is three times as fast.
+        np.maximum(unit.view(np.int64), least_unit.view(np.int64), out=unit.view(np.int64))
     else:
         unit[unit == 0] = 1.0
     unit *= 2.0**-target.fraction_bits
-    values = round_to_integer(magnitude / unit, mode, noise, random_bits)
+    values = round_to_integer(number / unit, mode, noise, random_bits)
     values *= unit
     if not target.subnormals:
         least = 2.0**target.least_exponent
         # The code of the smallest power of two stands for zero in the IBM formats.
-        values[(values <= least) if target.ibm else (values < least)] = 0.0
+        low = np.abs(values)
+        values[(low <= least) if target.ibm else (low < least)] *= 0.0
     # Rounding keeps the order, so nothing overflows if the largest number is in range.
     if not largest <= target.greatest:
-        overflow = values > target.greatest
+        overflow = np.abs(values) > target.greatest
         saturations = int(np.count_nonzero(overflow))
-        values[overflow] = np.inf
+        values[overflow] *= np.inf
     zero = values == 0
-    underflows = np.count_nonzero(zero) - np.count_nonzero(magnitude == 0)
-    np.copysign(values, x, out=values)
+    underflows = np.count_nonzero(zero) - np.count_nonzero(number == 0)
+    if not signed:
+        np.copysign(values, x, out=values)
     if target.ibm:
         values[zero] = 0.0
-    if not all_finite:
+    if finite is not None:
         values[~finite] = x[~finite]
     return Rounded(
         values,
