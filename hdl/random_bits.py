@@ -78,7 +78,7 @@ class RandomBits(wiring.Component):
         any_set = Signal()
         m.d.comb += [
             self.i_seed.ready.eq(1),
-            self.o.valid.eq(~priming & (loaded == 0)),
+            self.o.valid.eq(~priming & ~loaded.any()),
             self.o.payload.as_value().eq(Cat(words[-count:])),
         ]
         with m.If(self.i_seed.valid):
@@ -86,7 +86,7 @@ class RandomBits(wiring.Component):
                 Cat(words).eq(Cat(*words[1:], self.i_seed.payload)),
                 loaded.eq(loaded + 1),
                 priming.eq(loaded == STATE_WORDS - 1),
-                any_set.eq((any_set & (loaded != 0)) | self.i_seed.payload.any()),
+                any_set.eq((any_set & loaded.any()) | self.i_seed.payload.any()),
             ]
             with m.If((loaded == STATE_WORDS - 1) & ~any_set & ~self.i_seed.payload.any()):
                 m.d.sync += [words[-1].eq(1), self.seed_error.eq(1)]

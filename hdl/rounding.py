@@ -44,15 +44,14 @@ def round_up(m, name, kept, dropped, sticky, mode, noise, self_noise=None):
     total = Signal(
         Shape(len(kept) + width + 1, signed=kept.shape().signed), name=f"{name}_rounded"
     )
-    with m.Switch(mode):
-        if noise is not None:
-            with m.Case(RoundMode.STOCHASTIC):
-                m.d.comb += addend.eq(noise)
-        if self_noise is not None:
-            with m.Case(RoundMode.SELF_STOCHASTIC):
-                m.d.comb += addend[width - len(self_noise) :].eq(self_noise)
-        with m.Case(RoundMode.NEAREST_EVEN):
-            m.d.comb += nearest.eq(dropped[-1] & (dropped[:-1].any() | sticky | kept[0]))
+    if noise is not None:
+        with m.If(mode == RoundMode.STOCHASTIC):
+            m.d.comb += addend.eq(noise)
+    if self_noise is not None:
+        with m.If(mode == RoundMode.SELF_STOCHASTIC):
+            m.d.comb += addend[width - len(self_noise) :].eq(self_noise)
+    with m.If(~mode.any()):  # NEAREST_EVEN is 0
+        m.d.comb += nearest.eq(dropped[-1] & (dropped[:-1].any() | sticky | kept[0]))
     number = Cat(dropped, kept)
     if kept.shape().signed:
         number = number.as_signed()

@@ -18,9 +18,9 @@ def shift_right(m, name, value, amount, kept):
     name : str
         Prefix of signal names.
     value : Value
-        Unsigned number.
+        Unsigned number, or a signed one whose sign fills up.
     amount : Value
-        Unsigned shift; any width, large shifts give zero.
+        Unsigned shift; for unsigned numbers any width, large shifts give zero.
     kept : int
         Count of bits of the result.
 
@@ -31,6 +31,7 @@ def shift_right(m, name, value, amount, kept):
     """
     width = len(value)
     stages = max(width.bit_length(), 1)
+    assert not value.shape().signed or len(amount) <= stages
     sticky = Const(0, 1)
     if len(amount) > stages:
         # Beyond the width: nothing is left.
@@ -41,7 +42,7 @@ def shift_right(m, name, value, amount, kept):
     for k in reversed(range(min(stages, len(amount)))):
         distance = 1 << k
         lost = value[:distance] if distance < width else value
-        shifted = Signal(width, name=f"{name}_by_{distance}")
+        shifted = Signal(value.shape(), name=f"{name}_by_{distance}")
         dropped = Signal(name=f"{name}_lost_{distance}")
         m.d.comb += [
             shifted.eq(Mux(amount[k], value >> distance, value)),

@@ -3,7 +3,6 @@
 import cocotb
 import numpy as np
 from cocotb.triggers import ClockCycles
-from cocotb.utils import get_sim_time
 
 from golden.formats import WIDE_FORMATS, IntFormat, Scale
 from golden.quantizer import InRange, quantize
@@ -11,7 +10,16 @@ from verif.coverage import Coverage, assert_equal
 from verif.packing import pack, unpack
 from verif.sim import bench_params
 from verif.stimulus import wide_codes
-from verif.stream import PACES, Sink, Source, always, start
+from verif.stream import (
+    PACES,
+    Source,
+    always,
+    check_counts,
+    last_of,
+    measure_latency,
+    start,
+    transfer,
+)
 
 PARAMS = bench_params()
 WIDE = WIDE_FORMATS[PARAMS["wide_format"]]
@@ -34,15 +42,8 @@ async def check(dut, coverage, codes, reciprocal, fmt, paces=(always, always)):
     golden = quantize(
         numbers, reciprocal, fmt, in_range=RULE, residual_bits=RESIDUAL_BITS, check_finite=False
     )
-    last = np.zeros(len(codes), int)
-    last[-1] = 1
-    source, sink = Source(dut), Sink(dut)
-    sending = cocotb.start_soon(
-        source.send({"tdata": pack(codes, WIDE.width), "tlast": last.tolist()}, paces[0])
-    )
-    beats = await sink.receive(len(codes), paces[1])
-    await sending
-    await ClockCycles(dut.aclk, 3)
+    last = last_of(len(codes))
+    beats, stalls = await transfer(dut, {"tdata": pack(codes, WIDE.width), "tlast": last}, paces)
 
     got = unpack(beats["tdata"], LANES, BITS, signed=fmt.signed)
     assert_equal("code", got, golden.codes, input=codes, number=numbers)
@@ -50,11 +51,12 @@ async def check(dut, coverage, codes, reciprocal, fmt, paces=(always, always)):
     assert_equal("in_range", user & 1, golden.in_range, input=codes, number=numbers)
     assert_equal("residual", user >> 1, golden.residual, input=codes, number=numbers)
     assert_equal("last", beats["tlast"], last)
-    for event in ("saturation", "underflow", "nonfinite"):
-        name = "nonfinite" if event == "nonfinite" else f"{event}s"
-        count = int(getattr(dut, f"{event}_count").value)
-        assert count == getattr(golden, name), f"{event}_count {count}, {getattr(golden, name)}"
-        assert bool(getattr(dut, f"{event}_seen").value) == (count > 0), f"{event}_seen"
+    check_counts(
+        dut,
+        saturation=golden.saturations,
+        underflow=golden.underflows,
+        nonfinite=golden.nonfinite,
+    )
     coverage.vectors(codes.size)
     z = numbers * float(reciprocal.value)
     coverage.cover(
@@ -63,8 +65,7 @@ async def check(dut, coverage, codes, reciprocal, fmt, paces=(always, always)):
         nonfinite=golden.nonfinite,
         tie=np.isfinite(z) & (np.abs(z) < 256) & (np.abs(z) % 1 == 0.5),
         in_range=golden.in_range,
-        input_stalled=source.stalls,
-        output_stalled=sink.stalls,
+        **stalls,
         code_least=golden.codes == fmt.least,
         code_greatest=golden.codes == fmt.greatest,
         signed=fmt.signed,
@@ -101,12 +102,7 @@ async def matches_golden(dut):
 async def sustains_throughput(dut):
     """With nobody pausing, one beat per cycle after the stated latency."""
     await start(dut, reciprocal_significand=32768, reciprocal_exponent=-15, is_signed=1)
-    count = 64
-    cocotb.start_soon(Source(dut).send({"tdata": [0] * count, "tlast": [0] * count}))
-    begin = get_sim_time("ns")
-    await Sink(dut).receive(count)
-    cycles = round((get_sim_time("ns") - begin) / 10)
-    assert cycles == PARAMS["latency"] + count, f"{count} beats took {cycles} cycles"
+    assert await measure_latency(dut) == PARAMS["latency"]
 
 
 @cocotb.test()

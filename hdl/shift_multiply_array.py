@@ -1,0 +1,363 @@
+"""Array of dot products without a multiplier: integers times FP4 codes, or times signed digits."""
+
+# Ref: US12443841B2: integer register, gradient register, M x N processing units of binary
+#      shifters and an adder tree, rounders, memory bank
+
+from amaranth import *
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.fifo import SyncFIFOBuffered
+from amaranth.lib.wiring import In, Out
+
+from golden.formats import Fp4Format
+from golden.shift_multiply_array import ShiftOperand, accumulator_bits
+
+from .adder_tree import AdderTree, add_with_carry, tree_depth
+from .event_counters import EventCounters, event_members
+from .parameters import check_integer, check_type
+from .random_bits import RandomBits
+from .rounding import round_up
+from .shift_lane import ShiftDecoder, ShiftLane, lane_bits, shift_control
+from .shifter import shift_right
+from .stream import beat_signature
+
+__all__ = ["EVENTS", "ShiftMultiplyArray"]
+
+EVENTS = ("saturation", "length_error")
+
+
+class ShiftMultiplyArray(wiring.Component):
+    """Multiply a tile of integers by a tile of shift operands, without a multiplier.
+
+    A beat on ``i`` brings ``lanes`` terms of each of ``rows`` integer vectors and of each of
+    ``columns`` vectors of four-bit codes; unit (row, column) adds up the products of its two
+    vectors. After the beat with ``last`` the sums, which are exact, are divided by ``2**shift``,
+    rounded, clipped to ``output_bits`` and stored in the memory bank, from where ``o`` brings one
+    row of ``columns`` numbers per beat. Vectors that are no multiple of the lanes are padded with
+    integers 0.
+
+    FP4 codes take one cycle per beat. INT4 codes take two, one per signed digit: ``i`` accepts
+    such a beat in its second cycle.
+
+    The sums never wait: a beat with ``last`` is accepted only when the bank has room for the tile,
+    and at least ``rows`` cycles after the one before. So ``i.ready`` depends combinationally on
+    the payload of ``i``. Every row takes random bits, whatever the mode.
+
+    The golden models are :func:`golden.shift_multiply_array.matmul` and ``round_accumulators``.
+
+    The latency, from the acceptance of a beat with ``last`` to the first row on ``o``, is
+    ``latency`` cycles: 9 and one per level of the adder tree. The throughput is one pass per
+    cycle, as long as ``bank_tiles`` tiles last ``latency + rows`` cycles and ``o`` is read.
+
+    Parameters
+    ----------
+    fmt : Fp4Format
+        Radix of FP4 codes.
+    rows, columns : int
+        Size of the array, 1 to 64 each.
+    lanes : int
+        Count of terms in a beat, 1 to 64.
+    integer_bits : int
+        Width of the signed integer operand, 4 to 9; 5 holds INT4 and UINT4.
+    max_terms : int
+        Most terms of a sum; the accumulators are made wide enough, up to 32 bits.
+    output_bits : int
+        Width of a rounded number, 4 to 32.
+    bank_tiles : int
+        Count of tiles that the memory bank holds, 1 to 64.
+    random_bits : int
+        Random bits per number, 1 to 24.
+    seed : int
+        Seed of the random bits after reset.
+
+    Members
+    -------
+    i : ``In(beat_signature(StructLayout({"integers": ..., "codes": ...})))``
+        ``integers``: rows of lanes of ``signed(integer_bits)``, lane 0 of row 0 lowest; above
+        them ``codes``: columns of lanes of 4 bits.
+    o : ``Out(beat_signature(ArrayLayout(signed(output_bits), columns)))``
+        Rows of the tile; ``last`` with the last one.
+    i_seed : ``In(stream.Signature(32))``, seed_error : ``Out(1)``
+        See :class:`hdl.random_bits.RandomBits`.
+    operand : ``In(1)``
+        What the codes are: a :class:`golden.shift_multiply_array.ShiftOperand`.
+    shift : ``In(5)``
+        Count of bits to discard; at most the width of an accumulator.
+    mode : ``In(2)``
+        A :class:`golden.rounding.RoundMode` but SELF_STOCHASTIC, which truncates. These three are
+        stable from the first beat of a tile until its last row is out.
+    saturation_count, length_error_count : ``Out(32)``
+        Clipped numbers; beats beyond ``max_terms``, whose tile is wrong.
+    saturation_seen, length_error_seen : ``Out(1)``
+        Sticky: whether there was any.
+    clear_counts : ``In(1)``
+        Clears the counts and sticky bits.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a parameter is not what it must be.
+    """
+
+    def __init__(
+        self,
+        fmt,
+        rows=4,
+        columns=4,
+        lanes=8,
+        integer_bits=5,
+        max_terms=4096,
+        output_bits=32,
+        bank_tiles=4,
+        random_bits=8,
+        seed=1,
+    ):
+        check_integer("Row count", rows, 1, 64)
+        check_integer("Column count", columns, 1, 64)
+        check_integer("Lane count", lanes, 1, 64)
+        check_type("Code format", fmt, Fp4Format)
+        check_integer("Integer width", integer_bits, 4, 9)
+        check_integer("Largest count of terms", max_terms, lanes, 1 << 24)
+        check_integer("Output width", output_bits, 4, 32)
+        check_integer("Bank size", bank_tiles, 1, 64)
+        check_integer("Random bit count", random_bits, 1, 24)
+        check_integer("Seed", seed, 0, 2**64 - 1)
+        if accumulator_bits(max_terms, integer_bits, fmt) > 32:
+            raise ValueError(
+                f"Sums of {max_terms} terms need "
+                f"{accumulator_bits(max_terms, integer_bits, fmt)} bits, and 32 are there; "
+                f"make max_terms smaller"
+            )
+        self._rows = rows
+        self._columns = columns
+        self._lanes = lanes
+        self._fmt = fmt
+        self._integer_bits = integer_bits
+        self._max_terms = max_terms
+        self._output_bits = output_bits
+        self._bank_tiles = bank_tiles
+        self._random_bits = random_bits
+        self._seed = seed
+        self.accumulator_bits = accumulator_bits(max_terms, integer_bits, fmt)
+        self.latency = 9 + tree_depth(lanes)
+        operands = data.StructLayout(
+            {
+                "integers": data.ArrayLayout(data.ArrayLayout(signed(integer_bits), lanes), rows),
+                "codes": data.ArrayLayout(data.ArrayLayout(4, lanes), columns),
+            }
+        )
+        super().__init__(
+            {
+                "i": In(beat_signature(operands)),
+                "o": Out(beat_signature(data.ArrayLayout(signed(output_bits), columns))),
+                "i_seed": In(stream.Signature(32)),
+                "seed_error": Out(1),
+                "operand": In(1),
+                "shift": In(5),
+                "mode": In(2),
+                **event_members(EVENTS),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.counters = counters = EventCounters(EVENTS, max(self._columns, 1))
+        m.submodules.random_bits = random = RandomBits(
+            self._columns, self._random_bits, self._seed
+        )
+        wiring.connect(m, random.i_seed, wiring.flipped(self.i_seed))
+        m.d.comb += self.seed_error.eq(random.seed_error)
+
+        taken, too_long, room = self._accept(m, random.o.valid)
+        done, sums = self._compute(m, taken)
+        row_valid, row_last, row, clipped = self._round(m, done, sums, random)
+
+        # Memory bank. Room was made sure of before, so it always takes a row.
+        width = len(row) + 1
+        # A single row would be another kind of FIFO, of another latency.
+        depth = max(2, self._rows * self._bank_tiles)
+        m.submodules.bank = bank = SyncFIFOBuffered(width=width, depth=depth)
+        m.d.comb += [
+            bank.w_data.eq(Cat(row, row_last)),
+            bank.w_en.eq(row_valid),
+            Cat(self.o.p.data.as_value(), self.o.p.last).eq(bank.r_data),
+            self.o.valid.eq(bank.r_rdy),
+            bank.r_en.eq(self.o.ready),
+            room.eq(self.o.valid & self.o.ready & self.o.p.last),
+        ]
+        counters.connect(
+            m,
+            self,
+            strobe=row_valid | too_long,
+            saturation=Mux(row_valid, clipped, 0),
+            length_error=too_long,
+        )
+        return m
+
+    def _accept(self, m, random_ready):
+        """Take beats while the bank has room, and see to the two passes of INT4.
+
+        Returns a pulse with the operands' registers and flags of the pass, whether the beat is
+        beyond the largest count of terms, and a signal to drive when a tile has left the bank.
+        """
+        free_tiles = Signal(range(self._bank_tiles + 1), init=self._bank_tiles)
+        rows_to_drain = Signal(range(self._rows + 1))
+        digit = Signal()
+        first = Signal(init=1)
+        tile_left = Signal()
+        terms = Signal(range(self._max_terms + 1))
+
+        two_passes = self.operand == ShiftOperand.INT4
+        final_pass = Signal()
+        may_end = Signal()
+        go = Signal()
+        ends = Signal()
+        m.d.comb += [
+            final_pass.eq(digit | ~two_passes),
+            may_end.eq(free_tiles.any() & ~rows_to_drain.any() & random_ready),
+            self.i.ready.eq(final_pass & (~self.i.p.last | may_end)),
+            go.eq(self.i.valid & (~self.i.p.last | may_end)),
+            ends.eq(self.i.valid & self.i.ready & self.i.p.last),
+        ]
+        with m.If(go):
+            m.d.sync += [digit.eq(~final_pass), first.eq(ends)]
+        with m.If(ends):
+            m.d.sync += rows_to_drain.eq(self._rows - 1)
+        with m.Elif(rows_to_drain.any()):
+            m.d.sync += rows_to_drain.eq(rows_to_drain - 1)
+        m.d.sync += free_tiles.eq(free_tiles - ends + tile_left)
+
+        # A beat too many would let an accumulator overflow: it is counted.
+        too_long = Signal()
+        accepted = self.i.valid & self.i.ready
+        limit = self._max_terms - self._max_terms % self._lanes
+        m.d.sync += too_long.eq(accepted & (terms == limit))
+        with m.If(accepted):
+            m.d.sync += terms.eq(
+                Mux(self.i.p.last, 0, Mux(terms == limit, limit, terms + self._lanes))
+            )
+
+        # The integer register and the gradient register.
+        integers = Signal.like(self.i.p.data.integers, name="integer_register")
+        control = data.ArrayLayout(
+            data.ArrayLayout(shift_control(self._fmt.log2_radix), self._lanes), self._columns
+        )
+        controls = Signal(control, name="gradient_register")
+        flags = Signal(data.StructLayout({"valid": 1, "first": 1, "last": 1}), name="operand_flags")
+        m.d.sync += [
+            flags.valid.eq(go),
+            flags.first.eq(first),
+            flags.last.eq(ends),
+            integers.eq(self.i.p.data.integers),
+        ]
+        for column in range(self._columns):
+            for lane in range(self._lanes):
+                decoder = ShiftDecoder(self._fmt.log2_radix)
+                m.submodules[f"decoder_{column}_{lane}"] = decoder
+                m.d.comb += [
+                    decoder.code.eq(self.i.p.data.codes[column][lane]),
+                    decoder.operand.eq(self.operand),
+                    decoder.digit.eq(digit),
+                ]
+                m.d.sync += controls[column][lane].eq(decoder.control)
+        return (flags, integers, controls), too_long, tile_left
+
+    def _compute(self, m, taken):
+        """Shift, add up and accumulate. Returns a pulse when the sums are complete, and them."""
+        flags, integers, controls = taken
+        depth = tree_depth(self._lanes)
+        # The flags follow the operands through the lanes and the tree.
+        for k in range(1 + depth):
+            delayed = Signal.like(flags, name=f"flags_{k}")
+            m.d.sync += delayed.eq(flags)
+            flags = delayed
+        negate = []
+        for column in range(self._columns):
+            signs = Signal(self._lanes, name=f"negate_{column}", reset_less=True)
+            m.d.sync += signs.eq(Cat(controls[column][k].negate for k in range(self._lanes)))
+            negate.append(signs)
+
+        width = lane_bits(self._integer_bits, self._fmt.log2_radix)
+        sums = []
+        for row in range(self._rows):
+            for column in range(self._columns):
+                name = f"{row}_{column}"
+                m.submodules[f"tree_{name}"] = tree = AdderTree(self._lanes, width)
+                for lane in range(self._lanes):
+                    m.submodules[f"lane_{name}_{lane}"] = unit = ShiftLane(
+                        self._integer_bits, self._fmt.log2_radix
+                    )
+                    m.d.comb += [
+                        unit.integer.eq(integers[row][lane]),
+                        unit.control.eq(controls[column][lane]),
+                        tree.terms[lane].eq(unit.product),
+                    ]
+                m.d.comb += tree.pending.eq(negate[column])
+                total = Signal(signed(self.accumulator_bits), name=f"sum_{name}", reset_less=True)
+                with m.If(flags.valid):
+                    m.d.sync += total.eq(
+                        add_with_carry(Mux(flags.first, 0, total), tree.total, tree.carry)
+                    )
+                sums.append(total)
+        done = Signal()
+        m.d.sync += done.eq(flags.valid & flags.last)
+        return done, sums
+
+    def _round(self, m, done, sums, random):
+        """Round one row per cycle. Returns its valid bit, last bit, numbers and clipped lanes."""
+        # While the sums wait here, row by row, the next tile is added up.
+        waiting = [
+            Signal.like(total, name=f"waiting_{k}", reset_less=True) for k, total in enumerate(sums)
+        ]
+        left = Signal(range(self._rows + 1))
+        with m.If(done):
+            m.d.sync += left.eq(self._rows)
+            m.d.sync += [mine.eq(total) for mine, total in zip(waiting, sums, strict=True)]
+        with m.Elif(left.any()):
+            m.d.sync += left.eq(left - 1)
+            m.d.sync += [
+                mine.eq(above)
+                for mine, above in zip(waiting, waiting[self._columns :], strict=False)
+            ]
+        m.d.comb += random.o.ready.eq(left.any())
+
+        bits = self._random_bits
+        valid = [Signal(name=f"row_valid_{k}") for k in range(3)]
+        last = [Signal(name=f"row_last_{k}") for k in range(3)]
+        m.d.sync += [
+            Cat(valid).eq(Cat(left.any(), valid[:-1])),
+            Cat(last).eq(Cat(left == 1, last[:-1])),
+        ]
+        results = []
+        clipped = Signal(self._columns)
+        reach = 1 << (self._output_bits - 1)
+        for column in range(self._columns):
+            number = waiting[column]
+            wide = Cat(Const(0, bits), number).as_signed()
+            shifted, lost = shift_right(m, f"column_{column}", wide, self.shift, len(wide))
+            kept = Signal(signed(len(number)), name=f"kept_{column}", reset_less=True)
+            dropped = Signal(bits, name=f"dropped_{column}", reset_less=True)
+            sticky = Signal(name=f"sticky_{column}", reset_less=True)
+            noise = Signal(bits, name=f"noise_{column}", reset_less=True)
+            m.d.sync += [
+                kept.eq(shifted[bits:].as_signed()),
+                dropped.eq(shifted[:bits]),
+                sticky.eq(lost),
+                noise.eq(random.o.payload[column]),
+            ]
+            rounded = Signal(
+                signed(len(number) + 1), name=f"rounded_{column}", reset_less=True
+            )
+            m.d.sync += rounded.eq(
+                round_up(m, f"round_{column}", kept, dropped, sticky, self.mode, noise)
+            )
+            result = Signal(signed(self._output_bits), name=f"result_{column}", reset_less=True)
+            limited = Signal(signed(self._output_bits), name=f"limited_{column}")
+            beyond = Signal(name=f"beyond_{column}")
+            m.d.comb += limited.eq(rounded)
+            with m.If(rounded < -reach):
+                m.d.comb += [limited.eq(-reach), beyond.eq(1)]
+            with m.Elif(rounded > reach - 1):
+                m.d.comb += [limited.eq(reach - 1), beyond.eq(1)]
+            m.d.sync += [result.eq(limited), clipped[column].eq(beyond)]
+            results.append(result)
+        return valid[-1], last[-1], Cat(results), clipped
