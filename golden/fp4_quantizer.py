@@ -182,8 +182,7 @@ def quantize_fp4(
 
 def _stochastic(y, noise, random_bits):
     """Exponent fields, not clipped, of magnitudes in units of the smallest one."""
-    # Positive floats compare as integers do, which is three times as fast.
-    unit = np.maximum(binade(y).view(np.int64), np.float64(1).view(np.int64)).view(np.float64)
+    unit = np.maximum(binade(y), 1.0)
     steps = round_to_integer(y / unit, RoundMode.STOCHASTIC, noise, random_bits)
     # 0 or 1 unit below the unit; above, 1 or 2, and 2 is the next power.
     return _exponent(unit) + steps.astype(np.int32)
