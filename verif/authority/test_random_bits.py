@@ -100,6 +100,15 @@ def test_words_do_not_depend_on_how_they_are_asked_for():
     assert found.tolist() == xor128(MARSAGLIA, sum(counts))[0]
 
 
+def test_eight_bits_are_the_sum_of_three_older_ones():
+    # The known weakness, which docs/random_bits.md explains: the shifts add nothing to these bits.
+    words = RandomBits(seed_state(1)).words(10_000)
+    new, last, oldest = words[4:], words[3:-1], words[:-4]
+    top = np.uint32(0xFF00_0000)
+    assert ((new ^ last ^ oldest ^ (oldest << np.uint32(11))) & top == 0).all()
+    assert ((new ^ last ^ oldest ^ (oldest << np.uint32(11))) & ~top != 0).any()
+
+
 def test_factors_are_primes():
     assert math.prod(PRIMES) == 2**128 - 1
     for prime in PRIMES:
