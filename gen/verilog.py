@@ -10,6 +10,8 @@ from .keywords import KEYWORDS
 __all__ = ["to_verilog", "write_if_changed"]
 
 _ESCAPED = re.compile(r"\\(\S+) ")
+_MODULE = re.compile(r"^module (\w+)\s*(.*?^endmodule)\n", re.DOTALL | re.MULTILINE)
+_INSTANCE = re.compile(r"^  (\w+)(?= +\w+ \($)", re.MULTILINE)
 
 
 def to_verilog(component, name: str) -> str:
@@ -32,7 +34,7 @@ def to_verilog(component, name: str) -> str:
     text = verilog.convert(
         AxiWrapper(component), name=name, emit_src=False, strip_internal_attrs=True
     )
-    return _plain_identifiers(text)
+    return _share_modules(_plain_identifiers(text))
 
 
 def _plain_identifiers(text: str) -> str:
@@ -42,11 +44,12 @@ def _plain_identifiers(text: str) -> str:
 
     def rename(match):
         escaped = match.group(1)
+        if escaped.startswith("$auto$"):
+            return "unused_trigger "  # Yosys makes processes without inputs start by it
         if escaped not in plain:
             # Hierarchy is a double underscore; a leading dollar marks a nameless intermediate.
             is_module = escaped.count(".") and "[" not in escaped and "__" not in escaped
             candidate = escaped.replace(".", "__" if is_module else "_")
-            candidate = re.sub(r"^\$auto\$.*", "unused_trigger", candidate)
             candidate = re.sub(r"^\$", "_", candidate)
             candidate = re.sub(r"\W+", "_", candidate).rstrip("_")
             unique, count = candidate, 1
@@ -58,6 +61,33 @@ def _plain_identifiers(text: str) -> str:
         return plain[escaped] + " "
 
     return _ESCAPED.sub(rename, text)
+
+
+def _share_modules(text: str) -> str:
+    """Keep one of the modules that are alike, such as the lanes of a core."""
+    header = text[: text.index("module ")]
+    modules: dict[str, str] = dict(_MODULE.findall(text))
+    while True:
+        alike: dict[str, list[str]] = {}
+        for name, body in modules.items():
+            alike.setdefault(body, []).append(name)
+        shared: dict[str, str] = {}
+        for names in alike.values():
+            if len(names) > 1:
+                # What is shared loses its number, if no other module bears the name.
+                plain = re.sub(r"(_\d+)+$", "", names[0])
+                kept = names[0] if plain in modules else plain
+                shared |= dict.fromkeys(names, kept)
+        if not shared:
+            return header + "\n".join(f"module {name} {body}\n" for name, body in modules.items())
+        modules = {
+            shared.get(name, name): _rename_instances(body, shared)
+            for name, body in modules.items()
+        }
+
+
+def _rename_instances(body: str, names: dict[str, str]) -> str:
+    return _INSTANCE.sub(lambda match: "  " + names.get(match[1], match[1]), body)
 
 
 def write_if_changed(path: Path, text: str) -> bool:

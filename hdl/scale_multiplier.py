@@ -208,9 +208,8 @@ class ScaleMultiplier(wiring.Component):
     def _look_up(self, m, pipeline):
         """Keep the scales, and read the group of each beat: valid after the first stage."""
         layout = data.ArrayLayout(scale_layout(), self._lanes)
-        depth = self._channel_groups
-        # One word too many keeps a memory of one word a memory.
-        m.submodules.scales = memory = Memory(shape=layout, depth=max(depth, 2), init=[])
+        depth = max(self._channel_groups, 2)  # an address needs a bit
+        m.submodules.scales = memory = Memory(shape=layout, depth=depth, init=[])
         write = memory.write_port()
         read = memory.read_port()
         groups = Signal(range(depth), name="last_group")

@@ -93,7 +93,7 @@ class ShiftLane(wiring.Component):
 
     Members
     -------
-    integer : ``In(signed(integer_bits))``
+    operand : ``In(signed(integer_bits))``
         Integer operand.
     control : ``In(shift_control(log2_radix))``
         Decoded shift operand.
@@ -107,7 +107,7 @@ class ShiftLane(wiring.Component):
         self._log2_radix = log2_radix
         super().__init__(
             {
-                "integer": In(signed(integer_bits)),
+                "operand": In(signed(integer_bits)),
                 "control": In(shift_control(log2_radix)),
                 "product": Out(signed(lane_bits(integer_bits, log2_radix))),
             }
@@ -116,7 +116,7 @@ class ShiftLane(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         width = len(self.product)
-        shifted = Mux(self.control.enable, self.integer, 0)
+        shifted = Mux(self.control.enable, self.operand, 0)
         for k in range(len(self.control.amount)):
             stage = Signal(signed(width), name=f"by_{1 << k}")
             m.d.comb += stage.eq(Mux(self.control.amount[k], shifted << (1 << k), shifted))

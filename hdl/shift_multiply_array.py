@@ -173,8 +173,9 @@ class ShiftMultiplyArray(wiring.Component):
 
         # Memory bank. Room was made sure of before, so it always takes a row.
         width = len(row) + 1
-        # A single row would be another kind of FIFO, of another latency.
-        depth = max(2, self._rows * self._bank_tiles)
+        # The FIFO's own output register is one row of it; with less than two rows of memory it
+        # would be another kind of FIFO, of another latency.
+        depth = max(3, self._rows * self._bank_tiles)
         m.submodules.bank = bank = SyncFIFOBuffered(width=width, depth=depth)
         m.d.comb += [
             bank.w_data.eq(Cat(row, row_last)),
@@ -287,7 +288,7 @@ class ShiftMultiplyArray(wiring.Component):
                         self._integer_bits, self._fmt.log2_radix
                     )
                     m.d.comb += [
-                        unit.integer.eq(integers[row][lane]),
+                        unit.operand.eq(integers[row][lane]),
                         unit.control.eq(controls[column][lane]),
                         tree.terms[lane].eq(unit.product),
                     ]

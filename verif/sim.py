@@ -23,6 +23,10 @@ REPORTS = BUILD / "reports"
 VERILATOR_ARGS = [
     # Yosys writes expressions of exact width and leaves the extension of operands to Verilog.
     "-Wno-WIDTHEXPAND",
+    # The ports are all that a bench may see; keeping every signal visible makes building slow.
+    "--no-public-flat-rw",
+    "--public-depth",
+    "1",
     # One C++ file: with several, the wheel's makefile trips over its precompiled header.
     "--output-split",
     "0",

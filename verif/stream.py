@@ -9,6 +9,7 @@ import random
 import cocotb
 from cocotb.clock import Clock
 from cocotb.triggers import ClockCycles, RisingEdge
+from cocotb.utils import get_sim_time
 
 __all__ = [
     "PACES",
@@ -16,12 +17,17 @@ __all__ = [
     "Source",
     "always",
     "burst",
+    "check_counts",
     "check_rules",
     "configure",
+    "last_of",
+    "load_seed",
+    "measure_latency",
     "reset",
     "shy",
     "sometimes",
     "start",
+    "transfer",
 ]
 
 SIGNALS = ("tdata", "tuser", "tlast")
@@ -184,3 +190,60 @@ def configure(dut, **settings):
     for name, value in settings.items():
         port = getattr(dut, name)
         port.value = int(value) & ((1 << len(port)) - 1)
+
+
+async def transfer(dut, beats, paces=(always, always), count=None):
+    """Send beats into ``s_axis``, receive as many from ``m_axis``, and let the counters settle.
+
+    Parameters
+    ----------
+    dut : simulation handle
+    beats : dict of str to list
+        Values per signal of ``s_axis``.
+    paces : pair of paces
+        Of source and sink.
+    count : int, optional
+        Count of beats to receive, if not as many as are sent.
+
+    Returns
+    -------
+    dict of str to list
+        Received values per signal of ``m_axis``.
+    dict of str to int
+        Cycles in which input and output were stalled, named as bins of a coverage.
+    """
+    source, sink = Source(dut), Sink(dut)
+    sending = cocotb.start_soon(source.send(beats, paces[0]))
+    received = await sink.receive(count or len(beats["tdata"]), paces[1])
+    await sending
+    await ClockCycles(dut.aclk, 3)
+    return received, {"input_stalled": source.stalls, "output_stalled": sink.stalls}
+
+
+def last_of(count):
+    """List the ``tlast`` values of one tensor of ``count`` beats."""
+    return [0] * (count - 1) + [1]
+
+
+def check_counts(dut, **expected):
+    """Compare event counts and sticky bits with those of the golden model."""
+    for event, count in expected.items():
+        got = int(getattr(dut, f"{event}_count").value)
+        assert got == count, f"{event}_count is {got}, expected {count}"
+        seen = bool(getattr(dut, f"{event}_seen").value)
+        assert seen == (count > 0), f"{event}_seen is {seen} with {event}_count {count}"
+
+
+async def load_seed(dut, state):
+    """Load a random state through ``s_axis_seed``."""
+    await Source(dut, "s_axis_seed").send({"tdata": [int(word) for word in state]})
+    await ClockCycles(dut.aclk, 2)
+
+
+async def measure_latency(dut, count=64):
+    """Count the cycles that ``count`` beats take beyond one each, with nobody pausing."""
+    zeros = {"tdata": [0] * count, "tlast": [0] * count}
+    cocotb.start_soon(Source(dut).send(zeros))
+    begin = get_sim_time("ns")
+    await Sink(dut).receive(count)
+    return round((get_sim_time("ns") - begin) / 10) - count
