@@ -77,10 +77,14 @@ class AxiWrapper(wiring.Component):
             valid = getattr(self, f"{prefix}_tvalid")
             ready = getattr(self, f"{prefix}_tready")
             incoming = member.flow is In
-            m.d.comb += [port.valid.eq(valid), ready.eq(port.ready)] if incoming else [
-                valid.eq(port.valid),
-                port.ready.eq(ready),
-            ]
+            m.d.comb += (
+                [port.valid.eq(valid), ready.eq(port.ready)]
+                if incoming
+                else [
+                    valid.eq(port.valid),
+                    port.ready.eq(ready),
+                ]
+            )
             for signal, field, _ in _fields(member.signature.members["payload"].shape):
                 mine = getattr(self, f"{prefix}_{signal}")
                 part = Value.cast(port.payload if field is None else port.payload[field])

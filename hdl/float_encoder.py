@@ -85,9 +85,7 @@ class FloatEncoder(wiring.Component):
         number = Cat(extended, self.significand)
         if target.subnormals and Shape.cast(self.exponent.shape()).width:
             distance = Mux(below[-1], 0, below[:-1])
-            aligned, lost = shift_right(
-                m, "align", number, distance, kept_bits + self._random_bits
-            )
+            aligned, lost = shift_right(m, "align", number, distance, kept_bits + self._random_bits)
         else:
             cut = len(number) - kept_bits - self._random_bits
             aligned, lost = number[cut:], number[:cut].any()
@@ -114,9 +112,7 @@ class FloatEncoder(wiring.Component):
             if self._self_bits:
                 m.d.sync += self_noise.eq(self.self_noise)
 
-        rounded = round_up(
-            m, "round", kept, dropped, sticky, self.mode, self.noise, self_noise
-        )
+        rounded = round_up(m, "round", kept, dropped, sticky, self.mode, self.noise, self_noise)
         # A carry leaves a fraction of zeros, so the fraction bits need no shift.
         carry = rounded[kept_bits]
         normal = rounded[kept_bits - 1] | carry
@@ -186,5 +182,3 @@ class FloatEncoder(wiring.Component):
                 self.was_nonfinite.eq(nonfinite),
             ]
         return m
-
-

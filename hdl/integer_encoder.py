@@ -95,9 +95,7 @@ class IntegerEncoder(wiring.Component):
             m.d.sync += [
                 sign.eq(self.sign),
                 fixed.eq(aligned),
-                big.eq(
-                    aligned[len(fixed) :].any() | (too_far_left & self.magnitude.any())
-                ),
+                big.eq(aligned[len(fixed) :].any() | (too_far_left & self.magnitude.any())),
                 sticky.eq(lost & ~too_far_left),
                 nonfinite.eq(self.nonfinite),
             ]
@@ -142,9 +140,7 @@ class IntegerEncoder(wiring.Component):
             m.d.sync += [
                 self.code.eq(Mux(sign, -magnitude, magnitude)),
                 self.in_range.eq(passes & ~nonfinite),
-                self.residual.eq(
-                    Mux(passes & ~nonfinite, Mux(sign, -difference, difference), 0)
-                ),
+                self.residual.eq(Mux(passes & ~nonfinite, Mux(sign, -difference, difference), 0)),
                 self.saturated.eq(clipped),
                 self.underflowed.eq(nonzero & ~rounded.any() & ~big),
                 self.was_nonfinite.eq(nonfinite),

@@ -1,6 +1,7 @@
-"""The random generator: xorshift128, several words per cycle."""
+"""The random generator: XSadd, several words per cycle."""
 
-# Ref: George Marsaglia, "Xorshift RNGs", Journal of Statistical Software 8(14), 2003
+# Ref: Mutsuo Saito and Makoto Matsumoto, "XORSHIFT-ADD (XSadd): A variant of XORSHIFT", 2014,
+#      http://www.math.sci.hiroshima-u.ac.jp/m-mat/MT/XSADD/
 
 from amaranth import *
 from amaranth.lib import data, stream, wiring
@@ -18,8 +19,11 @@ class RandomBits(wiring.Component):
 
     Each transfer on ``o`` brings one number per lane; the sequence is that of
     :meth:`golden.random_bits.RandomBits.elements`. A number is offered in every cycle but while
-    a seed is being loaded: 4 transfers on ``i_seed``, then one cycle to make the first words. The
+    a seed is being loaded: 4 transfers on ``i_seed``, then two cycles to make the first words. The
     words on offer come from registers; the latency is 0.
+
+    The state is one beat ahead of what is on offer, so that neither the steps nor what uses the
+    numbers has the addition in its path.
 
     Parameters
     ----------
@@ -33,7 +37,8 @@ class RandomBits(wiring.Component):
     Members
     -------
     i_seed : ``In(stream.Signature(32))``
-        Words of a new state, the oldest first. Always ready. To be loaded between tensors.
+        Words of a new state, the oldest first. Always ready. To be loaded between tensors: the
+        first one takes back what ``o`` offers.
     o : ``Out(stream.Signature(ArrayLayout(bits, lanes)))``
         Random numbers.
     seed_error : ``Out(1)``
@@ -58,42 +63,51 @@ class RandomBits(wiring.Component):
         m = Module()
 
         count = random_bits.words_per_beat(self._lanes, self._bits)
-        kept = max(count, STATE_WORDS)
-        # The newest words: those on offer, and at least the four that are the state.
         start = random_bits.seed_state(self._seed)
-        first = [*start, *random_bits.RandomBits(start).words(count)][-kept:]
-        words = [Signal(32, init=int(w), name=f"word_{k}") for k, w in enumerate(first)]
+        first = random_bits.RandomBits(start).words(count)
+        offered = [Signal(32, init=int(word), name=f"offered_{k}") for k, word in enumerate(first)]
+
+        # The newest words of the linear sequence: the next beat's, the one before them, and at
+        # least the four that are the state.
+        kept = max(count + 1, STATE_WORDS)
+        linear = [int(word) for word in start]
+        for _ in range(2 * count):
+            linear.append(random_bits.next_word(linear[-STATE_WORDS], linear[-1]))
+        words = [Signal(32, init=w, name=f"word_{k}") for k, w in enumerate(linear[-kept:])]
 
         following = list(words[-STATE_WORDS:])
         for k in range(count):
-            mixed = Signal(32, name=f"mixed_{k}")
+            left = Signal(32, name=f"left_{k}")
             word = Signal(32, name=f"next_{k}")
-            m.d.comb += mixed.eq(following[-STATE_WORDS] ^ (following[-STATE_WORDS] << 11))
-            newest = following[-1]
-            m.d.comb += word.eq(newest ^ (newest >> 19) ^ mixed ^ (mixed >> 8))
+            oldest, newest = following[-STATE_WORDS], following[-1]
+            m.d.comb += [
+                left.eq(oldest ^ (oldest << 15)),
+                word.eq(left ^ (left >> 18) ^ (newest << 11)),
+            ]
             following.append(word)
 
         loaded = Signal(range(STATE_WORDS))
-        priming = Signal()
+        priming = Signal(2)  # shifts right: two steps until the first words are on offer
         any_set = Signal()
         m.d.comb += [
             self.i_seed.ready.eq(1),
-            self.o.valid.eq(~priming & ~loaded.any()),
-            self.o.payload.as_value().eq(Cat(words[-count:])),
+            self.o.valid.eq(~priming.any() & ~loaded.any()),
+            self.o.payload.as_value().eq(Cat(offered)),
         ]
         with m.If(self.i_seed.valid):
             m.d.sync += [
                 Cat(words).eq(Cat(*words[1:], self.i_seed.payload)),
                 loaded.eq(loaded + 1),
-                priming.eq(loaded == STATE_WORDS - 1),
+                priming.eq(loaded.all().replicate(2)),
                 any_set.eq((any_set & loaded.any()) | self.i_seed.payload.any()),
             ]
-            with m.If((loaded == STATE_WORDS - 1) & ~any_set & ~self.i_seed.payload.any()):
+            with m.If(loaded.all() & ~any_set & ~self.i_seed.payload.any()):
                 m.d.sync += [words[-1].eq(1), self.seed_error.eq(1)]
-        with m.Elif(priming | (self.o.valid & self.o.ready)):
+        with m.Elif(priming.any() | (self.o.valid & self.o.ready)):
             m.d.sync += [
                 Cat(words).eq(Cat(*following[-kept:])),
-                priming.eq(0),
+                *(o.eq(a + b) for o, a, b in zip(offered, words[-count - 1 :], words[-count:])),
+                priming.eq(priming >> 1),
             ]
 
         return m

@@ -41,9 +41,7 @@ def round_up(m, name, kept, dropped, sticky, mode, noise, self_noise=None):
     width = len(dropped)
     addend = Signal(width, name=f"{name}_noise")
     nearest = Signal(name=f"{name}_nearest_up")
-    total = Signal(
-        Shape(len(kept) + width + 1, signed=kept.shape().signed), name=f"{name}_rounded"
-    )
+    total = Signal(Shape(len(kept) + width + 1, signed=kept.shape().signed), name=f"{name}_rounded")
     if noise is not None:
         with m.If(mode == RoundMode.STOCHASTIC):
             m.d.comb += addend.eq(noise)

@@ -305,9 +305,7 @@ class ScaleMultiplier(wiring.Component):
                 encoder = FloatEncoder(target, width, top.shape(), self._random_bits)
                 m.d.comb += encoder.mode.eq(self.mode)
             else:
-                encoder = Fp4Encoder(
-                    target, width, signed(11), self._random_bits, self._underflow
-                )
+                encoder = Fp4Encoder(target, width, signed(11), self._random_bits, self._underflow)
                 if target.log2_radix == 1:
                     m.d.comb += encoder.stochastic.eq(self.stochastic)
             unit = 0

@@ -161,9 +161,7 @@ class ShiftMultiplyArray(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         m.submodules.counters = counters = EventCounters(EVENTS, max(self._columns, 1))
-        m.submodules.random_bits = random = RandomBits(
-            self._columns, self._random_bits, self._seed
-        )
+        m.submodules.random_bits = random = RandomBits(self._columns, self._random_bits, self._seed)
         wiring.connect(m, random.i_seed, wiring.flipped(self.i_seed))
         m.d.comb += self.seed_error.eq(random.seed_error)
 
@@ -345,9 +343,7 @@ class ShiftMultiplyArray(wiring.Component):
                 sticky.eq(lost),
                 noise.eq(random.o.payload[column]),
             ]
-            rounded = Signal(
-                signed(len(number) + 1), name=f"rounded_{column}", reset_less=True
-            )
+            rounded = Signal(signed(len(number) + 1), name=f"rounded_{column}", reset_less=True)
             m.d.sync += rounded.eq(
                 round_up(m, f"round_{column}", kept, dropped, sticky, self.mode, noise)
             )

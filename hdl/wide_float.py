@@ -13,9 +13,7 @@ __all__ = ["FloatDecoder", "exponent_shape"]
 
 def exponent_shape(fmt):
     """Find the shape of the exponent of a normalised number, subnormal ones included."""
-    return Shape.cast(
-        range(fmt.least_exponent - fmt.fraction_bits, fmt.greatest_exponent + 1)
-    )
+    return Shape.cast(range(fmt.least_exponent - fmt.fraction_bits, fmt.greatest_exponent + 1))
 
 
 class FloatDecoder(wiring.Component):

@@ -31,8 +31,8 @@ class Coverage:
     def cover(self, **bins):
         """Count situations: numbers, or arrays whose non-zero elements count."""
         for name, occurrences in bins.items():
-            self._bins[name] += int(np.count_nonzero(occurrences)) if np.ndim(occurrences) else int(
-                occurrences
+            self._bins[name] += (
+                int(np.count_nonzero(occurrences)) if np.ndim(occurrences) else int(occurrences)
             )
 
     def close(self):

@@ -1,0 +1,114 @@
+"""``python -m gen verilog``: the files of a configuration."""
+
+import argparse
+import dataclasses
+import re
+from pathlib import Path
+
+from tqdm import tqdm
+
+from golden.errors import InputError
+
+from . import config
+from .verilog import to_verilog, write_if_changed
+
+__all__ = ["WAIVERS", "add_arguments", "files", "run"]
+
+FILE_LIST = "filelist.f"
+
+_PORT = re.compile(r"^  (input|output) (?:\[(\d+):0\] )?(\w+);", re.MULTILINE)
+
+#: Lint rules of Verilator that the Verilog breaks on purpose, each with the reason.
+WAIVERS = {
+    "WIDTHEXPAND": "Operands are extended to the width of the result by Verilog's own rules.",
+    "UNUSEDSIGNAL": "Parts of payloads and of intermediate results have names, used or not.",
+    "PROCASSINIT": "Registers have initial values, for FPGAs, and are assigned at the clock.",
+    "DECLFILENAME": "A file holds a core with all its parts, so that it is one file to take.",
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of this command to a parser."""
+    parser.add_argument(
+        "--config",
+        type=Path,
+        default=config.DEFAULT,
+        metavar="FILE",
+        help="TOML file with the modules to make (default: the one to copy, %(default)s)",
+    )
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=Path("build/verilog"),
+        metavar="DIR",
+        help="where the files go (default: %(default)s)",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write every file that changed, and say so."""
+    modules = config.load(args.config)
+    texts = files(modules)
+    output: Path = args.output
+    if output.exists() and not output.is_dir():
+        raise InputError(f"Output {output} is not a folder; name another one with --output")
+    # Modules that are gone from the configuration must not stay behind for a tool to find.
+    known = output / FILE_LIST
+    if known.exists():
+        for name in known.read_text().split():
+            if name.endswith(".v") and name not in texts and (output / name).is_file():
+                (output / name).unlink()
+                print(f"{output / name}: removed")
+    for name, text in texts.items():
+        try:
+            written = write_if_changed(output / name, text)
+        except OSError as error:
+            raise InputError(f"Cannot write {output / name}: {error.strerror}") from error
+        print(f"{output / name}: {'written' if written else 'unchanged'}")
+    return 0
+
+
+def files(modules: dict[str, config.CoreConfig]) -> dict[str, str]:
+    """Make the text of every file of a configuration, by its name."""
+    components = {name: module.build() for name, module in modules.items()}
+    texts = {
+        f"{name}.v": to_verilog(component, name)
+        for name, component in tqdm(components.items(), "Verilog", disable=None, leave=False)
+    }
+    texts["waivers.vlt"] = _waivers(modules)
+    texts["SUMMARY.md"] = _summary(modules, texts)
+    texts[FILE_LIST] = "".join(f"{name}.v\n" for name in modules)
+    return texts
+
+
+def _waivers(modules: dict[str, config.CoreConfig]) -> str:
+    lines = ["`verilator_config"]
+    for rule, reason in WAIVERS.items():
+        lines.append(f"// {reason}")
+        lines += [f'lint_off -rule {rule} -file "*{name}.v"' for name in modules]
+    return "\n".join(lines) + "\n"
+
+
+def _summary(modules: dict[str, config.CoreConfig], texts: dict[str, str]) -> str:
+    lines = [
+        "# Modules",
+        "",
+        "All ports are synchronous to `aclk`; `aresetn` is a synchronous reset, active low. What a",
+        "core computes, and what its ports mean, is said in the docstring of its component in",
+        "`hdl/`; the latency is in cycles from an accepted beat to its result.",
+        "",
+        "| module | core | latency | parameters |",
+        "|---|---|---|---|",
+    ]
+    for name, module in modules.items():
+        parameters = ", ".join(
+            f"{field.name} = {getattr(module, field.name)}" for field in dataclasses.fields(module)
+        )
+        latency = module.build().latency
+        lines.append(f"| [`{name}`]({name}.v) | {module.core} | {latency} | {parameters} |")
+    for name in modules:
+        lines += ["", f"## `{name}`", "", "| port | direction | bits |", "|---|---|---|"]
+        top = texts[f"{name}.v"].partition("endmodule")[0]
+        for way, high, port in _PORT.findall(top):
+            lines.append(f"| `{port}` | {way} | {int(high or 0) + 1} |")
+    return "\n".join(lines) + "\n"
