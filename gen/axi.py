@@ -2,7 +2,7 @@
 
 # Ref: Arm IHI 0051B, AMBA AXI-Stream Protocol Specification
 
-from amaranth import *
+from amaranth import ClockDomain, Module, Shape, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 

@@ -9,6 +9,8 @@ from amaranth.lib.wiring import In, Out
 
 from golden import random_bits
 
+from .parameters import check_integer
+
 __all__ = ["RandomBits"]
 
 STATE_WORDS = 4
@@ -28,7 +30,7 @@ class RandomBits(wiring.Component):
     Parameters
     ----------
     lanes : int
-        Count of numbers in a beat.
+        Count of numbers in a beat, 1 to 1024.
     bits : int
         Width of a number, 1 to 32.
     seed : int
@@ -48,6 +50,9 @@ class RandomBits(wiring.Component):
     latency = 0
 
     def __init__(self, lanes, bits, seed=1):
+        check_integer("Lane count", lanes, 1, 1024)
+        check_integer("Random bit count", bits, 1, 32)
+        check_integer("Seed", seed, 0, 2**64 - 1)
         self._lanes = lanes
         self._bits = bits
         self._seed = seed
@@ -104,10 +109,9 @@ class RandomBits(wiring.Component):
             with m.If(loaded.all() & ~any_set & ~self.i_seed.payload.any()):
                 m.d.sync += [words[-1].eq(1), self.seed_error.eq(1)]
         with m.Elif(priming.any() | (self.o.valid & self.o.ready)):
-            m.d.sync += [
-                Cat(words).eq(Cat(*following[-kept:])),
-                *(o.eq(a + b) for o, a, b in zip(offered, words[-count - 1 :], words[-count:])),
-                priming.eq(priming >> 1),
-            ]
+            m.d.sync += [Cat(words).eq(Cat(*following[-kept:])), priming.eq(priming >> 1)]
+            beat = words[-count - 1 :]
+            for word, older, newer in zip(offered, beat[:-1], beat[1:], strict=True):
+                m.d.sync += word.eq(older + newer)
 
         return m

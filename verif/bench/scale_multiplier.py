@@ -94,7 +94,7 @@ async def check(dut, coverage, rng, setting, magnitude, groups, relu, beats=120,
         spread = rng.integers(-30, 18, channels)
     elif KIND in WIDE_FORMATS:
         spread = rng.integers(-40, 40, channels)
-    if TARGET == Fp4Format(2):
+    if KIND == "fp4_radix4":
         goal = 8
     exponents = np.clip(goal - magnitude - 15 + spread, -128, 127)
     if KIND.startswith("fp4"):

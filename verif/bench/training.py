@@ -1,4 +1,4 @@
-"""Bench that sends the tensors of real training steps through a core; see verif/test_training.py."""
+"""Bench that sends the tensors of real training steps through a core."""
 
 import pickle
 from pathlib import Path
@@ -162,5 +162,3 @@ async def matches_training(dut):
                 kind = call.tensor.partition(".")[2]
                 coverage.cover(**{f"{step} epoch": 1, kind: 1})
     coverage.close()
-
-

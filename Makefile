@@ -1,0 +1,67 @@
+# `make` lists what can be done here. Everything it writes is under build/ and .venv/.
+
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+STAMP := $(VENV)/.installed
+CONFIG ?= gen/configs/default.toml
+SEED ?= 1
+JOBS ?= $(shell nproc 2>/dev/null || echo 2)
+
+# Options given on the command line reach the programs; nothing of an outer shell does.
+unexport YOSYS
+unexport VERILATOR_ROOT
+
+.DEFAULT_GOAL := help
+.PHONY: help
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
+
+# The environment is made once, and again when pyproject.toml changes.
+$(STAMP): pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo "make: error: $(PYTHON) is missing; install Python 3.11 or newer (Debian: apt install python3 python3-venv), or set PYTHON=" >&2; exit 2; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "make: error: $$($(PYTHON) --version) is too old; install Python 3.11 or newer, or set PYTHON=" >&2; exit 2; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "make: error: $(PYTHON) cannot make environments; install its venv module (Debian: apt install python3-venv)" >&2; exit 2; }
+	test -x $(RUN) || $(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+	@touch $@
+
+.PHONY: setup
+setup: $(STAMP)  ## make the Python environment (the other targets do it when needed)
+
+.PHONY: tools
+tools:
+	@command -v g++ >/dev/null || { echo "make: error: g++ is missing, and Verilator needs it; install a C++ compiler (Debian: apt install g++)" >&2; exit 2; }
+	@command -v perl >/dev/null || { echo "make: error: perl is missing, and Verilator needs it; install it (Debian: apt install perl)" >&2; exit 2; }
+
+.PHONY: verilog
+verilog: $(STAMP)  ## write the Verilog of CONFIG=file.toml to build/verilog/
+	@$(RUN) -m gen verilog --config $(CONFIG)
+
+PYTEST = PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(RUN) -m pytest --seed=$(SEED) -n $(JOBS) --dist worksteal $(ARGS)
+
+.PHONY: test
+test: $(STAMP) tools  ## run the tests; WAVES=1 leaves waveforms, SEED= sets chance, ARGS= goes to pytest
+	$(PYTEST) -m "not slow"
+
+.PHONY: test-all
+test-all: $(STAMP) tools  ## run the slow tests as well: synthesis of every module
+	$(PYTEST)
+
+.PHONY: train
+train: $(STAMP)  ## train on the digits in float32 and 4 bits; table, curves in build/train/
+	@$(RUN) -m gen train $(if $(DATA),--data $(DATA)) $(ARGS)
+
+.PHONY: bench
+bench: $(STAMP)  ## measure the speed of the golden model against its bounds
+	@$(RUN) -m gen bench $(ARGS)
+
+.PHONY: lint
+lint: $(STAMP)  ## check style and types
+	$(VENV)/bin/ruff check
+	$(VENV)/bin/ruff format --check
+	$(VENV)/bin/mypy
+
+.PHONY: clean
+clean:  ## delete everything generated, but not the environment
+	rm -rf build

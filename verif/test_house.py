@@ -1,0 +1,90 @@
+"""The rules of the house, as far as a program can check them."""
+
+import ast
+import importlib
+import inspect
+from pathlib import Path
+
+import pytest
+from amaranth.lib import wiring
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# What each package may import of what lies in this repository and of what simulates it. The golden
+# model depends on nothing that it is used to judge.
+MAY_IMPORT = {
+    "golden": {"golden"},
+    "hdl": {"golden", "hdl", "amaranth"},
+    "gen": {"golden", "hdl", "gen", "amaranth"},
+}
+GUARDED = {"golden", "hdl", "gen", "verif", "amaranth", "cocotb", "cocotb_tools"}
+
+CORES = [
+    "quantizer",
+    "stochastic_rounder",
+    "fp4_quantizer",
+    "shift_multiply_array",
+    "scale_multiplier",
+]
+
+
+def modules(package):
+    return sorted(path for path in (ROOT / package).glob("*.py") if path.stem != "__main__")
+
+
+def imported(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield path.parent.name if node.level else node.module.partition(".")[0]
+
+
+def public_classes_and_functions(package):
+    for path in modules(package):
+        module = importlib.import_module(f"{package}.{path.stem}")
+        for name in getattr(module, "__all__", ()):
+            value = getattr(module, name)
+            if inspect.isclass(value) or inspect.isfunction(value):
+                yield f"{package}.{path.stem}.{name}", value
+
+
+@pytest.mark.parametrize("package", MAY_IMPORT)
+def test_layers_point_one_way(package):
+    for path in modules(package):
+        strays = set(imported(path)) & GUARDED - MAY_IMPORT[package]
+        assert not strays, f"{path.relative_to(ROOT)} may not import {', '.join(sorted(strays))}"
+
+
+@pytest.mark.parametrize("package", MAY_IMPORT)
+def test_public_names_exist_and_are_documented(package):
+    for path in modules(package):
+        module = importlib.import_module(f"{package}.{path.stem}")
+        assert module.__doc__, f"{module.__name__} has no docstring"
+    for name, value in public_classes_and_functions(package):
+        assert value.__doc__, f"{name} has no docstring"
+
+
+def test_components_state_their_interface():
+    components = [
+        (name, value)
+        for name, value in public_classes_and_functions("hdl")
+        if inspect.isclass(value) and issubclass(value, wiring.Component)
+    ]
+    assert len(components) > 10
+    for name, value in components:
+        for heading in ("Parameters\n", "Members\n", "latency"):
+            assert heading in value.__doc__, f"{name}: docstring lacks {heading.strip()}"
+
+
+@pytest.mark.parametrize("core", CORES)
+def test_every_core_has_a_model_a_bench_and_a_test(core):
+    for twin in ("golden/{}.py", "hdl/{}.py", "verif/bench/{}.py", "verif/test_{}.py"):
+        assert (ROOT / twin.format(core)).exists(), twin.format(core)
+
+
+def test_modules_stay_small():
+    for package in ("golden", "hdl", "gen", "verif", "verif/bench"):
+        for path in modules(package):
+            lines = len(path.read_text().splitlines())
+            assert lines <= 400, f"{path.relative_to(ROOT)} has {lines} lines; make it two"
