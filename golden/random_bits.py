@@ -1,16 +1,17 @@
-"""The random generator: xorshift128, and its jumps.
+"""The random generator: XSadd, and its jumps.
 
-One 32-bit word per step, a state of four words, period ``2**128 - 1``. It is linear over GF(2):
-a step is a matrix times the state, so ``n`` steps are the ``n``-th power of that matrix, and so
-are the starting states of streams that never overlap.
+Four 32-bit words of state and a step that is linear over GF(2): a matrix times the state. So ``n``
+steps are the ``n``-th power of that matrix, and so are the starting states of streams that never
+overlap. The period is ``2**128 - 1``. What a step gives out is the sum of the two newest words.
 
 A core with L lanes and R random bits per element takes ``ceil(L * R / 32)`` words per accepted
 beat; lane ``l`` takes bits ``[l * R, (l + 1) * R)`` of them, the first word lowest. Where L * R
 is a multiple of 32, the numbers do not depend on the count of lanes.
 """
 
-# Ref: George Marsaglia, "Xorshift RNGs", Journal of Statistical Software 8(14), 2003
-# Section: 4, the generator of period 2**128 - 1 with shifts 11, 8, 19
+# Ref: Mutsuo Saito and Makoto Matsumoto, "XORSHIFT-ADD (XSadd): A variant of XORSHIFT", 2014,
+#      http://www.math.sci.hiroshima-u.ac.jp/m-mat/MT/XSADD/
+# Ref: https://github.com/MersenneTwister-Lab/XSadd, xsadd.c: the characteristic polynomial
 # Ref: Sebastiano Vigna's splitmix64, which fills the state from a seed
 
 import functools
@@ -20,13 +21,27 @@ import numpy.typing as npt
 
 from .errors import InputError
 
-__all__ = ["STREAM_JUMP", "RandomBits", "jump", "jump_matrix", "seed_state", "words_per_beat"]
+__all__ = [
+    "POLYNOMIAL",
+    "STREAM_JUMP",
+    "RandomBits",
+    "jump",
+    "jump_matrix",
+    "next_word",
+    "seed_state",
+    "words_per_beat",
+]
 
 #: Streams of one seed start ``2**STREAM_JUMP`` words apart.
 STREAM_JUMP = 96
 
-_BLOCK = 1024  # words made by one table look-up; 32 tables of 16 rows of 4 KiB stay in cache
-_TABLE_ROWS = 16 * np.arange(32)  # first row of each four bits' table
+#: Characteristic polynomial of a step; bit ``i`` is the coefficient of ``x**i``.
+POLYNOMIAL = 0x1_0000_0000_0081_0184_0085_1180_0000_0001
+
+# The degree is 128. A history is 128 words times a power of two, up to what stays in cache.
+_DEGREE = 128
+_TAPS = [i for i in range(_DEGREE) if POLYNOMIAL >> i & 1]
+_LONGEST_HISTORY = _DEGREE << 7
 _MASK64 = (1 << 64) - 1
 
 
@@ -65,6 +80,23 @@ def seed_state(seed: int, stream: int = 0) -> npt.NDArray[np.uint32]:
     return jump(np.array(words, np.uint32), stream, STREAM_JUMP)
 
 
+def next_word(oldest, newest):
+    """Make the next word of the linear sequence.
+
+    Parameters
+    ----------
+    oldest, newest : int or array of uint32
+        First and last of the four words of the state.
+
+    Returns
+    -------
+    int or array of uint32
+        The word that becomes the newest; what is given out is its sum with the one before it.
+    """
+    t = oldest ^ (oldest << 15 & 0xFFFF_FFFF)
+    return t ^ (t >> 18) ^ (newest << 11 & 0xFFFF_FFFF)
+
+
 def words_per_beat(lanes: int, random_bits: int) -> int:
     """Count the words that one beat takes."""
     return -(-lanes * random_bits // 32)
@@ -80,21 +112,26 @@ class RandomBits:
     """
 
     def __init__(self, state: npt.NDArray[np.uint32]) -> None:
-        self._state = np.array(state, np.uint32)
-        if self._state.shape != (4,) or not self._state.any():
+        start = np.array(state, np.uint32)
+        if start.shape != (4,) or not start.any():
             raise InputError("State must be four 32-bit words that are not all zero")
-        self._pending = np.empty(0, np.uint32)
+        linear = start.tolist()
+        while len(linear) < _DEGREE:
+            linear.append(next_word(linear[-4], linear[-1]))
+        self._history = np.array(linear, np.uint32)
+        self._pending = self._history[4:] + self._history[3:-1]
 
     def words(self, count: int) -> npt.NDArray[np.uint32]:
         """Take the next ``count`` words, an array of uint32."""
-        blocks = [self._pending]
-        available = len(self._pending)
-        while available < count:
-            blocks.append(self._next_block())
-            available += _BLOCK
-        every = np.concatenate(blocks)
-        self._pending = every[count:]
-        return every[:count]
+        if count > len(self._pending):
+            blocks = [self._pending]
+            missing = count - len(self._pending)
+            while missing > 0:
+                blocks.append(self._next_block())
+                missing -= len(blocks[-1])
+            self._pending = np.concatenate(blocks)
+        taken, self._pending = self._pending[:count], self._pending[count:]
+        return taken
 
     def elements(self, count: int, random_bits: int, lanes: int) -> npt.NDArray[np.uint32]:
         """Take one random number per element of a tensor that is streamed in beats.
@@ -112,52 +149,52 @@ class RandomBits:
         -------
         array of uint32, shape (count,)
             Numbers, 0 to ``2**random_bits - 1``.
+
+        Raises
+        ------
+        InputError
+            If there is no such width, no lane, or a negative count.
         """
+        if not 1 <= random_bits <= 32:
+            raise InputError(f"Random bit count must be 1 to 32, not {random_bits}")
+        if lanes < 1:
+            raise InputError(f"Lane count must be at least 1, not {lanes}")
+        if count < 0:
+            raise InputError(f"Element count must not be negative, and {count} is")
         beats = -(-count // lanes)
         per_beat = words_per_beat(lanes, random_bits)
         words = self.words(beats * per_beat)
         if random_bits in (8, 16, 32) and lanes * random_bits == per_beat * 32:
             dtype = np.dtype(f"<u{random_bits // 8}")
             return words.astype("<u4", copy=False).view(dtype)[:count].astype(np.uint32)
-        bits = np.unpackbits(
-            words.astype("<u4", copy=False).view(np.uint8).reshape(beats, -1),
-            axis=1,
-            bitorder="little",
-        )[:, : lanes * random_bits].reshape(-1, random_bits)
-        weights = np.uint32(1) << np.arange(random_bits, dtype=np.uint32)
-        return (bits.astype(np.uint32) @ weights)[:count]
+        # A number lies in two neighbouring words at most.
+        wide = np.zeros((beats, per_beat + 1), np.uint64)
+        wide[:, :-1] = words.reshape(beats, per_beat)
+        wide[:, :-1] |= wide[:, 1:] << np.uint64(32)
+        first_bits = random_bits * np.arange(lanes)
+        numbers = wide[:, first_bits // 32] >> (first_bits % 32).astype(np.uint64)
+        mask = np.uint64((1 << random_bits) - 1)
+        return (numbers & mask).astype(np.uint32).reshape(-1)[:count]
 
     def _next_block(self) -> npt.NDArray[np.uint32]:
-        # Linear: the block is the exclusive or of what each bit of the state contributes. Four
-        # bits at a time, looked up.
-        octets = self._state.astype("<u4", copy=False).view(np.uint8)
-        rows = np.stack([octets & 15, octets >> 4], axis=1).ravel() + _TABLE_ROWS
-        block = np.bitwise_xor.reduce(_block_tables().take(rows, axis=0), axis=0)
-        self._state = block[-4:].copy()
-        return block
-
-
-def _step(x, w):
-    t = x ^ (x << np.uint32(11))
-    return w ^ (w >> np.uint32(19)) ^ t ^ (t >> np.uint32(8))
-
-
-@functools.cache
-def _block_tables() -> npt.NDArray[np.uint32]:
-    """What every value of every four bits of the state adds to a block, (32 * 16, _BLOCK)."""
-    unit = np.zeros((4, 128), np.uint32)
-    for bit in range(128):
-        unit[bit // 32, bit] = 1 << (bit % 32)
-    words = list(unit)
-    for _ in range(_BLOCK):
-        words.append(_step(words[-4], words[-1]))
-    basis = np.array(words[4:]).T.reshape(32, 4, _BLOCK)
-    tables = np.zeros((32, 16, _BLOCK), np.uint32)
-    for value in range(16):
-        for bit in range(4):
-            if value >> bit & 1:
-                tables[:, value] ^= basis[:, bit]
-    return tables.reshape(32 * 16, _BLOCK)
+        # Words of one bit obey the characteristic polynomial p, as does every bit of a linear
+        # sequence: word n + 128 is the exclusive or of the words n + i for which x**i is in p.
+        # Squared over GF(2), p(x) is p(x**2): the same holds at twice, four times, ... the
+        # distance, and many words can be made at once from a history that is so much longer.
+        size = len(self._history)
+        distance = size // _DEGREE
+        both = np.empty(2 * size, np.uint32)
+        both[:size] = self._history
+        most = (_DEGREE - _TAPS[-1]) * distance  # before a word needs another new one
+        for begin in range(0, size, most):
+            count = min(most, size - begin)
+            first, second, *others = (both[begin + tap * distance :][:count] for tap in _TAPS)
+            new = both[begin + size :][:count]
+            np.bitwise_xor(first, second, out=new)
+            for other in others:
+                new ^= other
+        self._history = both if size < _LONGEST_HISTORY else both[size:]
+        return both[size:] + both[size - 1 : -1]
 
 
 @functools.cache
@@ -174,7 +211,7 @@ def jump_matrix(log2_steps: int) -> npt.NDArray[np.uint8]:
         unit = np.zeros((4, 128), np.uint32)
         for bit in range(128):
             unit[bit // 32, bit] = 1 << (bit % 32)
-        following = np.stack([unit[1], unit[2], unit[3], _step(unit[0], unit[3])])
+        following = np.stack([unit[1], unit[2], unit[3], next_word(unit[0], unit[3])])
         return np.concatenate(
             [(following[i] >> np.uint32(j) & 1)[None] for i in range(4) for j in range(32)]
         ).astype(np.uint8)

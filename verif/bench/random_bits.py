@@ -11,58 +11,134 @@ from golden.random_bits import RandomBits, seed_state
 from verif.coverage import Coverage, assert_equal
 from verif.packing import unpack
 from verif.sim import bench_params
-from verif.stream import PACES, Sink, Source, always, check_rules, reset, start
+from verif.stream import PACES, Sink, Source, always, burst, reset, sometimes, start
 
 PARAMS = bench_params()
 LANES, BITS, SEED = PARAMS["lanes"], PARAMS["bits"], PARAMS["seed"]
 
-RELOADS = ["loaded_offering", "loaded_transferring", "loaded_loading", "loaded_priming"]
-BINS = ["output_stalled", "seed_stalled", "zero_seed", *RELOADS]
+
+def check(coverage, beats, golden):
+    """Compare beats with the next numbers of the golden model."""
+    expected = golden.elements(len(beats) * LANES, BITS, LANES).reshape(-1, LANES)
+    assert_equal("number", unpack(beats, LANES, BITS), expected)
+    coverage.vectors(expected.size)
 
 
-async def check(dut, coverage, golden, count, pace=always):
-    """Take beats, and compare with the golden model."""
+async def receive(dut, coverage, golden, count, pace=always):
+    """Take beats and compare them; count the cycles in which they were not taken."""
     sink = Sink(dut)
     beats = await sink.receive(count, pace)
-    expected = golden.elements(count * LANES, BITS, LANES).reshape(count, LANES)
-    assert_equal("number", unpack(beats["tdata"], LANES, BITS), expected)
-    coverage.vectors(expected.size)
-    coverage.cover(output_stalled=sink.stalls)
+    check(coverage, beats["tdata"], golden)
+    return sink.stalls
 
 
-async def load(dut, state, pace=always):
-    """Load a state; nothing is on offer until its first numbers are."""
-    await Source(dut, "s_axis_seed").send({"tdata": [int(word) for word in state]}, pace)
-    for cycle in range(2):
-        await RisingEdge(dut.aclk)
-        assert not dut.m_axis_tvalid.value, f"offered {cycle} cycles after the seed"
-    await RisingEdge(dut.aclk)
-    assert dut.m_axis_tvalid.value, "not offered 2 cycles after the seed"
-
-
-async def begin(dut):
-    """Start the clock and reset; seeds withdraw an offer, so the rules are checked elsewhere."""
+async def start_unchecked(dut):
+    """Start the clock and reset, for tests of seeds: they take back offers, against the rules."""
     Clock(dut.aclk, 10, unit="ns").start()
     await reset(dut)
 
 
+async def record(dut, events):
+    """List forever what every cycle transfers; of a seed's word, also what ``o`` was doing."""
+    while True:
+        await RisingEdge(dut.aclk)
+        offered, taken = bool(dut.m_axis_tvalid.value), bool(dut.m_axis_tready.value)
+        if offered and taken:
+            events.append(("beat", int(dut.m_axis_tdata.value)))
+        if dut.s_axis_seed_tvalid.value:
+            assert dut.s_axis_seed_tready.value, "a seed had to wait"
+            doing = ("offering", "transferring")[taken] if offered else "making_words"
+            events.append((doing, int(dut.s_axis_seed_tdata.value)))
+
+
+def replay(coverage, events):
+    """Compare what was recorded with the golden model, which takes the same seeds."""
+    golden, beats, state = RandomBits(seed_state(SEED)), [], []
+    for kind, value in events:
+        if kind == "beat":
+            assert not state, "numbers came amidst a seed"
+            beats.append(value)
+            continue
+        if not state:
+            coverage.cover(**{f"seeded_while_{kind}": 1})
+        state.append(value)
+        if len(state) == 4:
+            check(coverage, beats, golden)
+            golden, beats, state = RandomBits(np.array(state, np.uint32)), [], []
+    check(coverage, beats, golden)
+
+
 @cocotb.test()
 async def matches_golden(dut):
-    """From the reset on, at every pace: a stall takes nothing."""
+    """From the reset on, every pace of the sink: what is not transferred is not lost."""
     await start(dut)
-    coverage = Coverage(PARAMS["core"], BINS)
+    coverage = Coverage(PARAMS["core"], ["output_stalled", "reset"])
     golden = RandomBits(seed_state(SEED))
-    await check(dut, coverage, golden, 10_000)
+    await receive(dut, coverage, golden, 10_000)
     for _, pace in PACES:
-        await check(dut, coverage, golden, 500, pace)
+        stalls = await receive(dut, coverage, golden, 500, pace)
+        coverage.cover(output_stalled=stalls)
         await ClockCycles(dut.aclk, random.randint(1, 20))
-    # A second reset starts anew.
     await reset(dut)
-    await check(dut, coverage, RandomBits(seed_state(SEED)), 100)
-    await takes_seeds(dut, coverage)
+    await receive(dut, coverage, RandomBits(seed_state(SEED)), 100)
+    coverage.cover(reset=1)
     coverage.close()
 
 
-async def takes_seeds(dut, coverage):
-    """Load seeds at any time, slowly or not; a state of zeros is replaced and flagged."""
-    raise NotImplementedError
+@cocotb.test()
+async def takes_seeds(dut):
+    """A loaded state starts its own sequence, whatever it interrupts."""
+    await start_unchecked(dut)
+    bins = [f"seeded_while_{kind}" for kind in ("offering", "transferring", "making_words")]
+    coverage = Coverage(PARAMS["core"], bins)
+    events = []
+    cocotb.start_soon(record(dut, events))
+    source, sink = Source(dut, "s_axis_seed"), Sink(dut)
+    states = [[0, 0, 0, 1 << 31], [1, 0, 0, 0], [0, 1 << 16, 0, 0], [0, 0, 1, 0]]
+    states += [seed_state(random.getrandbits(64)).tolist() for _ in range(16)]
+    for state in states:
+        for sink_pace in (always, sometimes, burst):
+            receiving = cocotb.start_soon(sink.receive(200, sink_pace))
+            await ClockCycles(dut.aclk, random.randint(1, 30))
+            for words in [random.choice(states)] * random.randint(0, 2) + [state]:
+                await source.send({"tdata": words}, random.choice([always, sometimes, burst]))
+                await ClockCycles(dut.aclk, random.randint(0, 2))
+            await receiving
+    assert not dut.seed_error.value
+    replay(coverage, events)
+    coverage.close()
+
+
+@cocotb.test()
+async def makes_words_in_two_cycles(dut):
+    """Numbers are on offer after reset at once, and two cycles after a seed."""
+    await start_unchecked(dut)
+    assert dut.m_axis_tvalid.value
+    await Sink(dut).receive(1)
+    await Source(dut, "s_axis_seed").send({"tdata": [1, 2, 3, 4]})
+    offered = []
+    for _ in range(4):
+        await RisingEdge(dut.aclk)
+        offered.append(int(dut.m_axis_tvalid.value))
+    assert offered == [0, 0, 1, 1]
+
+
+@cocotb.test()
+async def replaces_zeros(dut):
+    """A state of zeros becomes 0, 0, 0, 1, and is flagged until the next reset."""
+    await start_unchecked(dut)
+    coverage = Coverage(PARAMS["core"], ["zero_seed"])
+    source = Source(dut, "s_axis_seed")
+    for state in ([1, 2, 3, 4], [0, 0, 0, 0], [0, 0, 0, 0]):
+        await source.send({"tdata": state})
+        await ClockCycles(dut.aclk, 3)
+        assert dut.seed_error.value == (not any(state)), f"seed_error after {state}"
+        used = state if any(state) else [0, 0, 0, 1]
+        await receive(dut, coverage, RandomBits(np.array(used, np.uint32)), 50, sometimes)
+        coverage.cover(zero_seed=not any(state))
+    await source.send({"tdata": [5, 6, 7, 8]})
+    await ClockCycles(dut.aclk, 2)
+    assert dut.seed_error.value, "seed_error is not sticky"
+    await reset(dut)
+    assert not dut.seed_error.value, "seed_error outlives a reset"
+    coverage.close()
