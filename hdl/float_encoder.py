@@ -78,12 +78,13 @@ class FloatEncoder(wiring.Component):
         kept_bits = target.fraction_bits + 1
 
         # Below the smallest normal number the last bit stays where it is: shift right.
-        below = Signal(signed(len(self.exponent) + 1))
-        m.d.comb += below.eq(target.least_exponent - self.exponent)
+        steps_below = target.least_exponent - self.exponent
+        below = Signal(steps_below.shape())
+        m.d.comb += below.eq(steps_below)
         extended = Cat(Const(0, max(0, kept_bits + self._random_bits - self._significand_bits)))
         number = Cat(extended, self.significand)
         if target.subnormals and Shape.cast(self.exponent.shape()).width:
-            distance = Mux(below[-1], 0, below[:-1])
+            distance = Mux(below > 0, below, 0).as_unsigned()
             aligned, lost = shift_right(m, "align", number, distance, kept_bits + self._random_bits)
         else:
             cut = len(number) - kept_bits - self._random_bits

@@ -76,7 +76,7 @@ def simulate(component, bench, params, *, seed, waves=False, test=None):
     """
     version = _set_up_tools()
     name = bench.rpartition(".")[2]
-    verilog = os.environ.get("VERILOG") or to_verilog(component, "dut")
+    verilog = to_verilog(component, "dut")
     digest = hashlib.sha256("\0".join([verilog, version, *VERILATOR_ARGS, str(waves)]).encode())
     build_dir = BUILD / f"{name}-{digest.hexdigest()[:12]}"
     build_dir.mkdir(parents=True, exist_ok=True)
