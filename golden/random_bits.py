@@ -1,4 +1,4 @@
-"""The random generator: XSadd, and its jumps.
+"""The random generator: xorshift128 with an addition, and its jumps.
 
 Four 32-bit words of state and a step that is linear over GF(2): a matrix times the state. So ``n``
 steps are the ``n``-th power of that matrix, and so are the starting states of streams that never
@@ -9,9 +9,10 @@ beat; lane ``l`` takes bits ``[l * R, (l + 1) * R)`` of them, the first word low
 is a multiple of 32, the numbers do not depend on the count of lanes.
 """
 
-# Ref: Mutsuo Saito and Makoto Matsumoto, "XORSHIFT-ADD (XSadd): A variant of XORSHIFT", 2014,
-#      http://www.math.sci.hiroshima-u.ac.jp/m-mat/MT/XSADD/
-# Ref: https://github.com/MersenneTwister-Lab/XSadd, xsadd.c: the characteristic polynomial
+# Ref: George Marsaglia, "Xorshift RNGs", Journal of Statistical Software 8(14), 2003
+# Section: 4, the generator of period 2**128 - 1 with shifts 11, 8, 19
+# Ref: Mutsuo Saito and Makoto Matsumoto, "XORSHIFT-ADD (XSadd): A variant of XORSHIFT", 2014:
+#      adding the two newest words
 # Ref: Sebastiano Vigna's splitmix64, which fills the state from a seed
 
 import functools
@@ -36,12 +37,12 @@ __all__ = [
 STREAM_JUMP = 96
 
 #: Characteristic polynomial of a step; bit ``i`` is the coefficient of ``x**i``.
-POLYNOMIAL = 0x1_0000_0000_0081_0184_0085_1180_0000_0001
+POLYNOMIAL = 0x1_0000_0001_0046_D8B3_F985_D65F_FD3C_8001
 
 # The degree is 128. A history is 128 words times a power of two, up to what stays in cache.
 _DEGREE = 128
 _TAPS = [i for i in range(_DEGREE) if POLYNOMIAL >> i & 1]
-_LONGEST_HISTORY = _DEGREE << 7
+_LONGEST_HISTORY = _DEGREE << 8
 _MASK64 = (1 << 64) - 1
 
 
@@ -93,8 +94,8 @@ def next_word(oldest, newest):
     int or array of uint32
         The word that becomes the newest; what is given out is its sum with the one before it.
     """
-    t = oldest ^ (oldest << 15 & 0xFFFF_FFFF)
-    return t ^ (t >> 18) ^ (newest << 11 & 0xFFFF_FFFF)
+    t = oldest ^ (oldest << 11 & 0xFFFF_FFFF)
+    return newest ^ (newest >> 19) ^ t ^ (t >> 8)
 
 
 def words_per_beat(lanes: int, random_bits: int) -> int:

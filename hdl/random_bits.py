@@ -1,7 +1,7 @@
-"""The random generator: XSadd, several words per cycle."""
+"""The random generator: xorshift128 with an addition, several words per cycle."""
 
-# Ref: Mutsuo Saito and Makoto Matsumoto, "XORSHIFT-ADD (XSadd): A variant of XORSHIFT", 2014,
-#      http://www.math.sci.hiroshima-u.ac.jp/m-mat/MT/XSADD/
+# Ref: George Marsaglia, "Xorshift RNGs", Journal of Statistical Software 8(14), 2003
+# Ref: Mutsuo Saito and Makoto Matsumoto, "XORSHIFT-ADD (XSadd): A variant of XORSHIFT", 2014
 
 from amaranth import *
 from amaranth.lib import data, stream, wiring
@@ -82,12 +82,12 @@ class RandomBits(wiring.Component):
 
         following = list(words[-STATE_WORDS:])
         for k in range(count):
-            left = Signal(32, name=f"left_{k}")
+            mixed = Signal(32, name=f"mixed_{k}")
             word = Signal(32, name=f"next_{k}")
             oldest, newest = following[-STATE_WORDS], following[-1]
             m.d.comb += [
-                left.eq(oldest ^ (oldest << 15)),
-                word.eq(left ^ (left >> 18) ^ (newest << 11)),
+                mixed.eq(oldest ^ (oldest << 11)),
+                word.eq(newest ^ (newest >> 19) ^ mixed ^ (mixed >> 8)),
             ]
             following.append(word)
 

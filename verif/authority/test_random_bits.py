@@ -1,5 +1,6 @@
 """The random generator against its published form, stepped and multiplied out in plain Python."""
 
+import itertools
 import math
 import re
 import subprocess
@@ -15,49 +16,40 @@ from golden.random_bits import (
     RandomBits,
     jump,
     jump_matrix,
+    next_word,
     seed_state,
     words_per_beat,
 )
 from verif import random_stream
 
-# Ref: https://github.com/MersenneTwister-Lab/XSadd, test_xsadd.txt and xsadd.c, retrieved
-#      November 2026: the first words after xsadd_init(1234), and the characteristic polynomial
-SEED_1234 = [
-    *[1823491521, 1658333335, 1467485721, 45623648, 3336175492, 2561136018, 181953608, 768231638],
-    *[3747468990, 633754442, 1317015417, 2329323117, 688642499, 1053686614, 1029905208],
-    *[3711673957, 2701869769, 695757698, 3819984643, 1221024953, 110368470, 2794248395],
-    *[2962485574, 3345205107, 592707216, 1730979969, 2620763022, 670475981, 1891156367],
-    *[3882783688, 1913420887, 1592951790, 2760991171, 1168232321, 1650237229, 2083267498],
-    *[2743918768, 3876980974, 2059187728, 3236392632],
+# Marsaglia's example, x, y, z, w. He prints the code and the seeds; the first words are those that
+# implementations in C, Vim, JavaScript, Rust and TypeScript test themselves with.
+MARSAGLIA = [123456789, 362436069, 521288629, 88675123]
+FIRST_WORDS = [
+    *[3701687786, 458299110, 2500872618, 3633119408, 516391518],
+    *[2377269574, 2599949379, 717229868, 137866584, 395339113],
 ]
-CHARACTERISTIC = "100000000008101840085118000000001"
-
-STATE = [123456789, 362436069, 521288629, 88675123]  # any will do
 
 # 2**128 - 1 is the product of the first seven Fermat numbers; these are their prime factors.
 PRIMES = [3, 5, 17, 257, 641, 65537, 274177, 6700417, 67280421310721]
 
 
-def xsadd(state, count):
-    """Step the published generator; the words it gives out, and the state it ends in."""
-    s0, s1, s2, s3 = (int(word) for word in state)
+def xor128(state, count):
+    """Step the published generator: ``t = x ^ (x << 11); w ^ (w >> 19) ^ t ^ (t >> 8)``."""
+    x, y, z, w = (int(word) for word in state)
     words = []
     for _ in range(count):
-        t = s0 ^ (s0 << 15) & 0xFFFF_FFFF
-        t ^= t >> 18
-        t ^= (s3 << 11) & 0xFFFF_FFFF
-        s0, s1, s2, s3 = s1, s2, s3, t
-        words.append((s3 + s2) & 0xFFFF_FFFF)
-    return words, [s0, s1, s2, s3]
+        t = (x ^ (x << 11)) & 0xFFFF_FFFF
+        x, y, z = y, z, w
+        w = (w ^ (w >> 19)) ^ (t ^ (t >> 8))
+        words.append(w)
+    return words, [x, y, z, w]
 
 
-def published_state(seed):
-    """Fill the state as the published ``xsadd_init`` does, which ours does not."""
-    state = [seed, 0, 0, 0]
-    for i in range(1, 8):
-        last = state[(i - 1) % 4]
-        state[i % 4] ^= (i + 1812433253 * (last ^ (last >> 30))) & 0xFFFF_FFFF
-    return xsadd(state, 8)[1]
+def summed(state, count):
+    """Add each word of the published generator to the one before it."""
+    words = [int(state[-1]), *xor128(state, count)[0]]
+    return [(older + newer) % 2**32 for older, newer in itertools.pairwise(words)]
 
 
 # Matrices over GF(2) as 128 columns, each an integer whose bit 32 * i + j is bit j of word i.
@@ -90,7 +82,7 @@ IDENTITY = [1 << i for i in range(128)]
 @pytest.fixture(scope="module")
 def powers():
     """Matrices of 2**0, 2**1, ... 2**128 steps."""
-    step = [to_integer(xsadd(to_state(unit), 1)[1]) for unit in IDENTITY]
+    step = [to_integer(xor128(to_state(unit), 1)[1]) for unit in IDENTITY]
     matrices = [step]
     for _ in range(128):
         matrices.append(multiply(matrices[-1], matrices[-1]))
@@ -98,45 +90,47 @@ def powers():
 
 
 def test_first_words_are_the_published_ones():
-    state = published_state(1234)
-    assert xsadd(state, 40)[0] == SEED_1234
-    assert RandomBits(np.array(state, np.uint32)).words(40).tolist() == SEED_1234
+    assert xor128(MARSAGLIA, 10)[0] == FIRST_WORDS
+    words = MARSAGLIA.copy()
+    for expected in FIRST_WORDS:
+        words.append(next_word(words[-4], words[-1]))
+        assert words[-1] == expected
+    sums = [3790362909, 4159986896, 2959171728, 1839024730]  # by hand
+    assert RandomBits(np.array(MARSAGLIA, np.uint32)).words(4).tolist() == sums
 
 
-def test_the_step_obeys_the_published_polynomial():
-    # Applied to the step it gives zero. That it is the least such follows from the period.
-    polynomial = int(CHARACTERISTIC, 16)
-    assert polynomial == POLYNOMIAL
+def test_the_step_obeys_its_polynomial():
+    # Applied to the step it gives zero. That there is no shorter one follows from the period.
     for unit in IDENTITY:
         total, state = 0, to_state(unit)
         for i in range(129):
-            if polynomial >> i & 1:
+            if POLYNOMIAL >> i & 1:
                 total ^= to_integer(state)
-            state = xsadd(state, 1)[1]
+            state = xor128(state, 1)[1]
         assert total == 0
 
 
-@pytest.mark.parametrize("state", [STATE, [0, 0, 0, 1], [1 << 31, 0, 0, 0], [0xFFFF_FFFF] * 4])
+@pytest.mark.parametrize("state", [MARSAGLIA, [0, 0, 0, 1], [1 << 31, 0, 0, 0], [0xFFFF_FFFF] * 4])
 def test_words_are_those_of_single_steps(state):
     found = RandomBits(np.array(state, np.uint32)).words(5000).tolist()
-    expected = xsadd(state, 5000)[0]
+    expected = summed(state, 5000)
     for i, (ours, theirs) in enumerate(zip(found, expected, strict=True)):
         assert ours == theirs, f"word {i}"
 
 
 def test_words_do_not_depend_on_how_they_are_asked_for():
-    source = RandomBits(np.array(STATE, np.uint32))
+    source = RandomBits(np.array(MARSAGLIA, np.uint32))
     counts = [0, 1, 3, 511, 512, 513, 0, 1024, 1, 2000]
     found = np.concatenate([source.words(count) for count in counts])
-    assert found.tolist() == xsadd(STATE, sum(counts))[0]
+    assert found.tolist() == summed(MARSAGLIA, sum(counts))
 
 
 @pytest.mark.parametrize("calls", [1, 2, 3, 7])
 def test_words_are_those_of_single_steps_in_the_long_run(calls):
-    source = RandomBits(np.array(STATE, np.uint32))
+    source = RandomBits(np.array(MARSAGLIA, np.uint32))
     count = 70_000 // calls
     found = np.concatenate([source.words(count) for _ in range(calls)])
-    assert found.tolist() == xsadd(STATE, calls * count)[0]
+    assert found.tolist() == summed(MARSAGLIA, calls * count)
 
 
 def test_only_the_lowest_bit_is_linear():
@@ -182,10 +176,10 @@ def test_jump_matrix_is_a_power_of_the_step(powers, log2_steps):
 
 @pytest.mark.parametrize("count, log2_steps", [(0, 5), (1, 0), (5, 0), (1, 10), (7, 9), (1000, 1)])
 def test_a_jump_is_so_many_steps(count, log2_steps):
-    state = np.array(STATE, np.uint32)
+    state = np.array(MARSAGLIA, np.uint32)
     found = jump(state, count, log2_steps).tolist()
-    assert found == xsadd(STATE, count << log2_steps)[1]
-    assert state.tolist() == STATE
+    assert found == xor128(MARSAGLIA, count << log2_steps)[1]
+    assert state.tolist() == MARSAGLIA
 
 
 def test_streams_lie_2_to_the_96_words_apart(powers):
@@ -231,14 +225,14 @@ def test_lane_l_takes_the_bits_from_l_r_on(random_bits, lanes):
     count = 3 * lanes + lanes // 2  # the last beat is not full
     per_beat = -(-lanes * random_bits // 32)
     beats = -(-count // lanes)
-    words = xsadd(STATE, beats * per_beat + 1)[0]
+    words = summed(MARSAGLIA, beats * per_beat + 1)
     expected = []
     for beat in range(beats):
         mine = words[beat * per_beat : (beat + 1) * per_beat]
         bits = sum(word << 32 * i for i, word in enumerate(mine))
         mask = (1 << random_bits) - 1
         expected += [bits >> lane * random_bits & mask for lane in range(lanes)]
-    source = RandomBits(np.array(STATE, np.uint32))
+    source = RandomBits(np.array(MARSAGLIA, np.uint32))
     assert source.elements(count, random_bits, lanes).tolist() == expected[:count]
     assert words_per_beat(lanes, random_bits) == per_beat
     # The beat that was not full has taken its words all the same.
@@ -257,10 +251,10 @@ def test_numbers_do_not_depend_on_the_lanes_where_beats_fill_words(random_bits, 
 
 @pytest.mark.parametrize("random_bits, lanes", [(8, 4), (11, 3)])
 def test_no_elements_take_no_words(random_bits, lanes):
-    source = RandomBits(np.array(STATE, np.uint32))
+    source = RandomBits(np.array(MARSAGLIA, np.uint32))
     none = source.elements(0, random_bits, lanes)
     assert (none.shape, none.dtype) == ((0,), np.uint32)
-    assert source.words(1).tolist() == xsadd(STATE, 1)[0]
+    assert source.words(1).tolist() == summed(MARSAGLIA, 1)
 
 
 @pytest.mark.parametrize(
@@ -303,7 +297,7 @@ COMMAND = [sys.executable, "-m", "verif.random_stream"]
 
 def test_stream_is_the_words_little_endian():
     run = subprocess.run([*COMMAND, "--seed", "5", "--words", "70000"], capture_output=True)
-    expected = xsadd(seed_state(5), 70000)[0]
+    expected = summed(seed_state(5), 70000)
     assert np.frombuffer(run.stdout, "<u4").tolist() == expected
     assert (run.returncode, run.stderr) == (0, b"wrote 70000 words\n")
 
@@ -313,7 +307,7 @@ def test_stream_ends_quietly_with_its_reader():
         first = run.stdout.read(4)
         run.stdout.close()
         message = run.stderr.read()
-    assert int.from_bytes(first, "little") == xsadd(seed_state(1), 1)[0][0]
+    assert int.from_bytes(first, "little") == summed(seed_state(1), 1)[0]
     assert run.returncode == 0
     assert re.fullmatch(rb"wrote [0-9]+ words\n", message), message
 
