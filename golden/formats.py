@@ -7,6 +7,8 @@ A format says which real numbers its codes stand for. It knows nothing about rou
 # Ref: IEEE 754-2019 for binary16 and binary32; US11775257B2 for DLFloat16 (zero and the first
 # binade); Sun et al., NeurIPS 2020, and Chmiel et al., arXiv 2112.10769, for FP4 [1,3,0].
 
+import functools
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -106,9 +108,13 @@ class Fp4Format:
         -------
         array of int64, same shape
         """
+        return self.numbers[np.asarray(codes)].astype(np.int64)
+
+    @functools.cached_property
+    def numbers(self) -> npt.NDArray[np.float32]:
+        """The numbers that codes 0 to 15 stand for; float32 holds them exactly."""
         magnitudes = [0] + [1 << (self.log2_radix * (e - 1)) for e in range(1, 8)]
-        numbers = np.array(magnitudes + [-magnitude for magnitude in magnitudes])
-        return numbers[np.asarray(codes)]
+        return np.array(magnitudes + [-magnitude for magnitude in magnitudes], np.float32)
 
 
 @dataclass(frozen=True)
@@ -158,7 +164,7 @@ class FloatFormat:
         """Exponent of the largest binade."""
         return (1 << self.exponent_bits) - (1 if self.ibm else 2) - self.bias
 
-    @property
+    @functools.cached_property
     def greatest(self) -> float:
         """Largest finite number."""
         # With `ibm`, the all-ones code is not a number.
@@ -193,7 +199,7 @@ class FloatFormat:
         exponent = np.where(tiny & (not self.ibm), self.least_exponent, field - self.bias)
         significand = hidden + (fraction if self.subnormals or self.ibm else fraction * ~tiny)
         number = np.ldexp(significand.astype(np.float64), exponent - self.fraction_bits)
-        return sign * np.where(special == 0, number, special)
+        return (sign * np.where(special == 0, number, special)).astype(np.float64, copy=False)
 
     def encode(self, numbers: npt.ArrayLike) -> npt.NDArray[np.int64]:
         """Find the codes of numbers that the format holds exactly.
@@ -274,6 +280,8 @@ class Scale:
             ("significand", self.significand, 1 << 15, (1 << 16) - 1),
             ("exponent", self.exponent, -128, 127),
         ):
+            if isinstance(value, int) and least <= value <= greatest:
+                continue
             array = np.asarray(value)
             wrong = (array < least) | (array > greatest)
             if wrong.any():
@@ -295,6 +303,10 @@ class Scale:
         InputError
             If a number is not positive and finite, or outside the range.
         """
+        if isinstance(value, float) and 0 < value < math.inf:  # several times as fast
+            part, power = math.frexp(value)
+            rounded = round(part * 65536)
+            return cls(32768, power - 15) if rounded == 65536 else cls(rounded, power - 16)
         array = np.asarray(value, np.float64)
         wrong = ~(np.isfinite(array) & (array > 0))
         if wrong.any():
@@ -309,8 +321,10 @@ class Scale:
         return cls(significand, exponent)
 
     @property
-    def value(self) -> npt.NDArray[np.float64]:
+    def value(self) -> npt.NDArray[np.float64] | np.float64:
         """The real number, exactly."""
+        if isinstance(self.significand, int) and isinstance(self.exponent, int):
+            return np.float64(math.ldexp(self.significand, self.exponent))
         return np.ldexp(np.asarray(self.significand, np.float64), self.exponent).astype(np.float64)
 
     def times_power_of_two(self, exponent: int) -> "Scale":

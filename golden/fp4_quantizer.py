@@ -8,7 +8,9 @@
 # Ref: US12443841B2
 
 import enum
+import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +18,7 @@ import numpy.typing as npt
 from .errors import InputError
 from .formats import Fp4Format
 from .quantizer import check_tensor
-from .rounding import RoundMode, binade, round_to_integer
+from .rounding import check_noise
 
 __all__ = ["Fp4Mode", "Fp4Quantized", "Underflow", "quantize_fp4", "scale_exponent"]
 
@@ -48,15 +50,28 @@ class Fp4Quantized:
     ----------
     codes : array of uint8
         Codes 0 to 15; 0 for NaN and infinity, never 8.
-    saturations, underflows, nonfinite : int
-        Counts of numbers that rounded past the largest magnitude, of non-zero numbers with code
-        0, and of NaN and infinities.
+    scaled : array of float64 or float32
+        Exact numbers before rounding, in units of the scale.
+    field : array of int
+        Exponent fields of numbers that are not 0, before clipping to 1 to 7.
+    nonfinite : int
+        Count of NaN and infinities.
     """
 
     codes: npt.NDArray[np.uint8]
-    saturations: int
-    underflows: int
+    scaled: npt.NDArray[np.floating]
+    field: npt.NDArray[np.integer]
     nonfinite: int
+
+    @property
+    def saturations(self) -> int:
+        """Count of numbers that rounded past the largest magnitude."""
+        return int(np.count_nonzero(self.field > 7))
+
+    @property
+    def underflows(self) -> int:
+        """Count of non-zero numbers with code 0."""
+        return int(np.count_nonzero((self.codes == 0) & (self.scaled != 0)))
 
 
 def scale_exponent(greatest: float, fmt: Fp4Format, odd_shift: int = 1) -> int:
@@ -81,14 +96,14 @@ def scale_exponent(greatest: float, fmt: Fp4Format, odd_shift: int = 1) -> int:
     InputError
         If ``greatest`` is negative or not finite.
     """
-    if not (np.isfinite(greatest) and greatest >= 0):
+    if not (math.isfinite(greatest) and greatest >= 0):
         raise InputError(f"Largest magnitude must be finite and not negative, not {greatest}")
     if greatest == 0:
         return 0
-    fraction, exponent = np.frexp(greatest)
-    ceiling = int(exponent) - (fraction == 0.5)
+    fraction, exponent = math.frexp(greatest)
+    ceiling = exponent - (fraction == 0.5)
     reach = 6 * fmt.log2_radix - (fmt.log2_radix == 2 and odd_shift < 0)
-    return int(np.clip(ceiling - reach, -128, 127))
+    return max(-128, min(ceiling - reach, 127))
 
 
 def quantize_fp4(
@@ -160,50 +175,37 @@ def quantize_fp4(
         if nonfinite:
             x = np.where(finite, x, 0.0)
 
-    y = np.multiply(x, 2.0 ** -(exponent + phase * odd_shift), dtype=np.float64)
-    negative = y < 0
-    np.abs(y, out=y)
+    shift = exponent + phase * odd_shift
+    # Scaling a float32 number up is exact in float32, too; what becomes infinite saturates.
+    narrow = x.dtype == np.float32 and -127 <= shift <= 0 and random_bits <= 23
+    with np.errstate(over="ignore"):
+        y = np.multiply(x, 2.0**-shift, dtype=np.float32 if narrow else np.float64)
+    # A number between two powers of the radix is decided by whether adding to the fraction f of
+    # its significand 1 + f carries into the exponent; one below the smallest, by a threshold.
+    word, fraction_bits, bias = (np.int32, 23, 127) if narrow else (np.int64, 52, 1023)
+    addend: Any
+    threshold: Any
     if mode is Fp4Mode.STOCHASTIC:
-        field = _stochastic(y, noise, random_bits)
+        # The first random bits of f, plus the noise, carry; below the smallest power, those of the
+        # number itself.
+        bits = check_noise(mode, x, noise)
+        addend = np.left_shift(bits.astype(word), fraction_bits - random_bits)
+        threshold = np.multiply(bits, -(2.0**-random_bits), dtype=y.dtype)
+        threshold += 1.0
     else:
-        field = _nearest(y, fmt, underflow)
-    saturated = field > 7
-    codes = np.minimum(field, 7).astype(np.uint8)
-    nonzero = codes != 0
-    negative &= nonzero
-    codes |= negative.view(np.uint8) << 3
-    return Fp4Quantized(
-        codes,
-        saturations=int(np.count_nonzero(saturated)),
-        underflows=int(np.count_nonzero(y != 0) - np.count_nonzero(nonzero)),
-        nonfinite=nonfinite,
-    )
-
-
-def _stochastic(y, noise, random_bits):
-    """Exponent fields, not clipped, of magnitudes in units of the smallest one."""
-    unit = np.maximum(binade(y), 1.0)
-    steps = round_to_integer(y / unit, RoundMode.STOCHASTIC, noise, random_bits)
-    # 0 or 1 unit below the unit; above, 1 or 2, and 2 is the next power.
-    return _exponent(unit) + steps.astype(np.int32)
-
-
-def _nearest(y, fmt, underflow):
-    """Exponent fields, not clipped, of magnitudes in units of the smallest one."""
-    # Added to the fraction f of the significand 1 + f, 1/2 carries from the middle of two powers
-    # of two upward. In radix 4, 3/4 carries if f >= 1/4: an odd exponent becomes even, the next
-    # power of four; an even one becomes odd, and its lowest bit is dropped.
-    carry = 2 if fmt.log2_radix == 1 else 3
-    rounded = y.view(np.int64) + (carry << 50)
-    field = (_exponent(rounded.view(np.float64)) >> (fmt.log2_radix - 1)) + 1
-    threshold = 0.5
-    if underflow is Underflow.FORMULA:
-        threshold = 0.75 if fmt.log2_radix == 1 else 0.625
-    np.maximum(field, 1, out=field)
-    field *= y >= threshold
-    return field
-
-
-def _exponent(x):
-    """Exponents of powers of two, or of the powers of two below numbers; int32."""
-    return (x.view(np.int64) >> 52).astype(np.int32) - 1023
+        # Radix 2: 1/2 carries from the middle of two powers upward. Radix 4: 3/4 carries if
+        # f >= 1/4; an odd exponent becomes even, the next power of four; an even one becomes odd,
+        # and its lowest bit is dropped.
+        addend = (2 if fmt.log2_radix == 1 else 3) << (fraction_bits - 2)
+        threshold = 0.5
+        if underflow is Underflow.FORMULA:
+            threshold = 0.75 if fmt.log2_radix == 1 else 0.625
+    # Radix 2: the exponent and 1; radix 4: half the exponent and 1, rounded down.
+    addend -= (bias - fmt.log2_radix) << fraction_bits
+    magnitude = np.abs(y)
+    field = magnitude.view(word) + addend
+    field >>= fraction_bits + fmt.log2_radix - 1
+    codes = field.clip(1, 7).astype(np.uint8)
+    codes += (y < 0).view(np.uint8) * np.uint8(8)
+    codes *= (magnitude >= threshold).view(np.uint8)
+    return Fp4Quantized(codes, y, field, nonfinite)

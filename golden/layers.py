@@ -226,15 +226,14 @@ class QuantizedDense:
         self._backend = backend
         self._noise = noise
 
-    def forward(self, x: npt.NDArray) -> npt.NDArray[np.float64]:
+    def forward(self, x: npt.NDArray) -> npt.NDArray[np.float32]:
         """Compute the output, (batch, in) to (batch, out), numbers of the wide format."""
         backend = self._backend
         self._hold_steps()
         weight_step = float(self.parameters["weight_step"])
         activation_step = float(self.parameters["activation_step"])
         # The core receives the master weights in its wide format.
-        master_weights = self.parameters["weights"].astype(np.float64)
-        wide_weights = round_float(master_weights, backend.wide).values
+        wide_weights = round_float(self.parameters["weights"], backend.wide).values
         self._weights = backend.quantize(
             f"{self.name}.weights", wide_weights, Scale.from_float(1 / weight_step), WEIGHTS
         )
@@ -354,8 +353,7 @@ class QuantizedDense:
         transposed = self._backend.matmul(
             f"{self.name}.{tensor}", integers, codes, ShiftOperand.FP4, fmt
         )
-        # Copied, because everything that follows is several times as fast in order.
-        accumulators = np.ascontiguousarray(transposed.T)
+        accumulators = transposed.T
         product = self._backend.scale_to_float(
             f"{self.name}.{tensor}", accumulators, factor, bias=0, relu=False
         ).values

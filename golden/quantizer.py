@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from .errors import InputError
 from .formats import IntFormat, Scale
+from .rounding import magnitude_bound
 
 __all__ = [
     "InRange",
@@ -44,33 +45,52 @@ class Quantized:
         Integers of the format; 0 for NaN and infinity.
     in_range : array of bool
         Whether the gradient passes to the input; False for NaN and infinity.
-    residual : array of int16
-        ``round(z) - z`` where in range, else 0, in units of ``2**-residual_bits``; ``z`` is cut
-        to that resolution, toward zero.
+    scaled : array of float64 or float32
+        Exact numbers before rounding, in steps; 0 for NaN and infinity.
     residual_bits : int
         Fraction bits of ``residual``.
-    saturations, underflows, nonfinite : int
-        Counts of clipped numbers, of non-zero numbers with code 0, and of NaN and infinities.
+    nonfinite : int
+        Count of NaN and infinities.
     """
 
     codes: npt.NDArray[np.int8] | npt.NDArray[np.int16]
     in_range: npt.NDArray[np.bool_]
-    residual: npt.NDArray[np.int16]
+    scaled: npt.NDArray[np.floating]
     residual_bits: int
-    saturations: int
-    underflows: int
     nonfinite: int
 
     @property
-    def derivative(self) -> npt.NDArray[np.int32]:
+    def derivative(self) -> npt.NDArray[np.float64]:
         """Derivative of the dequantised number by the step, in units of ``2**-residual_bits``.
 
-        The residual inside the limits; ``-Q_N`` or ``Q_P``, which is the code, outside.
+        An integer: the residual inside the limits; ``-Q_N`` or ``Q_P``, which is the code, outside.
         """
-        derivative = self.codes.astype(np.int32) << self.residual_bits
-        derivative *= ~self.in_range
-        derivative += self.residual  # which is 0 outside
-        return derivative
+        unit = float(1 << self.residual_bits)
+        cut = self.scaled * self.in_range
+        cut *= unit
+        np.trunc(cut, out=cut)
+        derivative = self.codes.astype(cut.dtype)
+        derivative *= unit
+        derivative -= cut
+        return derivative.astype(np.float64, copy=False)
+
+    @property
+    def residual(self) -> npt.NDArray[np.int16]:
+        """``round(z) - z`` where in range, else 0, in units of ``2**-residual_bits``.
+
+        ``z``, the number in steps, is cut to that resolution, toward zero.
+        """
+        return (self.derivative * self.in_range).astype(np.int16)
+
+    @property
+    def saturations(self) -> int:
+        """Count of clipped numbers."""
+        return int(np.count_nonzero(np.rint(self.scaled) != self.codes))
+
+    @property
+    def underflows(self) -> int:
+        """Count of non-zero numbers that rounded to 0."""
+        return int(np.count_nonzero((np.rint(self.scaled) == 0) & (self.scaled != 0)))
 
 
 def check_tensor(name: str, x: npt.NDArray[np.floating]) -> None:
@@ -83,8 +103,8 @@ def check_tensor(name: str, x: npt.NDArray[np.floating]) -> None:
     """
     if x.size == 0:
         raise InputError(f"{name} must have at least one element, not shape {x.shape}")
-    finite = np.isfinite(x)
-    if not finite.all():
+    if not math.isfinite(magnitude_bound(x)) and not np.isfinite(x).all():
+        finite = np.isfinite(x)
         where = tuple(int(i) for i in np.argwhere(~finite)[0])
         raise InputError(f"{name} must be finite, and element {where} is {x[where]}")
 
@@ -100,8 +120,7 @@ def quantize(
 ) -> Quantized:
     """Quantise to integers: ``clip(round(x * reciprocal), -Q_N, Q_P)``.
 
-    Rounding is to the nearest, ties to even. Exact: a 24-bit significand times the 16-bit one of
-    the reciprocal step (or the 49-bit product of the scale multiplier times 1) fits float64.
+    Rounding is to the nearest, ties to even.
 
     Parameters
     ----------
@@ -122,10 +141,12 @@ def quantize(
     Raises
     ------
     InputError
-        If ``x`` is empty, or not finite although it should be.
+        If ``x`` is empty, or not finite although it should be; if a width is out of range.
     """
     if fmt.bits > 8:
         raise InputError(f"Quantiser width must be 2 to 8 bits, not {fmt.bits}")
+    if not 1 <= residual_bits <= 12:
+        raise InputError(f"Residual must have 1 to 12 fraction bits, not {residual_bits}")
     x = np.asarray(x)
     nonfinite = 0
     if check_finite:
@@ -135,34 +156,39 @@ def quantize(
         nonfinite = int(x.size - np.count_nonzero(finite))
         if nonfinite:
             x = np.where(finite, x, 0.0)
-    z = np.multiply(x, float(reciprocal.value), dtype=np.float64)
-    # One beyond the limits is enough to tell what is clipped, and fits an integer.
-    np.clip(z, fmt.least - 1, fmt.greatest + 1, out=z)
-    rounded = np.rint(z).astype(np.int32)
-    codes = np.minimum(np.maximum(rounded, fmt.least), fmt.greatest)
-    saturated = codes != rounded
+    z = _times(x, reciprocal)
+    rounded = np.rint(z)
+    codes = rounded.clip(fmt.least, fmt.greatest)
     if in_range is InRange.UNROUNDED:
         inside = z > fmt.least
         inside &= z < fmt.greatest
     else:
-        inside = ~saturated
+        inside = rounded == codes
     if nonfinite:
         inside &= finite
-    # A negative number clipped to the code 0 of an unsigned format has not underflowed.
-    underflows = np.count_nonzero(rounded == 0) - np.count_nonzero(z == 0)
-    z *= float(1 << residual_bits)
-    residual = codes << residual_bits
-    residual -= z.astype(np.int32)  # cut toward zero
-    residual *= inside
     return Quantized(
         codes.astype(np.int8 if fmt.greatest < 128 else np.int16),
         inside,
-        residual.astype(np.int16),
+        z,
         residual_bits,
-        saturations=int(np.count_nonzero(saturated)),
-        underflows=int(underflows),
-        nonfinite=nonfinite,
+        nonfinite,
     )
+
+
+def _times(x, reciprocal):
+    """Multiply exactly, in float32 where that is enough.
+
+    In float64, a 24-bit significand times the 16-bit one of the reciprocal step has 40 bits, and
+    the 49-bit product of the scale multiplier is times 1. In float32, the 8-bit significand of a
+    bfloat16 number gives 24 bits; the number is a multiple of ``2**-133`` and the reciprocal of
+    ``2**-16``, so the product is one of ``2**-149``. Both are below ``2**63``.
+    """
+    dtype: type[np.floating] = np.float64
+    if x.dtype == np.float32 and -16 <= reciprocal.exponent <= 47 and magnitude_bound(x) < 2.0**63:
+        used_bits = np.bitwise_or.reduce(x.view(np.uint32), axis=None)
+        if used_bits & 0xFFFF == 0:  # all of them are bfloat16 numbers
+            dtype = np.float32
+    return np.multiply(x, reciprocal.value, dtype=dtype)
 
 
 def dequantize(codes: npt.NDArray[np.integer], step: float) -> npt.NDArray[np.float64]:

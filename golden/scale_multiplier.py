@@ -10,7 +10,7 @@ from .errors import InputError
 from .formats import FloatFormat, Fp4Format, IntFormat, Scale
 from .fp4_quantizer import Fp4Mode, Fp4Quantized, Underflow, quantize_fp4
 from .quantizer import InRange, Quantized, quantize
-from .rounding import RoundMode
+from .rounding import RoundMode, magnitude_bound
 from .stochastic_rounder import Rounded, round_float
 
 __all__ = ["scale", "scale_to_float", "scale_to_fp4", "scale_to_integer"]
@@ -46,19 +46,26 @@ def scale(
     """
     sums = np.asarray(accumulators, np.float64)
     for what, values in (("Scale", factor.significand), ("Bias", bias)):
-        if np.shape(values) not in ((), sums.shape[-1:]):
+        if not isinstance(values, int) and np.shape(values) not in ((), sums.shape[-1:]):
             raise InputError(
                 f"{what} must be one number or one for each of {sums.shape[-1]} channels, "
                 f"not {np.shape(values)}"
             )
-    for what, values in (("Accumulator", sums), ("Bias", np.asarray(bias, np.float64))):
+    shift = np.asarray(bias, np.float64)
+    _check_32_bits("Accumulator", sums)
+    _check_32_bits("Bias", shift)
+    sums = sums + shift
+    if relu:
+        sums.clip(0.0, np.inf, out=sums)  # faster than np.maximum
+    sums *= factor.value
+    return sums
+
+
+def _check_32_bits(what, values):
+    if not magnitude_bound(values) < 2.0**31:
         beyond = np.abs(values + 0.5)
         if beyond.size and beyond.max() > 2.0**31:
             raise InputError(f"{what} must fit 32 bits, not {values.flat[beyond.argmax()]:.0f}")
-    sums = sums + np.asarray(bias, np.float64)
-    if relu:
-        np.maximum(sums, 0.0, out=sums)
-    return sums * factor.value
 
 
 def scale_to_float(
@@ -72,8 +79,16 @@ def scale_to_float(
     noise: npt.NDArray[np.integer] | None = None,
     random_bits: int = 8,
 ) -> Rounded:
-    """Scale, then round to a wide float; see :func:`scale` and ``round_float``."""
-    return round_float(scale(accumulators, factor, bias, relu), target, mode, noise, random_bits)
+    """Scale, then round to a wide float; see :func:`scale` and ``round_float``.
+
+    The values are float32, which holds the numbers of every wide format.
+    """
+    exact = scale(accumulators, factor, bias, relu)
+    # A sum is 0 or at least 1.
+    least = float(factor.value.min())
+    rounded = round_float(exact, target, mode, noise, random_bits, least=least)
+    rounded.values = rounded.values.astype(np.float32)
+    return rounded
 
 
 def scale_to_integer(

@@ -98,7 +98,7 @@ def matmul(
     -------
     array of float64 holding integers, shape (rows, columns)
         Accumulators. Sums below 2**53 are exact in float64, whatever their order; below 2**24
-        float32 is enough, and used.
+        float32 is enough, and used. They lie in memory as the integers do, by rows or by columns.
 
     Raises
     ------
@@ -113,14 +113,19 @@ def matmul(
             f"not {a.shape} and {b.shape}"
         )
     if operand is ShiftOperand.FP4:
-        factors, largest = fmt.decode(b), fmt.greatest
+        factors, largest = fmt.numbers.take(b), fmt.greatest
     else:
         factors, largest = b, 8
-    reach = a.shape[1] * largest * (int(np.abs(a.astype(np.int64)).max()) + 1)
+    # Without looking at bytes, where that is enough for float32.
+    reach = a.shape[1] * largest * 256
+    if a.itemsize > 1 or reach >= 2**24:
+        reach = a.shape[1] * largest * (max(int(a.max()), -int(a.min())) + 1)
     assert reach < 2**53, "sums are not exact in float64"
-    if reach < 2**24:
-        return (a.astype(np.float32) @ factors.astype(np.float32).T).astype(np.float64)
-    return a.astype(np.float64) @ factors.astype(np.float64).T
+    dtype = np.float32 if reach < 2**24 else np.float64
+    factors = factors.astype(dtype, copy=False)
+    by_columns = a.flags.f_contiguous and not a.flags.c_contiguous
+    sums = np.matmul(a.astype(dtype), factors.T, order="F" if by_columns else "C")
+    return sums.astype(np.float64, copy=False)
 
 
 def round_accumulators(

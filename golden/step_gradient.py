@@ -38,6 +38,8 @@ def step_gradient(upstream: npt.NDArray, quantized: Quantized) -> int:
         raise InputError(
             f"Upstream gradient must have shape {quantized.codes.shape}, not {upstream.shape}"
         )
-    products = upstream.astype(np.float64).ravel() * quantized.derivative.ravel()
-    assert np.abs(products).sum() < 2**53, "the sum is not exact in float64"
-    return int(products.sum())
+    a = upstream.astype(np.float64, copy=False).ravel()
+    b = quantized.derivative.ravel()
+    # Cauchy and Schwarz: no partial sum of products is larger than that.
+    assert np.dot(a, a) * np.dot(b, b) < 2.0**106, "the sum is not exact in float64"
+    return int(np.dot(a, b))

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from .errors import InputError
 from .formats import FloatFormat, IntFormat
-from .rounding import RoundMode, binade, round_to_integer
+from .rounding import RoundMode, binade, magnitude_bound, round_significand, round_to_integer
 
 __all__ = ["Rounded", "round_fixed", "round_float", "round_float_codes", "self_bits"]
 
@@ -20,21 +20,26 @@ class Rounded:
 
     Attributes
     ----------
-    values : array of float64
-        Numbers in the target format; NaN and infinity where the input was not finite (integers:
-        zero), infinity where a float overflowed.
+    values : array of float64 or float32
+        Numbers in the target format; NaN and infinity where the input was not finite, infinity
+        where a float overflowed.
+    exact : array
+        The numbers before rounding, not copied.
     saturations : int
         Count of numbers beyond the largest of the target: clipped (integers) or made infinite.
-    underflows : int
-        Count of non-zero finite numbers that became zero.
     nonfinite : int
         Count of NaN and infinite inputs.
     """
 
-    values: npt.NDArray[np.float64]
+    values: npt.NDArray[np.floating]
+    exact: npt.NDArray
     saturations: int
-    underflows: int
     nonfinite: int
+
+    @property
+    def underflows(self) -> int:
+        """Count of non-zero finite numbers that became zero."""
+        return int(np.count_nonzero((self.values == 0) & (self.exact != 0)))
 
 
 def self_bits(dropped: int, random_bits: int) -> int:
@@ -76,20 +81,17 @@ def round_fixed(
     exact = integers.astype(np.float64) / (1 << fraction_bits)
     rounded = round_to_integer(exact, mode, noise, random_bits)
     values = np.clip(rounded, target.least, target.greatest)
-    return Rounded(
-        values,
-        saturations=int(np.count_nonzero(values != rounded)),
-        underflows=int(np.count_nonzero((values == 0) & (integers != 0))),
-        nonfinite=0,
-    )
+    return Rounded(values, exact, saturations=int(np.count_nonzero(values != rounded)), nonfinite=0)
 
 
 def round_float(
-    x: npt.NDArray[np.float64],
+    x: npt.NDArray[np.floating],
     target: FloatFormat,
     mode: RoundMode = RoundMode.NEAREST_EVEN,
     noise: npt.NDArray[np.integer] | None = None,
     random_bits: int = 8,
+    *,
+    least: float = 0.0,
 ) -> Rounded:
     """Round real numbers to a wide float.
 
@@ -100,8 +102,8 @@ def round_float(
 
     Parameters
     ----------
-    x : array of float64, any shape
-        Exact numbers.
+    x : array of float64 or float32, any shape
+        Exact numbers. Where it is float32, the result may be, too.
     target : FloatFormat
         Format of the result.
     mode : RoundMode
@@ -111,14 +113,25 @@ def round_float(
         Random bits for the stochastic modes, 0 to ``2**random_bits - 1``.
     random_bits : int
         Count of random bits.
+    least : float
+        What no magnitude but 0 is below, if it is known; saves looking for it.
     """
+    if (
+        mode is RoundMode.NEAREST_EVEN
+        and target.fraction_bits <= 10
+        and magnitude_bound(x) < min(target.greatest, 2.0**100)
+        and (least or np.abs(x).min(initial=1.0)) >= 2.0 ** (target.least_exponent + 1)
+    ):
+        # Nothing is beyond the format or near its lower end.
+        return Rounded(round_significand(x, target.fraction_bits), x, 0, 0)
+    number = np.asarray(x, np.float64)
     largest = max(x.max(initial=0.0), -x.min(initial=0.0))
     nonfinite = saturations = 0
     finite = None
     if not largest < np.inf:
         finite = np.isfinite(x)
         nonfinite = x.size - int(np.count_nonzero(finite))
-    number = x if finite is None else np.where(finite, x, 0.0)
+        number = np.where(finite, x, 0.0)
     # To nearest is the same for both signs; the other modes are meant for magnitudes.
     signed = mode is RoundMode.NEAREST_EVEN
     if not signed:
@@ -132,29 +145,22 @@ def round_float(
     values = round_to_integer(number / unit, mode, noise, random_bits)
     values *= unit
     if not target.subnormals:
-        least = 2.0**target.least_exponent
+        bottom = 2.0**target.least_exponent
         # The code of the smallest power of two stands for zero in the IBM formats.
         low = np.abs(values)
-        values[(low <= least) if target.ibm else (low < least)] *= 0.0
+        values[(low <= bottom) if target.ibm else (low < bottom)] *= 0.0
     # Rounding keeps the order, so nothing overflows if the largest number is in range.
     if not largest <= target.greatest:
         overflow = np.abs(values) > target.greatest
         saturations = int(np.count_nonzero(overflow))
         values[overflow] *= np.inf
-    zero = values == 0
-    underflows = np.count_nonzero(zero) - np.count_nonzero(number == 0)
     if not signed:
         np.copysign(values, x, out=values)
     if target.ibm:
-        values[zero] = 0.0
+        values[values == 0] = 0.0
     if finite is not None:
         values[~finite] = x[~finite]
-    return Rounded(
-        values,
-        saturations=saturations,
-        underflows=int(underflows),
-        nonfinite=nonfinite,
-    )
+    return Rounded(values, x, saturations, nonfinite)
 
 
 def round_float_codes(

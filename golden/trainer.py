@@ -194,6 +194,8 @@ class Trainer:
             If the loss is not finite any more.
         """
         logits = self.forward(self._data.train_x[rows])
+        if self._recipe.quantized:
+            logits = logits.astype(np.float64)
         loss, gradient = softmax_cross_entropy(logits, self._data.train_labels[rows])
         if not math.isfinite(loss):
             raise InputError(
@@ -201,7 +203,7 @@ class Trainer:
                 f"choose a learning rate below {self.settings.learning_rate}"
             )
         if self._recipe.gradient:
-            gradient = round_float(gradient, self._backend.wide).values
+            gradient = round_float(gradient, self._backend.wide).values.astype(np.float32)
         for layer in reversed(self.layers):
             gradient = layer.backward(gradient)
         rate = cosine_schedule(self.settings.learning_rate, self._steps_done, self._steps)
