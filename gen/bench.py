@@ -74,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
     InputError
         If the count of repeats is not positive, or gfloat is not installed.
     """
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+    from threadpoolctl import threadpool_limits
 
     if args.repeats < 1:
         raise InputError(f"Count of repeats must be at least 1, not {args.repeats}")

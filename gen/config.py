@@ -251,7 +251,7 @@ def _module(name: str, table: Any) -> CoreConfig:
             raise InputError(f"{section}: unknown key {key!r}; {hint}")
         expected = fields[key].type
         if type(value) is not expected:
-            kind = {int: "an integer", str: "a string"}[expected]  # type: ignore[index]
+            kind = "an integer" if expected is int else "a string"
             raise InputError(f"{section}: {key} must be {kind}, not {value!r}")
         choices = config.choices.get(key)
         if choices is not None and value not in choices:

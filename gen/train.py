@@ -85,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
     InputError
         If an option or the data cannot be used; nothing is written then.
     """
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+    from threadpoolctl import threadpool_limits
 
     recipes = _recipes(args.recipes)
     settings = Settings(
