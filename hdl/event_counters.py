@@ -7,10 +7,10 @@ from amaranth.lib.wiring import In, Out
 __all__ = ["EventCounters", "event_members"]
 
 
-def event_members(names):
+def event_members(names, bits=32):
     """List the members of a core that counts the named events; see :class:`EventCounters`."""
     return {
-        **{f"{name}_count": Out(32) for name in names},
+        **{f"{name}_count": Out(bits) for name in names},
         **{f"{name}_seen": Out(1) for name in names},
         "clear_counts": In(1),
     }
@@ -28,6 +28,8 @@ class EventCounters(wiring.Component):
         Names of the events.
     lanes : int
         Count of lanes.
+    bits : int
+        Width of a count.
 
     Members
     -------
@@ -35,7 +37,7 @@ class EventCounters(wiring.Component):
         Whether a beat counts in this cycle.
     {name} : ``In(lanes)``
         Lanes of the beat in which the event happened.
-    {name}_count : ``Out(32)``
+    {name}_count : ``Out(bits)``
         Count since reset or the last clear.
     {name}_seen : ``Out(1)``
         Sticky: whether the event happened since reset or the last clear.
@@ -45,13 +47,13 @@ class EventCounters(wiring.Component):
 
     latency = 2
 
-    def __init__(self, names, lanes):
+    def __init__(self, names, lanes, bits=32):
         self._names = tuple(names)
         super().__init__(
             {
                 "strobe": In(1),
                 **{name: In(lanes) for name in self._names},
-                **event_members(self._names),
+                **event_members(self._names, bits),
             }
         )
 

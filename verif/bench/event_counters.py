@@ -1,0 +1,47 @@
+"""Bench of :class:`hdl.event_counters.EventCounters`."""
+
+import cocotb
+import numpy as np
+from cocotb.triggers import RisingEdge
+
+from verif.coverage import Coverage
+from verif.sim import bench_params
+from verif.stream import start
+
+PARAMS = bench_params()
+LANES, BITS = PARAMS["lanes"], PARAMS["bits"]
+
+
+@cocotb.test()
+async def counts_to_its_end_and_stays(dut):
+    """A count is the number of lanes with the event, up to its largest value; clear resets it."""
+    await start(dut, strobe=0, hit=0)
+    rng = np.random.default_rng(cocotb.RANDOM_SEED)
+    coverage = Coverage("event_counters", ["at_end", "stays_at_end", "cleared", "no_strobe"])
+    greatest = (1 << BITS) - 1
+    # The inputs of this cycle, and the lanes on their way to the count.
+    inputs = (0, 0, 0)
+    expected, seen, arriving = 0, False, 0
+    for _ in range(3000):
+        await RisingEdge(dut.aclk)
+        # At the edge the ports show the values from before it.
+        assert int(dut.hit_count.value) == expected
+        assert bool(dut.hit_seen.value) == seen
+        strobe, lanes, clear = inputs
+        coverage.vectors(1)
+        coverage.cover(
+            at_end=expected == greatest,
+            stays_at_end=expected == greatest and arriving > 0,
+            cleared=clear and expected > 0,
+            no_strobe=lanes > 0 and not strobe,
+        )
+        expected = 0 if clear else min(expected + arriving, greatest)
+        seen = not clear and (seen or arriving > 0)
+        arriving = lanes.bit_count() if strobe else 0
+        inputs = (
+            int(rng.random() < 0.7),
+            int(rng.integers(1 << LANES)) if rng.random() < 0.6 else 0,
+            int(rng.random() < 0.01),
+        )
+        dut.strobe.value, dut.hit.value, dut.clear_counts.value = inputs
+    coverage.close()
