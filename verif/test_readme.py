@@ -1,0 +1,45 @@
+"""What README.md and the handbook promise to be there, is."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def anchors(page):
+    """Compute the anchors of a page's headings, as GitHub makes them."""
+    for heading in re.findall(r"^#+ (.+)$", page.read_text(), re.M):
+        plain = re.sub(r"[^\w\- ]", "", heading.lower())
+        yield plain.replace(" ", "-")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)]+)\)", page.read_text()):
+        if "://" in target:
+            continue
+        path, _, anchor = target.partition("#")
+        file = (page.parent / path) if path else page
+        assert file.exists(), f"{page.name}: {target}"
+        if anchor:
+            assert anchor in anchors(file), f"{page.name}: {target}"
+
+
+def test_commands_exist():
+    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M)
+    for page in PAGES:
+        for command in re.findall(r"(?:`|^|&& )make ([a-z-]+)", page.read_text(), re.M):
+            assert command in targets, f"{page.name}: make {command}"
+
+
+def test_latencies_are_those_of_the_cores():
+    from gen import config
+
+    modules = config.load(config.DEFAULT)
+    rows = re.findall(r"^\| \[`(\w+)`\].*?\| (\d+) \|", (ROOT / "README.md").read_text(), re.M)
+    assert len(rows) == 5
+    for name, latency in rows:
+        assert modules[name].build().latency == int(latency), name
