@@ -32,6 +32,9 @@ __all__ = [
 
 SIGNALS = ("tdata", "tuser", "tlast")
 
+#: Cycles without a transfer after which a bench gives up.
+PATIENCE = 20_000
+
 
 def always(valid):
     """Pace that never pauses."""
@@ -98,9 +101,12 @@ class Source(_Port):
                 self.signals[name].value = value
             self.valid.value = 1
             await RisingEdge(self.clock)
+            waited = 0
             while not self.ready.value:
-                self.stalls += 1
+                waited += 1
+                assert waited < PATIENCE, f"{self.prefix}: not ready for {waited} cycles"
                 await RisingEdge(self.clock)
+            self.stalls += waited
             self.valid.value = 0
             if pace is not always:
                 # A payload that nobody is offered must not matter to anybody.
@@ -119,14 +125,17 @@ class Sink(_Port):
         """Accept ``count`` beats on cycles chosen by ``pace``; a dict of lists per signal."""
         go = pace(lambda: bool(self.valid.value))
         beats = {name: [] for name in self.signals}
-        received = 0
+        received = waited = 0
         while received < count:
             ready = next(go)
             self.ready.value = ready
             await RisingEdge(self.clock)
+            waited += 1
+            assert waited < PATIENCE, f"{self.prefix}: {received} of {count} beats, then no more"
             if self.valid.value:
                 if ready:
                     received += 1
+                    waited = 0
                     for name, signal in self.signals.items():
                         beats[name].append(int(signal.value))
                 else:
