@@ -132,11 +132,7 @@ class Fp4Quantizer(wiring.Component):
             hold = {2: ~random.o.valid}
         pipeline = Pipeline(m, self.i, self.o, self.latency, hold)
         if binary:
-            m.d.comb += [
-                random.o.ready.eq(pipeline.enable[2] & pipeline.arriving[2]),
-                self.seed_error.eq(random.seed_error),
-            ]
-            wiring.connect(m, random.i_seed, wiring.flipped(self.i_seed))
+            random.connect(m, self, pipeline.enable[2] & pipeline.arriving[2])
 
         unit = Signal(signed(9))
         m.d.comb += unit.eq(self.scale_exponent)

@@ -115,3 +115,8 @@ class RandomBits(wiring.Component):
                 m.d.sync += word.eq(older + newer)
 
         return m
+
+    def connect(self, m, core, taken):
+        """Wire seed and error to the members of ``core``, which draws a beat when ``taken``."""
+        m.d.comb += [self.o.ready.eq(taken), core.seed_error.eq(self.seed_error)]
+        wiring.connect(m, self.i_seed, wiring.flipped(core.i_seed))

@@ -176,11 +176,7 @@ class ScaleMultiplier(wiring.Component):
             noise = random.o.payload
         pipeline = Pipeline(m, self.i, self.o, self.latency, hold)
         if self._random:
-            m.d.comb += [
-                random.o.ready.eq(pipeline.enable[6] & pipeline.arriving[6]),
-                self.seed_error.eq(random.seed_error),
-            ]
-            wiring.connect(m, random.i_seed, wiring.flipped(self.i_seed))
+            random.connect(m, self, pipeline.enable[6] & pipeline.arriving[6])
 
         scales = self._look_up(m, pipeline)
         encoders = []

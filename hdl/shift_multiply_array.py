@@ -162,8 +162,6 @@ class ShiftMultiplyArray(wiring.Component):
         m = Module()
         m.submodules.counters = counters = EventCounters(EVENTS, max(self._columns, 1))
         m.submodules.random_bits = random = RandomBits(self._columns, self._random_bits, self._seed)
-        wiring.connect(m, random.i_seed, wiring.flipped(self.i_seed))
-        m.d.comb += self.seed_error.eq(random.seed_error)
 
         taken, too_long, room = self._accept(m, random.o.valid)
         done, sums = self._compute(m, taken)
@@ -317,7 +315,7 @@ class ShiftMultiplyArray(wiring.Component):
                 mine.eq(above)
                 for mine, above in zip(waiting, waiting[self._columns :], strict=False)
             ]
-        m.d.comb += random.o.ready.eq(left.any())
+        random.connect(m, self, left.any())
 
         bits = self._random_bits
         valid = [Signal(name=f"row_valid_{k}") for k in range(3)]

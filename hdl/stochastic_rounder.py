@@ -105,11 +105,7 @@ class FloatRounder(wiring.Component):
         m.submodules.random_bits = random = RandomBits(self._lanes, self._random_bits, self._seed)
         m.submodules.counters = counters = EventCounters(EVENTS, self._lanes)
         pipeline = Pipeline(m, self.i, self.o, self.latency, hold={2: ~random.o.valid})
-        m.d.comb += [
-            random.o.ready.eq(pipeline.enable[2] & pipeline.arriving[2]),
-            self.seed_error.eq(random.seed_error),
-        ]
-        wiring.connect(m, random.i_seed, wiring.flipped(self.i_seed))
+        random.connect(m, self, pipeline.enable[2] & pipeline.arriving[2])
 
         own = self_bits(source.fraction_bits - target.fraction_bits, self._random_bits)
         encoders = []
@@ -226,11 +222,7 @@ underflow_seen, clear_counts :
         m.submodules.random_bits = random = RandomBits(self._lanes, bits, self._seed)
         m.submodules.counters = counters = EventCounters(EVENTS[:2], self._lanes)
         pipeline = Pipeline(m, self.i, self.o, self.latency, hold={0: ~random.o.valid})
-        m.d.comb += [
-            random.o.ready.eq(pipeline.enable[0] & pipeline.arriving[0]),
-            self.seed_error.eq(random.seed_error),
-        ]
-        wiring.connect(m, random.i_seed, wiring.flipped(self.i_seed))
+        random.connect(m, self, pipeline.enable[0] & pipeline.arriving[0])
 
         own = self_bits(self._fraction_bits, bits)
         saturated = Signal(self._lanes)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-__all__ = ["pack", "unpack"]
+__all__ = ["pack", "pack_scales", "unpack"]
 
 
 def pack(values, width):
@@ -42,3 +42,25 @@ def unpack(integers, elements, width, signed=False):
     if signed:
         weights[-1] = -weights[-1]
     return bits.reshape(len(integers), elements, width).astype(np.int64) @ weights
+
+
+def pack_scales(bias, significand, exponent, lanes):
+    """Pack the scales of channels into beats of ``s_axis_scale``; see ``hdl.scale_multiplier``.
+
+    Parameters
+    ----------
+    bias, significand, exponent : array of int, shape (channels,)
+        A multiple of ``lanes`` channels.
+
+    Returns
+    -------
+    list of int, length channels / lanes
+    """
+    low = pack(np.asarray(bias)[:, None], 32)
+    high = pack(np.asarray(significand)[:, None], 16)
+    top = pack(np.asarray(exponent)[:, None], 8)
+    words = [a | b << 32 | c << 48 for a, b, c in zip(low, high, top, strict=True)]
+    return [
+        sum(word << (56 * lane) for lane, word in enumerate(words[k : k + lanes]))
+        for k in range(0, len(words), lanes)
+    ]

@@ -13,7 +13,7 @@ from golden.random_bits import RandomBits, seed_state
 from golden.rounding import RoundMode
 from golden.scale_multiplier import scale, scale_to_float, scale_to_fp4, scale_to_integer
 from verif.coverage import Coverage, assert_equal
-from verif.packing import pack, unpack
+from verif.packing import pack, pack_scales, unpack
 from verif.sim import bench_params
 from verif.stream import (
     PACES,
@@ -109,14 +109,7 @@ async def check(dut, coverage, rng, setting, magnitude, groups, relu, beats=120,
     if KIND.startswith("fp4"):
         settings["scale_exponent"] = exponent
     await start(dut, relu=relu, **settings)
-    words = [
-        (int(b) & 0xFFFFFFFF) | int(s) << 32 | (int(e) & 0xFF) << 48
-        for b, s, e in zip(bias, significands, exponents, strict=True)
-    ]
-    grouped = [
-        sum(word << (56 * lane) for lane, word in enumerate(words[k : k + LANES]))
-        for k in range(0, channels, LANES)
-    ]
+    grouped = pack_scales(bias, significands, exponents, LANES)
     await Source(dut, "s_axis_scale").send({"tdata": grouped, "tlast": last_of(groups)})
     if "state" in options:
         await load_seed(dut, options["state"])

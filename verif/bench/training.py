@@ -11,7 +11,7 @@ from golden.formats import BFLOAT16
 from golden.random_bits import RandomBits, jump, seed_state
 from golden.rounding import RoundMode
 from verif.coverage import Coverage, assert_equal
-from verif.packing import pack, unpack
+from verif.packing import pack, pack_scales, unpack
 from verif.sim import bench_params
 from verif.stream import Sink, Source, configure, last_of, load_seed, sometimes, start, transfer
 
@@ -128,14 +128,7 @@ async def scale_to_float(dut, call):
         np.pad(np.broadcast_to(value, channels), (0, pad), mode="edge").astype(int)
         for value in (arguments["bias"], factor.significand, factor.exponent)
     ]
-    words = [
-        (int(bias) & 0xFFFFFFFF) | int(significand) << 32 | (int(exponent) & 0xFF) << 48
-        for bias, significand, exponent in zip(*columns, strict=True)
-    ]
-    groups = [
-        sum(word << (56 * lane) for lane, word in enumerate(words[k : k + LANES]))
-        for k in range(0, len(words), LANES)
-    ]
+    groups = pack_scales(*columns, LANES)
     await Source(dut, "s_axis_scale").send({"tdata": groups, "tlast": last_of(len(groups))})
     await ClockCycles(dut.aclk, 2)
     rows = np.pad(sums.reshape(-1, channels), ((0, 0), (0, pad)))
