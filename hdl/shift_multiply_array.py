@@ -11,12 +11,12 @@ from amaranth.lib.wiring import In, Out
 from golden.formats import Fp4Format
 from golden.shift_multiply_array import ShiftOperand, accumulator_bits
 
-from .adder_tree import AdderTree, add_with_carry, tree_depth
+from .adder_tree import tree_depth
+from .dot_product_array import DotProductArray
 from .event_counters import EventCounters, event_members
 from .parameters import check_integer, check_type
 from .random_bits import RandomBits
 from .rounding import round_up
-from .shift_lane import ShiftDecoder, ShiftLane, lane_bits, shift_control
 from .shifter import shift_right
 from .stream import beat_signature
 
@@ -163,8 +163,7 @@ class ShiftMultiplyArray(wiring.Component):
         m.submodules.counters = counters = EventCounters(EVENTS, max(self._columns, 1))
         m.submodules.random_bits = random = RandomBits(self._columns, self._random_bits, self._seed)
 
-        taken, too_long, room = self._accept(m, random.o.valid)
-        done, sums = self._compute(m, taken)
+        done, sums, too_long, room = self._multiply(m, random.o.valid)
         row_valid, row_last, row, clipped = self._round(m, done, sums, random)
 
         # Memory bank. Room was made sure of before, so it always takes a row.
@@ -190,11 +189,11 @@ class ShiftMultiplyArray(wiring.Component):
         )
         return m
 
-    def _accept(self, m, random_ready):
+    def _multiply(self, m, random_ready):
         """Take beats while the bank has room, and see to the two passes of INT4.
 
-        Returns a pulse with the operands' registers and flags of the pass, whether the beat is
-        beyond the largest count of terms, and a signal to drive when a tile has left the bank.
+        Returns a pulse when the sums are complete, and them; whether a beat is beyond the largest
+        count of terms; and a signal to drive when a tile has left the bank.
         """
         free_tiles = Signal(range(self._bank_tiles + 1), init=self._bank_tiles)
         rows_to_drain = Signal(range(self._rows + 1))
@@ -233,71 +232,29 @@ class ShiftMultiplyArray(wiring.Component):
                 Mux(self.i.p.last, 0, Mux(terms == limit, limit, terms + self._lanes))
             )
 
-        # The integer register and the gradient register.
-        integers = Signal.like(self.i.p.data.integers, name="integer_register")
-        control = data.ArrayLayout(
-            data.ArrayLayout(shift_control(self._fmt.log2_radix), self._lanes), self._columns
+        array = DotProductArray(
+            self._fmt,
+            self._rows,
+            self._columns,
+            self._lanes,
+            self._integer_bits,
+            self.accumulator_bits,
         )
-        controls = Signal(control, name="gradient_register")
-        flags = Signal(data.StructLayout({"valid": 1, "first": 1, "last": 1}), name="operand_flags")
-        m.d.sync += [
-            flags.valid.eq(go),
-            flags.first.eq(first),
-            flags.last.eq(ends),
-            integers.eq(self.i.p.data.integers),
+        m.submodules.array = array
+        m.d.comb += [
+            array.flags.valid.eq(go),
+            array.flags.first.eq(first),
+            array.flags.last.eq(ends),
+            array.operand.eq(self.operand),
+            array.digit.eq(digit),
+            array.lanes_used.eq(~0),
+            array.integers.eq(self.i.p.data.integers),
+            array.codes.eq(self.i.p.data.codes),
         ]
-        for column in range(self._columns):
-            for lane in range(self._lanes):
-                decoder = ShiftDecoder(self._fmt.log2_radix)
-                m.submodules[f"decoder_{column}_{lane}"] = decoder
-                m.d.comb += [
-                    decoder.code.eq(self.i.p.data.codes[column][lane]),
-                    decoder.operand.eq(self.operand),
-                    decoder.digit.eq(digit),
-                ]
-                m.d.sync += controls[column][lane].eq(decoder.control)
-        return (flags, integers, controls), too_long, tile_left
-
-    def _compute(self, m, taken):
-        """Shift, add up and accumulate. Returns a pulse when the sums are complete, and them."""
-        flags, integers, controls = taken
-        depth = tree_depth(self._lanes)
-        # The flags follow the operands through the lanes and the tree.
-        for k in range(1 + depth):
-            delayed = Signal.like(flags, name=f"flags_{k}")
-            m.d.sync += delayed.eq(flags)
-            flags = delayed
-        negate = []
-        for column in range(self._columns):
-            signs = Signal(self._lanes, name=f"negate_{column}", reset_less=True)
-            m.d.sync += signs.eq(Cat(controls[column][k].negate for k in range(self._lanes)))
-            negate.append(signs)
-
-        width = lane_bits(self._integer_bits, self._fmt.log2_radix)
-        sums = []
-        for row in range(self._rows):
-            for column in range(self._columns):
-                name = f"{row}_{column}"
-                m.submodules[f"tree_{name}"] = tree = AdderTree(self._lanes, width)
-                for lane in range(self._lanes):
-                    m.submodules[f"lane_{name}_{lane}"] = unit = ShiftLane(
-                        self._integer_bits, self._fmt.log2_radix
-                    )
-                    m.d.comb += [
-                        unit.operand.eq(integers[row][lane]),
-                        unit.control.eq(controls[column][lane]),
-                        tree.terms[lane].eq(unit.product),
-                    ]
-                m.d.comb += tree.pending.eq(negate[column])
-                total = Signal(signed(self.accumulator_bits), name=f"sum_{name}", reset_less=True)
-                with m.If(flags.valid):
-                    m.d.sync += total.eq(
-                        add_with_carry(Mux(flags.first, 0, total), tree.total, tree.carry)
-                    )
-                sums.append(total)
-        done = Signal()
-        m.d.sync += done.eq(flags.valid & flags.last)
-        return done, sums
+        sums = [
+            array.sums[row][column] for row in range(self._rows) for column in range(self._columns)
+        ]
+        return array.done, sums, too_long, tile_left
 
     def _round(self, m, done, sums, random):
         """Round one row per cycle. Returns its valid bit, last bit, numbers and clipped lanes."""

@@ -1,0 +1,216 @@
+"""Memories of operands: codes that are read by row and by column, and what lies beside them."""
+
+from amaranth import *
+from amaranth.lib import data, wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+__all__ = ["OperandMemory", "StripMemory"]
+
+
+def _log2(count):
+    assert count & (count - 1) == 0
+    return count.bit_length() - 1
+
+
+class OperandMemory(wiring.Component):
+    """Four-bit codes of matrices, of which any part can be read by row or by column.
+
+    A word is a square of ``block * block`` codes. Each group of ``group`` codes of a row of the
+    square is a memory of its own, so that a group can be written; all of them are read at once.
+    What is wanted of the square is a matter of multiplexers: ``by_row`` rows of ``lanes`` codes,
+    or ``by_column`` columns of ``lanes`` codes.
+
+    The latency from ``read_address`` to the codes is 1 cycle; they are there for one cycle. The
+    choice of the part comes together with the address.
+
+    Parameters
+    ----------
+    words : int
+        Depth, 1 or more.
+    block, group, lanes : int
+        Powers of two; the group is the smallest part that is written.
+    by_row, by_column : int
+        Count of rows, and of columns, that are read at once; powers of two.
+
+    Members
+    -------
+    write_enable : ``In(1)``, write_address : ``In(range(words))``, write_row : ``In(range(block))``
+        Row of a square to write.
+    write_groups : ``In(block // group)``
+        Groups of the row that are written.
+    write_data : ``In(ArrayLayout(4, block))``
+        The row.
+    read_address : ``In(range(words))``
+        Square to read.
+    read_row_part : ``In(range(block // by_row))``, read_row_lanes : ``In(range(block // lanes))``
+        By row: which rows, and which lanes of them.
+    read_column_part : ``In(range(block // by_column))``, read_column_lanes : \
+``In(range(block // lanes))``
+        By column: which columns, and which lanes of them.
+    rows : ``Out(ArrayLayout(ArrayLayout(4, lanes), by_row))``
+        Codes by row.
+    columns : ``Out(ArrayLayout(ArrayLayout(4, lanes), by_column))``
+        Codes by column.
+    """
+
+    latency = 1
+
+    def __init__(self, words, block, group, lanes, by_row, by_column):
+        self._words = max(words, 2)  # an address needs a bit
+        self._block = block
+        self._group = group
+        self._lanes = lanes
+        self._by_row = by_row
+        self._by_column = by_column
+        address = range(self._words)
+
+        def part(size):
+            return range(max(block // size, 2))
+
+        super().__init__(
+            {
+                "write_enable": In(1),
+                "write_address": In(address),
+                "write_row": In(range(block)),
+                "write_groups": In(block // group),
+                "write_data": In(data.ArrayLayout(4, block)),
+                "read_address": In(address),
+                "read_row_part": In(part(by_row)),
+                "read_row_lanes": In(part(lanes)),
+                "read_column_part": In(part(by_column)),
+                "read_column_lanes": In(part(lanes)),
+                "rows": Out(data.ArrayLayout(data.ArrayLayout(4, lanes), by_row)),
+                "columns": Out(data.ArrayLayout(data.ArrayLayout(4, lanes), by_column)),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        block, group, lanes = self._block, self._group, self._lanes
+        width = 4 * group
+        square = []
+        for row in range(block):
+            groups = []
+            for column in range(block // group):
+                memory = Memory(shape=width, depth=self._words, init=[])
+                m.submodules[f"group_{row}_{column}"] = memory
+                write = memory.write_port()
+                read = memory.read_port()
+                m.d.comb += [
+                    write.en.eq(
+                        self.write_enable & (self.write_row == row) & self.write_groups[column]
+                    ),
+                    write.addr.eq(self.write_address),
+                    write.data.eq(self.write_data.as_value().word_select(column, width)),
+                    read.addr.eq(self.read_address),
+                    read.en.eq(1),
+                ]
+                groups.append(read.data)
+            square.append(groups)
+
+        def code(row, column):
+            return square[row][column // group].word_select(column % group, 4)
+
+        by_row, by_column = self._by_row, self._by_column
+        chosen = {}
+        for name in ("row_part", "row_lanes", "column_part", "column_lanes"):
+            wanted = getattr(self, f"read_{name}")
+            chosen[name] = Signal.like(wanted, name=f"{name}_now")
+            m.d.sync += chosen[name].eq(wanted)
+        for k in range(by_row):
+            options = [
+                Cat(code(k + part * by_row, lane + slot * lanes) for lane in range(lanes))
+                for part in range(block // by_row)
+                for slot in range(block // lanes)
+            ]
+            choice = self._choice(chosen["row_part"], chosen["row_lanes"], by_row)
+            m.d.comb += self.rows[k].eq(_select(options, choice))
+        for k in range(by_column):
+            options = [
+                Cat(code(lane + slot * lanes, k + part * by_column) for lane in range(lanes))
+                for part in range(block // by_column)
+                for slot in range(block // lanes)
+            ]
+            choice = self._choice(chosen["column_part"], chosen["column_lanes"], by_column)
+            m.d.comb += self.columns[k].eq(_select(options, choice))
+        return m
+
+    def _choice(self, part, slot, size):
+        """Join the bits of part and lanes that there are to an index into the options."""
+        return Cat(slot[: _log2(self._block // self._lanes)], part[: _log2(self._block // size)])
+
+
+def _select(options, choice):
+    """Choose by a tree of multiplexers."""
+    bit = 0
+    while len(options) > 1:
+        pairs = zip(options[::2], options[1::2], strict=True)
+        options = [Mux(choice[bit], high, low) for low, high in pairs]
+        bit += 1
+    return options[0]
+
+
+class StripMemory(wiring.Component):
+    """Memory whose words are strips of lanes, of which groups can be written.
+
+    The latency from ``read_address`` to ``read_data`` is 1 cycle.
+
+    Parameters
+    ----------
+    words : int
+        Depth, 1 or more.
+    lane : shape-like
+        Shape of a lane.
+    lanes : int
+        Count of lanes in a strip.
+    group : int
+        Count of lanes that are written together.
+
+    Members
+    -------
+    write_address : ``In(range(words))``, write_groups : ``In(lanes // group)``
+        Strip to write, and which groups of it.
+    write_data : ``In(ArrayLayout(lane, lanes))``
+        The strip.
+    read_address : ``In(range(words))``
+        Strip to read.
+    read_data : ``Out(ArrayLayout(lane, lanes))``
+        It.
+    """
+
+    latency = 1
+
+    def __init__(self, words, lane, lanes, group):
+        self._words = max(words, 2)  # an address needs a bit
+        self._lane = lane
+        self._lanes = lanes
+        self._group = group
+        strip = data.ArrayLayout(lane, lanes)
+        super().__init__(
+            {
+                "write_address": In(range(self._words)),
+                "write_groups": In(lanes // group),
+                "write_data": In(strip),
+                "read_address": In(range(self._words)),
+                "read_data": Out(strip),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        width = Shape.cast(self._lane).width * self._group
+        for k in range(self._lanes // self._group):
+            memory = Memory(shape=width, depth=self._words, init=[])
+            m.submodules[f"group_{k}"] = memory
+            write = memory.write_port()
+            read = memory.read_port()
+            m.d.comb += [
+                write.en.eq(self.write_groups[k]),
+                write.addr.eq(self.write_address),
+                write.data.eq(self.write_data.as_value().word_select(k, width)),
+                read.addr.eq(self.read_address),
+                read.en.eq(1),
+                self.read_data.as_value().word_select(k, width).eq(read.data),
+            ]
+        return m
