@@ -1,0 +1,235 @@
+"""Registers behind an AXI4-Lite port, made from a table."""
+
+# Ref: Arm IHI 0022H.c, AMBA AXI and ACE Protocol Specification, chapter B1
+
+from amaranth import *
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from golden.errors import InputError
+from golden.registers import REGISTERS
+
+__all__ = ["AxiLiteRegisters"]
+
+OKAY = 0
+SLVERR = 2
+WORD = 32
+
+
+def _shape(field):
+    return signed(field.bits) if field.signed else unsigned(field.bits)
+
+
+def _layout(register):
+    """Shape of a register's members: a plain number where ``value`` is its only field."""
+    if [field.name for field in register.fields] == ["value"]:
+        return _shape(register.fields[0])
+    return data.StructLayout({field.name: _shape(field) for field in register.fields})
+
+
+def _pick(register, word):
+    """Pick the bits of a member out of a 32-bit word."""
+    return Cat(word[field.low : field.low + field.bits] for field in register.fields)
+
+
+def _place(register, packed):
+    """Place the bits of a member in a 32-bit word; the inverse of :func:`_pick`."""
+    parts, end, taken = [], 0, 0
+    for field in register.fields:
+        if field.low > end:
+            parts.append(Const(0, field.low - end))
+        parts.append(packed[taken : taken + field.bits])
+        taken += field.bits
+        end = field.low + field.bits
+    return Cat(*parts)
+
+
+class AxiLiteRegisters(wiring.Component):
+    """The registers of a table, read and written over AXI4-Lite.
+
+    A write takes effect 2 cycles after its address and its data have been accepted, whichever came
+    last, and its response comes in the same cycle; a read brings what its register held 1 cycle
+    after the address was accepted, and has a latency of 2 cycles. Either can be done every second
+    cycle. There is no path through gates from an input to an output.
+
+    Reads of ``wo`` registers give 0. Reads and writes of addresses without a register, and writes
+    to ``ro`` registers, change nothing and are answered with SLVERR. The lowest two bits of an
+    address are ignored. Bytes without strobe keep their value in ``rw`` registers; in ``wo`` and
+    ``w1c`` registers they count as zeros, and a write without any strobe is none.
+
+    Parameters
+    ----------
+    registers : sequence of golden.registers.Register
+        The table.
+    constants : dict of str to int
+        What the ``ro`` registers hold that never change, by name; they have no member.
+
+    Members
+    -------
+    s_axi_aw..., s_axi_w..., s_axi_b..., s_axi_ar..., s_axi_r...
+        The channels of AXI4-Lite, 32 bits of data. ``awprot`` and ``arprot`` are ignored.
+    {x}
+        For each register X, in lower case, a number if its only field is ``value`` and a structure
+        of its fields if not. ``rw``: ``Out``, what was written last, 0 after reset. ``ro``:
+        ``In``, what is read. ``wo``: ``Out``, what was written last, valid from the cycle of
+        ``{x}_written`` on. ``w1c``: ``Out``, the bits that are set.
+    {x}_written : ``Out(1)``
+        For each ``wo`` register: pulse of one cycle, it was written.
+    {x}_set : ``In``
+        For each ``w1c`` register, same shape as ``{x}``: pulses that set bits. Setting wins over
+        clearing.
+
+    Raises
+    ------
+    InputError
+        If a constant has no ``ro`` register, or does not fit 32 bits.
+    """
+
+    latency = 2
+
+    def __init__(self, registers=REGISTERS, constants=None):
+        self._registers = tuple(registers)
+        self._constants = dict(constants or {})
+        read_only = {register.name for register in self._registers if register.access == "ro"}
+        for name, value in self._constants.items():
+            if name not in read_only:
+                raise InputError(f"Constant {name} has no ro register of that name; remove it")
+            if not 0 <= value < 1 << WORD:
+                raise InputError(f"Constant {name} must be 0 to 2**32 - 1, not {value}")
+        address_bits = max(register.offset + 3 for register in self._registers).bit_length()
+        members = {
+            "s_axi_awaddr": In(address_bits),
+            "s_axi_awprot": In(3),
+            "s_axi_awvalid": In(1),
+            "s_axi_awready": Out(1),
+            "s_axi_wdata": In(WORD),
+            "s_axi_wstrb": In(WORD // 8),
+            "s_axi_wvalid": In(1),
+            "s_axi_wready": Out(1),
+            "s_axi_bresp": Out(2),
+            "s_axi_bvalid": Out(1),
+            "s_axi_bready": In(1),
+            "s_axi_araddr": In(address_bits),
+            "s_axi_arprot": In(3),
+            "s_axi_arvalid": In(1),
+            "s_axi_arready": Out(1),
+            "s_axi_rdata": Out(WORD),
+            "s_axi_rresp": Out(2),
+            "s_axi_rvalid": Out(1),
+            "s_axi_rready": In(1),
+        }
+        for register in self._registers:
+            name, shape = register.name.lower(), _layout(register)
+            if register.access != "ro":
+                members[name] = Out(shape)
+            elif register.name not in self._constants:
+                members[name] = In(shape)
+            if register.access == "wo":
+                members[f"{name}_written"] = Out(1)
+            if register.access == "w1c":
+                members[f"{name}_set"] = In(shape)
+        super().__init__(members)
+
+    def elaborate(self, platform):
+        m = Module()
+        self._write(m)
+        self._read(m)
+        return m
+
+    def _bits(self, name):
+        """Bits of a member, whatever its shape."""
+        return Value.cast(getattr(self, name)).as_unsigned()
+
+    def _write(self, m):
+        """Wait for address and data, write, and respond."""
+        write = Signal()
+        awaddr, has_address = self._accept(m, "aw", {"addr": self.s_axi_awaddr}, write)
+        word, has_data = self._accept(
+            m, "w", {"data": self.s_axi_wdata, "strb": self.s_axi_wstrb}, write
+        )
+        m.d.comb += write.eq(has_address & has_data & ~self.s_axi_bvalid)
+        known = Signal()
+        with m.If(write):
+            m.d.sync += self.s_axi_bvalid.eq(1)
+            m.d.sync += self.s_axi_bresp.eq(Mux(known, OKAY, SLVERR))
+        with m.Elif(self.s_axi_bready):
+            m.d.sync += self.s_axi_bvalid.eq(0)
+
+        mask = Signal(WORD)
+        written = Signal(WORD)
+        m.d.comb += mask.eq(Cat(strobe.replicate(8) for strobe in word["strb"]))
+        m.d.comb += written.eq(word["data"] & mask)
+        writable = [register for register in self._registers if register.access != "ro"]
+        hit = Signal(len(writable))
+        m.d.comb += known.eq(hit.any())
+        for k, register in enumerate(writable):
+            m.d.comb += hit[k].eq(awaddr["addr"][2:] == register.offset >> 2)
+            m.d.sync += self._before(register)
+            with m.If(write & hit[k] & word["strb"].any()):
+                m.d.sync += self._change(register, written, mask)
+
+    def _before(self, register):
+        """Statements for a register that nobody writes."""
+        name = register.name.lower()
+        if register.access == "wo":
+            return [getattr(self, f"{name}_written").eq(0)]
+        if register.access == "w1c":
+            return [self._bits(name).eq(self._bits(name) | self._bits(f"{name}_set"))]
+        return []
+
+    def _change(self, register, written, mask):
+        """Statements that write a register."""
+        name = register.name.lower()
+        member = self._bits(name)
+        new = _pick(register, written)
+        if register.access == "rw":
+            return [member.eq((member & ~_pick(register, mask)) | new)]
+        if register.access == "wo":
+            return [member.eq(new), getattr(self, f"{name}_written").eq(1)]
+        return [member.eq((member & ~new) | self._bits(f"{name}_set"))]
+
+    def _read(self, m):
+        """Wait for an address, and answer with what its register holds."""
+        read = Signal()
+        araddr, has_address = self._accept(m, "ar", {"addr": self.s_axi_araddr}, read)
+        m.d.comb += read.eq(has_address & ~self.s_axi_rvalid)
+        found = Signal(WORD)
+        known = Signal()
+        m.d.comb += known.eq(1)
+        with m.Switch(araddr["addr"][2:]):
+            for register in self._registers:
+                with m.Case(register.offset >> 2):
+                    if register.name in self._constants:
+                        m.d.comb += found.eq(self._constants[register.name])
+                    elif register.access != "wo":
+                        m.d.comb += found.eq(_place(register, self._bits(register.name.lower())))
+            with m.Default():
+                m.d.comb += [found.eq(0), known.eq(0)]
+        with m.If(read):
+            m.d.sync += [
+                self.s_axi_rvalid.eq(1),
+                self.s_axi_rdata.eq(found),
+                self.s_axi_rresp.eq(Mux(known, OKAY, SLVERR)),
+            ]
+        with m.Elif(self.s_axi_rready):
+            m.d.sync += self.s_axi_rvalid.eq(0)
+
+    def _accept(self, m, channel, parts, release):
+        """Take a transfer of an incoming channel and hold it until ``release``.
+
+        Ready is a register of its own rather than "nothing is held": so it is 0 in reset, and a
+        master that comes out of reset earlier loses nothing.
+        """
+        valid = getattr(self, f"s_axi_{channel}valid")
+        ready = getattr(self, f"s_axi_{channel}ready")
+        held = Signal(name=f"{channel}_held")
+        taken = {
+            part: Signal.like(port, name=f"{channel}_{part}", reset_less=True)
+            for part, port in parts.items()
+        }
+        with m.If(valid & ready):
+            m.d.sync += [held.eq(1), ready.eq(0)]
+            m.d.sync += [taken[part].eq(port) for part, port in parts.items()]
+        with m.Elif(release | ~held):
+            m.d.sync += [held.eq(0), ready.eq(1)]
+        return taken, held
