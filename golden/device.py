@@ -13,7 +13,15 @@ import numpy.typing as npt
 from .command import Command, CoreSize, ErrorCode, Memory
 from .errors import InputError
 
-__all__ = ["CoreError", "Device", "pack_biases", "pack_matrix", "unpack_biases", "unpack_result"]
+__all__ = [
+    "CoreError",
+    "Device",
+    "pack_biases",
+    "pack_matrix",
+    "pack_result",
+    "unpack_biases",
+    "unpack_result",
+]
 
 
 class CoreError(InputError):
@@ -141,14 +149,13 @@ def unpack_biases(beats: npt.NDArray[np.uint32], size: CoreSize) -> npt.NDArray[
     return joined.astype(np.uint32).view(np.int32).astype(np.int64)
 
 
-def unpack_result(
-    strips: npt.NDArray[np.uint32], command: Command, size: CoreSize
-) -> npt.NDArray[np.uint32]:
-    """Join the strips of a product to its result.
+def pack_result(matrix: npt.NDArray, command: Command, size: CoreSize) -> npt.NDArray:
+    """Cut the result of a product into its strips.
 
     Parameters
     ----------
-    strips : array of uint32, shape (strips, strip)
+    matrix : array, shape ``size.result_shape(command)``
+        Lane words, or anything that goes with the numbers of the result.
     command : Command
         The product.
     size : CoreSize
@@ -156,12 +163,44 @@ def unpack_result(
 
     Returns
     -------
-    array of uint32, shape ``size.result_shape(command)``
+    array of the same type, shape (strips, strip)
+        In the order in which they leave the core; zeros beyond the tile and beyond the result.
+    """
+    rows, columns = matrix.shape
+    tile_rows, tile_columns = size.tile_shape(command.operation)
+    across = -(-columns // tile_columns)
+    padded = np.zeros((rows, across * tile_columns), matrix.dtype)
+    padded[:, :columns] = matrix
+    strips = np.zeros((rows * across, size.strip), matrix.dtype)
+    full = rows - rows % tile_rows
+    for begin, end, height in ((0, full, tile_rows), (full, rows, rows - full)):
+        if begin < end:
+            tiles = padded[begin:end].reshape(-1, height, across, tile_columns)
+            strips[begin * across : end * across, :tile_columns] = tiles.transpose(
+                0, 2, 1, 3
+            ).reshape(-1, tile_columns)
+    return strips
+
+
+def unpack_result(strips: npt.NDArray, command: Command, size: CoreSize) -> npt.NDArray:
+    """Join the strips of a product to its result; the inverse of :func:`pack_result`.
+
+    Parameters
+    ----------
+    strips : array, shape (strips, strip)
+    command : Command
+        The product.
+    size : CoreSize
+        Parameters of the core.
+
+    Returns
+    -------
+    array of the same type, shape ``size.result_shape(command)``
     """
     rows, columns = size.result_shape(command)
     tile_rows, tile_columns = size.tile_shape(command.operation)
     across = -(-columns // tile_columns)
-    result = np.empty((rows, across * tile_columns), np.uint32)
+    result = np.empty((rows, across * tile_columns), strips.dtype)
     first = 0
     full = rows // tile_rows
     for tiles, height in ((full, tile_rows), (1 if rows % tile_rows else 0, rows % tile_rows)):
