@@ -4,7 +4,8 @@
 # Ref: Mutsuo Saito and Makoto Matsumoto, "XORSHIFT-ADD (XSadd): A variant of XORSHIFT", 2014
 
 from amaranth import *
-from amaranth.lib import data, stream, wiring
+from amaranth.lib import data, wiring
+from amaranth.lib.stream import Signature as Stream
 from amaranth.lib.wiring import In, Out
 
 from golden import random_bits
@@ -33,8 +34,9 @@ class RandomBits(wiring.Component):
         Count of numbers in a beat, 1 to 1024.
     bits : int
         Width of a number, 1 to 32.
-    seed : int
-        Seed of the sequence after reset; see :func:`golden.random_bits.seed_state`.
+    seed, stream : int
+        Seed of the sequence after reset and number of its stream; see
+        :func:`golden.random_bits.seed_state`.
 
     Members
     -------
@@ -49,17 +51,18 @@ class RandomBits(wiring.Component):
 
     latency = 0
 
-    def __init__(self, lanes, bits, seed=1):
+    def __init__(self, lanes, bits, seed=1, stream=0):
         check_integer("Lane count", lanes, 1, 1024)
         check_integer("Random bit count", bits, 1, 32)
         check_integer("Seed", seed, 0, 2**64 - 1)
+        check_integer("Stream", stream, 0, 2**32 - 1)
         self._lanes = lanes
         self._bits = bits
-        self._seed = seed
+        self._start = random_bits.seed_state(seed, stream)
         super().__init__(
             {
-                "i_seed": In(stream.Signature(32)),
-                "o": Out(stream.Signature(data.ArrayLayout(bits, lanes))),
+                "i_seed": In(Stream(32)),
+                "o": Out(Stream(data.ArrayLayout(bits, lanes))),
                 "seed_error": Out(1),
             }
         )
@@ -68,7 +71,7 @@ class RandomBits(wiring.Component):
         m = Module()
 
         count = random_bits.words_per_beat(self._lanes, self._bits)
-        start = random_bits.seed_state(self._seed)
+        start = self._start
         first = random_bits.RandomBits(start).words(count)
         offered = [Signal(32, init=int(word), name=f"offered_{k}") for k, word in enumerate(first)]
 

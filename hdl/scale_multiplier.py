@@ -18,14 +18,13 @@ from .integer_encoder import IntegerEncoder
 from .parameters import check_integer, check_type
 from .quantizer import integer_beat
 from .random_bits import RandomBits
+from .scale_product import BIAS_BITS, PRODUCT_BITS, SCALE_BITS, add_bias
 from .shifter import normalize
 from .stream import Pipeline, beat_signature
 
 __all__ = ["EVENTS", "ScaleMultiplier", "scale_layout"]
 
 EVENTS = ("saturation", "underflow")
-BIAS_BITS = 32
-SCALE_BITS = 16
 
 
 def scale_layout():
@@ -243,25 +242,20 @@ class ScaleMultiplier(wiring.Component):
         """Make sign, magnitude and exponent of the product: five stages with the next ones."""
         prefix = f"lane_{lane}"
         number = Signal(signed(self._accumulator_bits), name=f"{prefix}_accumulator")
-        total = Signal(signed(BIAS_BITS + 1), name=f"{prefix}_sum")
-        sign = Signal(name=f"{prefix}_sign")
-        magnitude = Signal(BIAS_BITS + 1, name=f"{prefix}_magnitude")
         product_sign = Signal(name=f"{prefix}_product_sign")
-        product = Signal(BIAS_BITS + 1 + SCALE_BITS, name=f"{prefix}_product")
+        product = Signal(PRODUCT_BITS, name=f"{prefix}_product")
         significands = [Signal(SCALE_BITS, name=f"{prefix}_significand_{k}") for k in range(2)]
         exponents = [Signal(signed(8), name=f"{prefix}_exponent_{k}") for k in range(3)]
         with m.If(pipeline.enable[0]):
             m.d.sync += number.eq(accumulator)
+        sign, magnitude = add_bias(m, prefix, pipeline.enable[1:3], number, scale.bias, self.relu)
         with m.If(pipeline.enable[1]):
             m.d.sync += [
-                total.eq(number + scale.bias),
                 significands[0].eq(scale.significand),
                 exponents[0].eq(scale.exponent),
             ]
         with m.If(pipeline.enable[2]):
             m.d.sync += [
-                sign.eq(total[-1] & ~self.relu),
-                magnitude.eq(Mux(total[-1], Mux(self.relu, 0, -total), total)),
                 significands[1].eq(significands[0]),
                 exponents[1].eq(exponents[0]),
             ]

@@ -59,7 +59,7 @@ def shift_right(m, name, value, amount, kept):
     return result, any_lost
 
 
-def normalize(m, name, value):
+def normalize(m, name, value, steps=None):
     """Shift left until the top bit is set.
 
     Parameters
@@ -70,16 +70,19 @@ def normalize(m, name, value):
         Prefix of signal names.
     value : Value
         Unsigned number.
+    steps : sequence of int, optional
+        Falling powers of two: how far to try to shift, in turn. All that are needed by default;
+        some of them where register stages part the work.
 
     Returns
     -------
     (Value, Value)
-        The number with its top bit set, or 0; and how far it was shifted (meaningless for 0).
+        The number with its top bit set, or 0; and how far it was shifted (meaningless for 0), in
+        units of the last step.
     """
     width = len(value)
     distances = []
-    for k in reversed(range((width - 1).bit_length())):
-        distance = 1 << k
+    for distance in steps or [1 << k for k in reversed(range((width - 1).bit_length()))]:
         empty = Signal(name=f"{name}_top_{distance}_empty")
         shifted = Signal(width, name=f"{name}_left_{distance}")
         m.d.comb += [

@@ -1,0 +1,305 @@
+"""Results of the training core on their way out: masked, scaled, rounded once, and counted."""
+
+# Ref: Esser et al., arXiv 1902.08153v3, section 2; US11823054B2; US11847568B2
+
+import enum
+
+from amaranth import *
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from golden.command import CoreSize
+
+from .event_counters import EventCounters, event_members
+from .float_encoder import FloatEncoder
+from .fp4_encoder import Fp4Encoder
+from .integer_encoder import IntegerEncoder
+from .parameters import check_integer, check_type
+from .random_bits import RandomBits
+from .scale_product import SCALE_BITS, ScaleProduct
+from .step_gradient import TOTAL_BITS, ProductSum, derivative_layout
+
+__all__ = ["EVENTS", "ResultPipeline", "Target"]
+
+EVENTS = ("saturation", "underflow")
+CODE_BITS = 4
+SUM_BITS = 32
+#: Stream of the seed; stream 0 belongs to the loads.
+RANDOM_STREAM = 1
+
+
+class Target(enum.IntEnum):
+    """What is made of sums. The value is the code in hardware."""
+
+    #: Nothing that counts; the step gradient may be wanted.
+    NONE = 0
+    #: Wide floats.
+    FLOAT = 1
+    #: UINT4 or INT4 codes, and their derivatives.
+    INTEGER = 2
+    #: FP4 codes.
+    FP4 = 3
+
+
+class ResultPipeline(wiring.Component):
+    """Make results of sums, a strip per cycle, and sum up step gradients.
+
+    Nothing stalls: a strip that is given in a cycle with ``valid`` comes out ``latency`` cycles
+    later with ``o_valid``. What it was given is rounded to floats, to integer and to FP4 codes at
+    once; ``target`` decides which of them counts. A strip with target FLOAT or FP4 takes random
+    bits, whatever the mode; others take none.
+
+    The golden models are those of :mod:`golden.scale_multiplier` and
+    :func:`golden.step_gradient.step_gradient`.
+
+    The latency is 12 cycles and the throughput one strip per cycle. Events are counted two cycles
+    after ``o_valid``; a step gradient holds a strip when it comes out, at the latest.
+
+    Parameters
+    ----------
+    size : CoreSize
+        Parameters of the training core.
+    tag_bits : int
+        Width of the tag, 1 to 256.
+
+    Members
+    -------
+    valid : ``In(1)``
+        Whether a strip is given.
+    tag : ``In(tag_bits)``
+        Anything that is to come out with the strip.
+    sums : ``In(ArrayLayout(signed(32), size.strip))``
+        Sums of the strip.
+    lanes_used : ``In(size.strip)``
+        Which lanes are inside the result. The others come out as 0 and count as nothing.
+    derivatives : ``In(ArrayLayout(derivative_layout(size.residual_bits), size.strip))``
+        Of the elements that the strip is the gradient of.
+    biases : ``In(ArrayLayout(signed(32), size.strip))``
+        Biases.
+    target : ``In(2)``
+        A :class:`Target`. Stable while strips are inside, like all settings that follow.
+    significand, exponent : ``In(16)``, ``In(signed(8))``
+        Scale; see :class:`golden.formats.Scale`.
+    fp4_exponent : ``In(signed(8))``
+        Exponent of the unit of FP4 codes.
+    use_bias, relu : ``In(1)``
+        Whether biases are added; whether negative sums become zero.
+    masked : ``In(1)``
+        Whether sums of elements out of range become zero, before the bias.
+    signed_result : ``In(1)``
+        Whether integer codes are INT4 rather than UINT4.
+    mode : ``In(2)``
+        Floats: a :class:`golden.rounding.RoundMode` but SELF_STOCHASTIC.
+    stochastic, phase : ``In(1)``
+        FP4: LUQ's rounding (radix 2), the odd grid (radix 4).
+    step_gradient, step_select : ``In(1)``
+        Whether sums, before mask and bias, times derivatives are added to a step gradient; to that
+        of the activations (0) or of the weights (1). These two are sampled with each strip.
+    clear_step : ``In(2)``
+        Sets step gradients to zero. Strips that are inside are still added.
+    step_gradients : ``Out(ArrayLayout(signed(64), 2))``
+        Step gradients of activations (0) and weights (1).
+    i_seed, seed_error :
+        See :class:`hdl.random_bits.RandomBits`. To be loaded while no strip is inside, nor comes
+        within 3 cycles.
+    o_valid : ``Out(1)``
+        Whether a strip comes out.
+    o_tag : ``Out(tag_bits)``
+        Its tag.
+    o_floats : ``Out(ArrayLayout(size.wide_format.width, size.strip))``
+        Its wide floats.
+    o_codes : ``Out(ArrayLayout(4, size.strip))``
+        Its codes: integers with target INTEGER, else FP4.
+    o_derivatives : ``Out(...)``
+        What belongs to its integer codes, laid out like ``derivatives``.
+    saturation_count, underflow_count : ``Out(32)``
+        Clipped numbers or infinite results, and non-zero numbers that became 0.
+    saturation_seen, underflow_seen : ``Out(1)``
+        Sticky: whether there was any.
+    clear_counts : ``In(1)``
+        Clears the counts and sticky bits.
+    """
+
+    latency = 3 + ScaleProduct.latency
+
+    def __init__(self, size, tag_bits=1):
+        check_type("Size", size, CoreSize)
+        check_integer("Tag width", tag_bits, 1, 256)
+        self._size = size
+        strip = size.strip
+        derivatives = data.ArrayLayout(derivative_layout(size.residual_bits), strip)
+        sums = data.ArrayLayout(signed(SUM_BITS), strip)
+        super().__init__(
+            {
+                "valid": In(1),
+                "tag": In(tag_bits),
+                "sums": In(sums),
+                "lanes_used": In(strip),
+                "derivatives": In(derivatives),
+                "biases": In(sums),
+                "target": In(2),
+                "significand": In(SCALE_BITS),
+                "exponent": In(signed(8)),
+                "fp4_exponent": In(signed(8)),
+                "use_bias": In(1),
+                "relu": In(1),
+                "masked": In(1),
+                "signed_result": In(1),
+                "mode": In(2),
+                "stochastic": In(1),
+                "phase": In(1),
+                "step_gradient": In(1),
+                "step_select": In(1),
+                "clear_step": In(2),
+                "step_gradients": Out(data.ArrayLayout(signed(TOTAL_BITS), 2)),
+                "i_seed": In(stream.Signature(32)),
+                "seed_error": Out(1),
+                "o_valid": Out(1),
+                "o_tag": Out(tag_bits),
+                "o_floats": Out(data.ArrayLayout(size.wide_format.width, strip)),
+                "o_codes": Out(data.ArrayLayout(CODE_BITS, strip)),
+                "o_derivatives": Out(derivatives),
+                **event_members(EVENTS),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        size = self._size
+        valid = [self.valid]
+        tag = self.tag
+        for k in range(self.latency):
+            arrived = Signal(name=f"valid_{k}")
+            carried = Signal.like(self.tag, name=f"tag_{k}", reset_less=True)
+            m.d.sync += [arrived.eq(valid[-1]), carried.eq(tag)]
+            valid.append(arrived)
+            tag = carried
+        m.d.comb += [self.o_valid.eq(valid[-1]), self.o_tag.eq(tag)]
+
+        # An encoder adds random bits to what its first stage holds.
+        m.submodules.random_bits = random = RandomBits(
+            size.strip, size.random_bits, size.seed, RANDOM_STREAM
+        )
+        drawing = (self.target == Target.FLOAT) | (self.target == Target.FP4)
+        random.connect(m, self, valid[-2] & drawing)
+
+        encoders = [self._round(m, lane, random.o.payload[lane]) for lane in range(size.strip)]
+        events = [
+            Cat(lane) for lane in zip(*(self._events(each) for each in encoders), strict=True)
+        ]
+        m.submodules.counters = counters = EventCounters(EVENTS, size.strip)
+        counters.connect(
+            m,
+            self,
+            strobe=valid[-1] & self.target.any(),
+            saturation=events[0],
+            underflow=events[1],
+        )
+        self._sum_up(m)
+        return m
+
+    def _scale(self, m, lane, widths, offsets):
+        """Choose what the lane works on, and multiply it by the scale."""
+        used = self.lanes_used[lane]
+        m.submodules[f"product_{lane}"] = product = ScaleProduct(widths)
+        kept = used & ~(self.masked & ~self.derivatives[lane].in_range)
+        m.d.sync += [
+            product.number.eq(Mux(kept, self.sums[lane], 0)),
+            product.bias.eq(Mux(used & self.use_bias, self.biases[lane], 0)),
+        ]
+        m.d.comb += [
+            product.relu.eq(self.relu),
+            product.significand.eq(self.significand),
+            product.exponent.eq(self.exponent),
+            *(getattr(product, f"offset_{k}").eq(offset) for k, offset in enumerate(offsets)),
+        ]
+        return product
+
+    def _round(self, m, lane, noise):
+        """Feed the product of a lane to the three encoders, and their results to the output."""
+        size = self._size
+        binary = size.fmt.log2_radix == 1
+        # As many bits as each encoder looks at, and one for all the rest.
+        float_bits = size.wide_format.fraction_bits + 1 + size.random_bits + 1
+        integer_bits = CODE_BITS + size.residual_bits + 1
+        fp4_bits = max(size.random_bits + 1, 3) + 1
+        unit = self.fp4_exponent
+        if not binary:
+            unit = unit + Mux(self.phase, size.odd_shift, 0)
+        product = self._scale(
+            m,
+            lane,
+            (float_bits, integer_bits, fp4_bits),
+            (0, integer_bits - 1, unit),
+        )
+
+        exponent = product.exponent_0.shape()
+        floats = FloatEncoder(size.wide_format, float_bits, exponent, size.random_bits)
+        integers = IntegerEncoder(
+            integer_bits, integer_bits - 1, exponent, CODE_BITS, size.residual_bits,
+            size.in_range_rule,
+        )  # fmt: skip
+        fp4 = Fp4Encoder(size.fmt, fp4_bits, exponent, size.random_bits, size.underflow)
+        m.submodules[f"floats_{lane}"] = floats
+        m.submodules[f"integers_{lane}"] = integers
+        m.submodules[f"fp4_{lane}"] = fp4
+        m.d.comb += [
+            *(each.enable.eq(0b11) for each in (floats, integers, fp4)),
+            *(each.sign.eq(product.sign) for each in (floats, integers, fp4)),
+            floats.significand.eq(product.significand_0),
+            floats.exponent.eq(product.exponent_0),
+            floats.mode.eq(self.mode),
+            floats.noise.eq(noise),
+            integers.magnitude.eq(product.significand_1),
+            integers.exponent.eq(product.exponent_1),
+            integers.is_signed.eq(self.signed_result),
+            fp4.significand.eq(product.significand_2),
+            fp4.exponent.eq(product.exponent_2),
+        ]
+        if binary:
+            m.d.comb += [fp4.stochastic.eq(self.stochastic), fp4.noise.eq(noise)]
+
+        code = Cat(integers.code, integers.code[-1] & self.signed_result).as_signed()
+        derivative = self.o_derivatives[lane]
+        m.d.comb += [
+            self.o_floats[lane].eq(floats.code),
+            self.o_codes[lane].eq(Mux(self.target == Target.INTEGER, integers.code, fp4.code)),
+            derivative.in_range.eq(integers.in_range),
+            derivative.value.eq(Mux(integers.in_range, integers.residual, code)),
+        ]
+        return floats, integers, fp4
+
+    def _events(self, encoders):
+        """Choose the events of the target: saturation, underflow."""
+        floats, integers, fp4 = encoders
+        is_float = self.target == Target.FLOAT
+        chosen = self.target == Target.INTEGER
+        saturated = Mux(chosen, integers.saturated, fp4.saturated)
+        underflowed = Mux(chosen, integers.underflowed, fp4.underflowed)
+        return (
+            Mux(is_float, floats.overflowed, saturated),
+            Mux(is_float, floats.underflowed, underflowed),
+        )
+
+    def _sum_up(self, m):
+        """Add sums times derivatives to the step gradient that was chosen."""
+        size = self._size
+        m.submodules.products = products = ProductSum(
+            size.strip, SUM_BITS, CODE_BITS, size.residual_bits
+        )
+        assert products.latency + 1 <= self.latency
+        m.d.comb += products.numbers.eq(self.sums)
+        for lane in range(size.strip):
+            given = self.derivatives[lane].as_value()
+            m.d.comb += (
+                products.derivatives[lane].as_value().eq(Mux(self.lanes_used[lane], given, 0))
+            )
+        for which in range(2):
+            adding = self.valid & self.step_gradient & (self.step_select == which)
+            for k in range(products.latency):
+                arrived = Signal(name=f"step_{which}_{k}")
+                m.d.sync += arrived.eq(adding)
+                adding = arrived
+            total = self.step_gradients[which]
+            cleared = Mux(self.clear_step[which], 0, total)
+            m.d.sync += total.eq(cleared + Mux(adding, products.total, 0))

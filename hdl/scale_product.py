@@ -1,0 +1,165 @@
+"""Sums times a scale, exactly: what comes before a result is rounded."""
+
+from amaranth import *
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from .shifter import normalize
+
+__all__ = [
+    "BIAS_BITS",
+    "MAGNITUDE_BITS",
+    "PRODUCT_BITS",
+    "SCALE_BITS",
+    "ScaleProduct",
+    "add_bias",
+]
+
+BIAS_BITS = 32
+SCALE_BITS = 16
+MAGNITUDE_BITS = BIAS_BITS + 1
+PRODUCT_BITS = MAGNITUDE_BITS + SCALE_BITS
+
+#: Width of the lower part of a number that one multiplier of a common FPGA takes.
+PART_BITS = 17
+
+
+def add_bias(m, prefix, enables, number, bias, relu):
+    """Add a bias and part the sum into sign and magnitude: two register stages.
+
+    Parameters
+    ----------
+    m : Module
+        Where the logic goes.
+    prefix : str
+        Prefix of signal names.
+    enables : pair of Value
+        Clock enables of the stages.
+    number, bias : Value
+        Signed, at most 32 bits.
+    relu : Value
+        Whether negative sums become zero.
+
+    Returns
+    -------
+    (Value, Value)
+        Sign, and magnitude of ``MAGNITUDE_BITS``.
+    """
+    total = Signal(signed(BIAS_BITS + 1), name=f"{prefix}_sum")
+    sign = Signal(name=f"{prefix}_sign")
+    magnitude = Signal(MAGNITUDE_BITS, name=f"{prefix}_magnitude")
+    with m.If(enables[0]):
+        m.d.sync += total.eq(number + bias)
+    with m.If(enables[1]):
+        m.d.sync += [
+            sign.eq(total[-1] & ~relu),
+            magnitude.eq(Mux(total[-1], Mux(relu, 0, -total), total)),
+        ]
+    return sign, magnitude
+
+
+class ScaleProduct(wiring.Component):
+    """Compute ``(number + bias) * significand * 2**exponent``, exactly and normalised.
+
+    The sum is normalised before it is multiplied, in as many stages as timing asks for; then the
+    product needs one more step at most. It is given out once for each of several roundings that
+    follow, each with as many bits as that rounding looks at: the lowest bit tells whether any bit
+    from there on is set.
+
+    The latency is 9 cycles and the throughput one number per cycle; nothing stalls.
+
+    Parameters
+    ----------
+    widths : sequence of int
+        Widths of the significands, 3 to ``PRODUCT_BITS``.
+
+    Members
+    -------
+    number, bias : ``In(signed(32))``
+        Sum, and what is added to it.
+    relu : ``In(1)``
+        Whether negative sums become zero. Stable while numbers are inside, like all below.
+    significand : ``In(16)``
+        Significand of the scale, its top bit set.
+    exponent : ``In(signed(8))``
+        Exponent of the scale.
+    offset_{k} : ``In(signed(9))``
+        What ``exponent_{k}`` is relative to.
+    sign : ``Out(1)``
+        Whether the product is negative.
+    significand_{k} : ``Out(widths[k])``
+        The product with its top bit set, or 0.
+    exponent_{k} : ``Out(signed(10))``
+        Exponent of that top bit, minus ``offset_{k}``; meaningless for 0.
+    """
+
+    latency = 9
+
+    #: Distances of the normalising shift that share a register stage.
+    _STEPS = ((32,), (16,), (8, 4), (2, 1))
+
+    def __init__(self, widths):
+        self._widths = tuple(widths)
+        assert all(3 <= width <= PRODUCT_BITS for width in self._widths)
+        members = {
+            "number": In(signed(32)),
+            "bias": In(signed(BIAS_BITS)),
+            "relu": In(1),
+            "significand": In(SCALE_BITS),
+            "exponent": In(signed(8)),
+            "sign": Out(1),
+        }
+        for k, width in enumerate(self._widths):
+            members |= {
+                f"offset_{k}": In(signed(9)),
+                f"significand_{k}": Out(width),
+                f"exponent_{k}": Out(signed(10)),
+            }
+        super().__init__(members)
+
+    def elaborate(self, platform):
+        m = Module()
+        always = Const(1)
+        sign, value = add_bias(m, "lane", (always, always), self.number, self.bias, self.relu)
+
+        distance = Const(0, 0)
+        for stage, steps in enumerate(self._STEPS):
+            shifted, flags = normalize(m, f"normal_{stage}", value, steps)
+            value = Signal(MAGNITUDE_BITS, name=f"normal_{stage}", reset_less=True)
+            shifts = Cat(flags, distance)
+            distance = Signal(len(shifts), name=f"distance_{stage}", reset_less=True)
+            m.d.sync += [value.eq(shifted), distance.eq(shifts)]
+
+        # Two multipliers of 18 bits, each with registers around it, and their sum.
+        low = Signal(PART_BITS + SCALE_BITS, reset_less=True)
+        high = Signal(MAGNITUDE_BITS - PART_BITS + SCALE_BITS, reset_less=True)
+        product = Signal(PRODUCT_BITS, reset_less=True)
+        m.d.sync += [
+            low.eq(value[:PART_BITS] * self.significand),
+            high.eq(value[PART_BITS:] * self.significand),
+            product.eq(low + (high << PART_BITS)),
+        ]
+
+        # Factors with their top bits set: the product has one of its two top bits set.
+        large = product[-1]
+        normal = Signal(PRODUCT_BITS)
+        m.d.comb += normal.eq(Mux(large, product, product << 1))
+        for k, width in enumerate(self._widths):
+            lost = PRODUCT_BITS - width + 1
+            origin = Signal(signed(10), name=f"origin_{k}", reset_less=True)
+            base = [Signal(signed(10), name=f"base_{k}_{n}", reset_less=True) for n in range(2)]
+            offset = getattr(self, f"offset_{k}")
+            m.d.sync += [
+                origin.eq(self.exponent - offset + (PRODUCT_BITS - 2)),
+                base[0].eq(origin - distance),
+                base[1].eq(base[0]),
+                getattr(self, f"exponent_{k}").eq(base[1] + large),
+                getattr(self, f"significand_{k}").eq(Cat(normal[:lost].any(), normal[lost:])),
+            ]
+
+        for k in range(len(self._STEPS) + 2):
+            delayed = Signal(name=f"sign_{k}", reset_less=True)
+            m.d.sync += delayed.eq(sign)
+            sign = delayed
+        m.d.sync += self.sign.eq(sign)
+        return m
