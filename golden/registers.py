@@ -6,7 +6,15 @@ from dataclasses import dataclass, field
 
 from .command import Command
 
-__all__ = ["BY_NAME", "REGISTERS", "Field", "Register", "command_writes"]
+__all__ = [
+    "BY_NAME",
+    "IDENTIFIER",
+    "REGISTERS",
+    "VERSION",
+    "Field",
+    "Register",
+    "command_writes",
+]
 
 #: What the register ID holds: "NBLG" in ASCII.
 IDENTIFIER = 0x4E424C47
@@ -35,6 +43,16 @@ class Field:
     description: str
     signed: bool = False
 
+    @property
+    def mask(self) -> int:
+        """Ones in as many bits as the field has."""
+        return (1 << self.bits) - 1
+
+    def take(self, word: int) -> int:
+        """Take the field out of the word of its register."""
+        value = word >> self.low & self.mask
+        return value - (1 << self.bits) if self.signed and value >> self.bits - 1 else value
+
 
 @dataclass(frozen=True)
 class Register:
@@ -61,6 +79,14 @@ class Register:
     access: str
     description: str
     fields: tuple[Field, ...] = field(default=())
+
+    def pack(self, **values: int) -> int:
+        """Put fields in a word, each cut to its width; fields that are not named are 0."""
+        return sum((values.get(part.name, 0) & part.mask) << part.low for part in self.fields)
+
+    def unpack(self, word: int) -> dict[str, int]:
+        """Take the fields out of a word."""
+        return {part.name: part.take(word) for part in self.fields}
 
 
 def _value(name, offset, access, description, bits=32, signed=False):
@@ -184,15 +210,14 @@ def command_writes(command: Command) -> dict[str, int]:
     command : Command
         The command; values are cut to the width of their fields.
     """
-    values = {
-        register.name: getattr(command, register.name.lower())
+    writes = {
+        register.name: register.pack(value=getattr(command, register.name.lower()))
         for register in REGISTERS
         if BY_NAME["BATCH"].offset <= register.offset <= BY_NAME["RESULT_BASE"].offset
     }
-    values["FP4_EXPONENT"] = command.fp4_exponent
+    writes["FP4_EXPONENT"] = BY_NAME["FP4_EXPONENT"].pack(value=command.fp4_exponent)
     for name in ("SCALE", "COMMAND"):
-        values[name] = sum(
-            (int(getattr(command, part.name)) & ((1 << part.bits) - 1)) << part.low
-            for part in BY_NAME[name].fields
-        )
-    return {name: value & 0xFFFF_FFFF for name, value in values.items()}
+        register = BY_NAME[name]
+        values = {part.name: int(getattr(command, part.name)) for part in register.fields}
+        writes[name] = register.pack(**values)
+    return writes
