@@ -68,6 +68,8 @@ class AxiLiteRegisters(wiring.Component):
     -------
     s_axi_aw..., s_axi_w..., s_axi_b..., s_axi_ar..., s_axi_r...
         The channels of AXI4-Lite, 32 bits of data. ``awprot`` and ``arprot`` are ignored.
+    hold : ``In(1)``
+        Makes writes wait, while what was written last is still being looked at.
     {x}
         For each register X, in lower case, a number if its only field is ``value`` and a structure
         of its fields if not. ``rw``: ``Out``, what was written last, 0 after reset. ``ro``:
@@ -117,6 +119,7 @@ class AxiLiteRegisters(wiring.Component):
             "s_axi_rresp": Out(2),
             "s_axi_rvalid": Out(1),
             "s_axi_rready": In(1),
+            "hold": In(1),
         }
         for register in self._registers:
             name, shape = register.name.lower(), _layout(register)
@@ -147,7 +150,7 @@ class AxiLiteRegisters(wiring.Component):
         word, has_data = self._accept(
             m, "w", {"data": self.s_axi_wdata, "strb": self.s_axi_wstrb}, write
         )
-        m.d.comb += write.eq(has_address & has_data & ~self.s_axi_bvalid)
+        m.d.comb += write.eq(has_address & has_data & ~self.s_axi_bvalid & ~self.hold)
         known = Signal()
         with m.If(write):
             m.d.sync += self.s_axi_bvalid.eq(1)

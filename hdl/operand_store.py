@@ -1,0 +1,257 @@
+"""All memories of the training core that loads fill, and the ways to them."""
+
+from amaranth import *
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from golden.command import INTEGER_BITS, Memory, Operation
+
+from .load_unit import load_write
+from .operand_memory import OperandMemory, StripMemory
+from .product_unit import operand_read, pass_control
+from .result_unit import result_write
+from .step_gradient import derivative_layout
+
+__all__ = ["OperandStore"]
+
+CODE_BITS = 4
+
+
+class OperandStore(wiring.Component):
+    """Activations, weights and gradients, the derivatives beside the first two, and biases.
+
+    Results are written at once, and loads when no result goes to the same memory.
+
+    The latency from ``control`` to ``operands`` is 2 cycles, and from the other addresses to what
+    is read 1 cycle.
+
+    Parameters
+    ----------
+    size : CoreSize
+        Parameters of the core.
+
+    Members
+    -------
+    load : ``In(stream.Signature(load_write(size)))``
+        Writes of loads.
+    write : ``In(result_write(size))``, write_activations, write_gradients : ``In(1)``
+        Writes of results.
+    integers : ``In(operand_read(size, rows))``, codes : ``In(operand_read(size, columns))``
+        What to read for a pass.
+    control : ``In(pass_control(size))``, operands_control : ``Out(pass_control(size))``
+        What goes with the pass.
+    operand_integers : ``Out(...)``, operand_codes : ``Out(...)``
+        Operands; see :class:`hdl.dot_product_array.DotProductArray`.
+    bias_address : ``In(16)``, biases : ``Out(ArrayLayout(signed(32), columns))``
+        Reading of biases.
+    derivative_address : ``In(24)``
+        Strip of derivatives to read.
+    activation_derivatives, weight_derivatives : ``Out(ArrayLayout(derivative_layout, strip))``
+        What is read.
+    """
+
+    latency = 2
+
+    def __init__(self, size):
+        self._size = size
+        self._derivative = derivative_layout(size.residual_bits)
+        strip = data.ArrayLayout(self._derivative, size.strip)
+        super().__init__(
+            {
+                "load": In(stream.Signature(load_write(size))),
+                "write": In(result_write(size)),
+                "write_activations": In(1),
+                "write_gradients": In(1),
+                "integers": In(operand_read(size, size.rows)),
+                "codes": In(operand_read(size, size.columns)),
+                "control": In(pass_control(size)),
+                "operands_control": Out(pass_control(size)),
+                "operand_integers": Out(
+                    data.ArrayLayout(data.ArrayLayout(signed(INTEGER_BITS), size.lanes), size.rows)
+                ),
+                "operand_codes": Out(
+                    data.ArrayLayout(data.ArrayLayout(CODE_BITS, size.lanes), size.columns)
+                ),
+                "bias_address": In(16),
+                "biases": Out(data.ArrayLayout(signed(32), size.columns)),
+                "derivative_address": In(24),
+                "activation_derivatives": Out(strip),
+                "weight_derivatives": Out(strip),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        size, load = self._size, self.load
+        block, lanes = size.block, size.lanes
+        shape = (block, size.load_lanes, lanes)
+        activations = OperandMemory(size.activation_words, *shape, size.rows, size.rows)
+        weights = OperandMemory(size.weight_words, *shape, size.columns, size.rows)
+        gradients = OperandMemory(size.gradient_words, *shape, size.columns, size.columns)
+        strips_per_word = block * block // size.strip
+        activation_side, weight_side = (
+            StripMemory(words * strips_per_word, self._derivative, size.strip, size.load_lanes)
+            for words in (size.activation_words, size.weight_words)
+        )
+        m.submodules.activations = activations
+        m.submodules.weights = weights
+        m.submodules.gradients = gradients
+        m.submodules.activation_derivatives = activation_side
+        m.submodules.weight_derivatives = weight_side
+
+        blocked = Signal()
+        m.d.comb += [
+            blocked.eq(
+                (self.write_activations & (load.p.memory == Memory.ACTIVATIONS))
+                | (self.write_gradients & (load.p.memory == Memory.GRADIENTS))
+            ),
+            load.ready.eq(~blocked),
+        ]
+        self._write_codes(m, activations, Memory.ACTIVATIONS, self.write_activations, size.columns)
+        self._write_codes(m, weights, Memory.WEIGHTS, Const(0), size.columns)
+        self._write_codes(m, gradients, Memory.GRADIENTS, self.write_gradients, size.rows)
+        self._write_side(m, activation_side, Memory.ACTIVATIONS, self.write_activations)
+        self._write_side(m, weight_side, Memory.WEIGHTS, Const(0))
+        self._keep_biases(m)
+        m.d.comb += [
+            activation_side.read_address.eq(self.derivative_address),
+            weight_side.read_address.eq(self.derivative_address),
+            self.activation_derivatives.eq(activation_side.read_data),
+            self.weight_derivatives.eq(weight_side.read_data),
+        ]
+        self._read(m, activations, weights, gradients)
+        return m
+
+    def _write_codes(self, m, memory, which, of_result, width):
+        """Write a group of a load, or a strip of ``width`` codes of a result."""
+        size, load, write = self._size, self.load.p, self.write
+        group = size.load_lanes
+        groups = size.block // group
+        m.d.comb += [
+            memory.write_enable.eq(of_result | (self.load.valid & (load.memory == which))),
+            memory.write_address.eq(Mux(of_result, write.address, load.address)),
+            memory.write_row.eq(Mux(of_result, write.row, load.row)),
+        ]
+        for k in range(groups):
+            in_strip = write.column[width.bit_length() - 1 :] == k * group // width
+            in_strip = in_strip if width < size.block else Const(1)
+            of_load = (load.group == k) if groups > 1 else Const(1)
+            m.d.comb += memory.write_groups[k].eq(Mux(of_result, in_strip, of_load))
+            for lane in range(group):
+                m.d.comb += memory.write_data[k * group + lane].eq(
+                    Mux(of_result, write.codes[(k * group + lane) % width], load.codes[lane])
+                )
+
+    def _write_side(self, m, memory, which, of_result):
+        """Write the derivatives that belong to codes."""
+        size, load, write = self._size, self.load.p, self.write
+        group, strip, columns = size.load_lanes, size.strip, size.columns
+        groups = strip // group
+        log2_strip = strip.bit_length() - 1
+        # The group counts within a row of a word; its upper bits are the strip.
+        strip_of_load = load.group[groups.bit_length() - 1 :][
+            : (size.block // strip).bit_length() - 1
+        ]
+        m.d.comb += memory.write_address.eq(
+            Mux(
+                of_result,
+                Cat(write.column[log2_strip:], write.row, write.address),
+                Cat(strip_of_load, load.row, load.address),
+            )
+        )
+        loaded = self.load.valid & (load.memory == which)
+        for k in range(groups):
+            low = columns.bit_length() - 1
+            in_strip = write.column[low:log2_strip] == k * group // columns
+            in_strip = in_strip if columns < strip else Const(1)
+            of_load = (load.group[: groups.bit_length() - 1] == k) if groups > 1 else Const(1)
+            m.d.comb += memory.write_groups[k].eq(Mux(of_result, in_strip, loaded & of_load))
+            for lane in range(group):
+                m.d.comb += memory.write_data[k * group + lane].eq(
+                    Mux(
+                        of_result,
+                        write.derivatives[(k * group + lane) % columns].as_value(),
+                        load.derivatives[lane].as_value(),
+                    )
+                )
+
+    def _keep_biases(self, m):
+        """Write biases by the beat, read them by the columns of the array."""
+        size, load = self._size, self.load.p
+        memory = StripMemory(size.bias_words, signed(32), size.columns, size.biases_per_beat)
+        m.submodules.biases = memory
+        beats = size.columns // size.biases_per_beat
+        log2_beats = beats.bit_length() - 1
+        loaded = self.load.valid & (load.memory == Memory.BIASES)
+        m.d.comb += [
+            memory.write_address.eq(load.address[log2_beats:]),
+            memory.write_data.eq(Cat(load.biases.as_value() for _ in range(beats))),
+            memory.read_address.eq(self.bias_address),
+            self.biases.eq(memory.read_data),
+        ]
+        for k in range(beats):
+            this = (load.address[:log2_beats] == k) if beats > 1 else Const(1)
+            m.d.comb += memory.write_groups[k].eq(loaded & this)
+
+    def _read(self, m, activations, weights, gradients):
+        """Read both operands of a pass, and register them."""
+        size = self._size
+        integers, codes, control = self.integers, self.codes, self.control
+        forward = control.operation == Operation.FORWARD
+        for memory, rows, columns in (
+            (activations, integers, integers),
+            (weights, codes, integers),
+            (gradients, codes, codes),
+        ):
+            m.d.comb += [
+                memory.read_row_part.eq(rows.part),
+                memory.read_row_lanes.eq(rows.lanes),
+                memory.read_column_part.eq(columns.part),
+                memory.read_column_lanes.eq(columns.lanes),
+            ]
+        m.d.comb += [
+            activations.read_address.eq(integers.address),
+            weights.read_address.eq(Mux(forward, codes.address, integers.address)),
+            gradients.read_address.eq(codes.address),
+        ]
+        now = Signal(pass_control(size), name="control_read")
+        m.d.sync += [now.eq(control), self.operands_control.eq(now)]
+        forward_now, weight_now, input_now, is_signed = (
+            Signal(name=name) for name in ("forward_now", "weight_now", "input_now", "is_signed")
+        )
+        m.d.comb += [
+            forward_now.eq(now.operation == Operation.FORWARD),
+            weight_now.eq(now.operation == Operation.WEIGHT_GRADIENT),
+            input_now.eq(now.operation == Operation.INPUT_GRADIENT),
+            is_signed.eq(now.signed_activations | input_now),
+        ]
+        for row in range(size.rows):
+            chosen = Signal(4 * size.lanes, name=f"integers_{row}")
+            m.d.comb += chosen.eq(
+                Mux(
+                    input_now,
+                    weights.columns[row].as_value(),
+                    Mux(
+                        forward_now,
+                        activations.rows[row].as_value(),
+                        activations.columns[row].as_value(),
+                    ),
+                )
+            )
+            for lane in range(size.lanes):
+                code = chosen.word_select(lane, CODE_BITS)
+                m.d.sync += self.operand_integers[row][lane].eq(
+                    Cat(code, code[-1] & is_signed).as_signed()
+                )
+        for column in range(size.columns):
+            m.d.sync += self.operand_codes[column].eq(
+                Mux(
+                    forward_now,
+                    weights.rows[column].as_value(),
+                    Mux(
+                        weight_now,
+                        gradients.columns[column].as_value(),
+                        gradients.rows[column].as_value(),
+                    ),
+                )
+            )

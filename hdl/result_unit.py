@@ -1,0 +1,322 @@
+"""Results: strips from the array through partial sums and scale to stream or operand memory."""
+
+from amaranth import *
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.fifo import SyncFIFOBuffered
+from amaranth.lib.wiring import In, Out
+
+from golden.command import Destination, Operation
+
+from .command_queue import command_layout
+from .operand_memory import StripMemory
+from .result_pipeline import ResultPipeline, Target
+from .step_gradient import derivative_layout
+from .stream import beat_signature
+from .tile_drain import TileDrain
+
+__all__ = ["ResultUnit", "result_write"]
+
+
+def result_write(size):
+    """Lay out the writing of a strip of codes to an operand memory."""
+    return data.StructLayout(
+        {
+            "address": 16,
+            "row": range(size.block),
+            "column": range(size.block),
+            "codes": data.ArrayLayout(4, size.strip),
+            "derivatives": data.ArrayLayout(derivative_layout(size.residual_bits), size.strip),
+        }
+    )
+
+
+class ResultUnit(wiring.Component):
+    """Take tiles of sums from the array, strip by strip, and bring them where they belong.
+
+    Nothing behind the array ever stalls: a tile is begun only when ``room`` says that its strips
+    will find their place. While the results of one command pass through, the next command waits,
+    and so does the first tile of it.
+
+    The latency from ``done`` to the first strip on ``o`` is ``latency`` cycles; the throughput is
+    one strip per cycle.
+
+    Parameters
+    ----------
+    size : CoreSize
+        Parameters of the core.
+    accumulator_bits : int
+        Width of the sums of the array.
+    flight : int
+        Cycles from the last pass of a tile to ``done``.
+
+    Members
+    -------
+    command : ``In(stream.Signature(command_layout()))``
+        Products whose results are to come; ready when the next one can be remembered.
+    room : ``Out(1)``
+        Whether the results of one more tile can be taken.
+    tile : ``In(1)``, tile_strips : ``In(7)``
+        A tile was begun for which there was room, and how many strips it has.
+    done : ``In(1)``, sums : ``In(...)``
+        A tile is complete; see :class:`hdl.dot_product_array.DotProductArray`.
+    bias_address : ``Out(16)``, biases : ``In(ArrayLayout(signed(32), columns))``
+        Reading of biases, a cycle later.
+    derivative_address : ``Out(24)``
+        Strip of the derivatives to read.
+    activation_derivatives, weight_derivatives : ``In(ArrayLayout(derivative_layout, strip))``
+        What is read, a cycle later.
+    o : ``Out(beat_signature(ArrayLayout(wide_format.width, strip)))``
+        Strips of wide floats.
+    write : ``Out(result_write(size))``, write_activations, write_gradients : ``Out(1)``
+        Strips of codes, to be written in the same cycle.
+    busy : ``Out(1)``
+        Results are still to come from the array, or on their way.
+    pending : ``Out(1)``
+        Strips wait to leave through ``o``.
+    ended : ``Out(1)``
+        The last strip of a command is stored, or waits to leave.
+    strip_taken : ``Out(1)``
+        A strip leaves the array.
+    step_gradients : ``Out(ArrayLayout(signed(64), 2))``
+        Step gradients of activations and weights.
+    i_seed : ``In(stream.Signature(32))``
+        New state of the random generator, see :class:`hdl.random_bits.RandomBits`.
+    seed_error : ``Out(1)``
+        Sticky: a state of zeros was loaded.
+    saturation_count, underflow_count : ``Out(32)``
+        Events of all results.
+    clear_counts : ``In(1)``
+        Clears the counts.
+    """
+
+    def __init__(self, size, accumulator_bits, flight):
+        self._size = size
+        self._accumulator_bits = accumulator_bits
+        self._flight = flight
+        derivatives = data.ArrayLayout(derivative_layout(size.residual_bits), size.strip)
+        sums = data.ArrayLayout(signed(accumulator_bits), size.columns)
+        self._tag = data.StructLayout(
+            {"last": 1, "address": 16, "row": range(size.block), "column": range(size.block)}
+        )
+        self._pipeline = ResultPipeline(size, self._tag.size)
+        self.latency = 5 + self._pipeline.latency + 1
+        # Strips that are under way in the steady state, and the tiles before and behind them.
+        under_way = flight + self.latency + 4 * size.strip
+        self._depth = 1 << (under_way - 1).bit_length()
+        super().__init__(
+            {
+                "command": In(stream.Signature(command_layout())),
+                "room": Out(1),
+                "tile": In(1),
+                "tile_strips": In(7),
+                "done": In(1),
+                "sums": In(data.ArrayLayout(sums, size.rows)),
+                "bias_address": Out(16),
+                "biases": In(data.ArrayLayout(signed(32), size.columns)),
+                "derivative_address": Out(24),
+                "activation_derivatives": In(derivatives),
+                "weight_derivatives": In(derivatives),
+                "o": Out(beat_signature(data.ArrayLayout(size.wide_format.width, size.strip))),
+                "write": Out(result_write(size)),
+                "write_activations": Out(1),
+                "write_gradients": Out(1),
+                "busy": Out(1),
+                "pending": Out(1),
+                "ended": Out(1),
+                "strip_taken": Out(1),
+                "step_gradients": Out(data.ArrayLayout(signed(64), 2)),
+                "i_seed": In(stream.Signature(32)),
+                "seed_error": Out(1),
+                "saturation_count": Out(32),
+                "underflow_count": Out(32),
+                "clear_counts": In(1),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        command = Signal(command_layout())
+        forward = Signal()
+        active = Signal()  # `command` has results to come
+        coming = Signal(command_layout())
+        remembered = Signal()  # `coming` is the next command
+        m.d.comb += [self.command.ready.eq(~remembered), self.busy.eq(active | remembered)]
+        with m.If(self.command.ready & self.command.valid):
+            m.d.sync += [coming.eq(self.command.payload), remembered.eq(1)]
+        begin = Signal()
+        m.d.comb += begin.eq(remembered & ~active)
+        with m.If(begin):
+            m.d.sync += [
+                command.eq(coming),
+                forward.eq(coming.operation == Operation.FORWARD),
+                active.eq(1),
+                remembered.eq(0),
+            ]
+        to_stream = command.destination == Destination.STREAM
+        to_operand = command.destination == Destination.OPERAND
+
+        m.submodules.pipeline = pipeline = self._pipeline
+        m.submodules.drain = drain = TileDrain(self._size, self._accumulator_bits, self._flight)
+        m.d.comb += [
+            drain.begin.eq(begin),
+            drain.command.eq(Mux(begin, coming.as_value(), command.as_value())),
+            drain.tile_strips.eq(self.tile_strips),
+            drain.done.eq(self.done),
+            drain.sums.eq(self.sums),
+        ]
+        popped, final = drain.popped, drain.final
+        self._feed(m, pipeline, drain.strip, command)
+        self._configure(m, pipeline, command, forward)
+        m.d.comb += [
+            pipeline.clear_step.eq(
+                Mux(begin & coming.clear_step_gradient,
+                    Mux(coming.operation == Operation.WEIGHT_GRADIENT, 0b10, 0b01), 0)
+            ),
+            self.strip_taken.eq(popped),
+        ]  # fmt: skip
+
+        # The end of a command: its last strip has come out of the pipeline.
+        inside = Signal(range(64))
+        all_popped = Signal()
+        m.d.sync += inside.eq(inside + popped - pipeline.o_valid)
+        with m.If(popped & final):
+            m.d.sync += all_popped.eq(1)
+        with m.If(active & all_popped & ~inside.any()):
+            m.d.comb += self.ended.eq(1)
+            m.d.sync += [active.eq(0), all_popped.eq(0)]
+
+        self._deliver(m, pipeline, to_stream, to_operand, forward)
+        self._admit(m, active & ~remembered, to_stream)
+        return m
+
+    def _feed(self, m, pipeline, position, command):
+        """Bring together what belongs to a strip: partial sums, biases, derivatives."""
+        size = self._size
+        strip = size.strip
+        by_weight = command.operation == Operation.WEIGHT_GRADIENT
+        m.submodules.partial_sums = memory = StripMemory(
+            size.partial_sum_strips, signed(32), strip, strip
+        )
+        # The memories answer a cycle later, and their answer waits in a register.
+        base = Mux(by_weight, command.weight_base, command.activation_base)
+        strip_of_word = Cat(position.column[strip.bit_length() - 1 :], position.row)
+        m.d.comb += [
+            memory.read_address.eq(position.number),
+            self.bias_address.eq(position.bias),
+            self.derivative_address.eq(Cat(strip_of_word, (base + position.offset)[:16])),
+        ]
+        read = Signal.like(position, name="position_read")
+        kept = Signal.like(position, name="position_kept")
+        m.d.sync += [read.eq(position), kept.eq(read)]
+
+        partial = Signal.like(memory.read_data, name="partial")
+        biases = Signal.like(self.biases, name="biases_kept")
+        derivatives = Signal.like(self.weight_derivatives, name="derivatives_kept")
+        m.d.sync += [partial.eq(memory.read_data), biases.eq(self.biases)]
+        chosen = Signal.like(self.weight_derivatives, name="derivatives_read")
+        m.d.comb += chosen.eq(
+            Mux(
+                by_weight,
+                self.weight_derivatives.as_value(),
+                self.activation_derivatives.as_value(),
+            )
+        )
+        # A strip of the gradients is as wide as the array has rows.
+        parts = strip // size.rows
+        part = read.column[size.rows.bit_length() - 1 : strip.bit_length() - 1]
+        for lane in range(strip):
+            options = [chosen[lane % size.rows + k * size.rows].as_value() for k in range(parts)]
+            value = options[0] if parts == 1 else Array(options)[part]
+            m.d.sync += derivatives[lane].eq(value)
+
+        total = Signal(data.ArrayLayout(signed(32), strip), name="total")
+        final = Signal.like(position, name="position_final")
+        m.d.sync += final.eq(kept)
+        for lane in range(strip):
+            added = Mux(command.accumulate, partial[lane], 0)
+            whole = Signal(signed(32), name=f"whole_{lane}")
+            m.d.comb += whole.eq(kept.sums[lane] + added)
+            m.d.sync += [
+                total[lane].eq(Mux(kept.lanes_used[lane], whole, 0)),
+                pipeline.derivatives[lane].eq(derivatives[lane]),
+                pipeline.biases[lane].eq(biases[lane] if lane < size.columns else 0),
+            ]
+        to_sums = command.destination == Destination.PARTIAL_SUMS
+        m.d.comb += [
+            memory.write_address.eq(final.number),
+            memory.write_data.eq(total),
+            memory.write_groups.eq(final.valid & to_sums),
+            pipeline.valid.eq(final.valid),
+            pipeline.sums.eq(total),
+            pipeline.lanes_used.eq(final.lanes_used),
+            self._tag(pipeline.tag).last.eq(final.last),
+            self._tag(pipeline.tag).address.eq(command.result_base + final.offset),
+            self._tag(pipeline.tag).row.eq(final.row),
+            self._tag(pipeline.tag).column.eq(final.column),
+        ]
+
+    def _configure(self, m, pipeline, command, forward):
+        """Pass the settings of the command on."""
+        target = Signal(2)
+        with m.If(command.destination == Destination.STREAM):
+            m.d.comb += target.eq(Target.FLOAT)
+        with m.Elif(command.destination == Destination.OPERAND):
+            m.d.comb += target.eq(Mux(forward, Target.INTEGER, Target.FP4))
+        m.d.comb += [
+            pipeline.target.eq(target),
+            pipeline.significand.eq(command.significand),
+            pipeline.exponent.eq(command.exponent),
+            pipeline.fp4_exponent.eq(command.fp4_exponent),
+            pipeline.use_bias.eq(command.bias),
+            pipeline.relu.eq(command.relu),
+            pipeline.masked.eq(command.masked),
+            pipeline.signed_result.eq(command.signed_result),
+            pipeline.stochastic.eq(command.stochastic),
+            pipeline.phase.eq(command.phase),
+            pipeline.mode.eq(command.mode),
+            pipeline.step_gradient.eq(command.step_gradient),
+            pipeline.step_select.eq(command.operation == Operation.WEIGHT_GRADIENT),
+            self.step_gradients.eq(pipeline.step_gradients),
+            self.seed_error.eq(pipeline.seed_error),
+            self.saturation_count.eq(pipeline.saturation_count),
+            self.underflow_count.eq(pipeline.underflow_count),
+            pipeline.clear_counts.eq(self.clear_counts),
+        ]
+        wiring.connect(m, wiring.flipped(self.i_seed), pipeline.i_seed)
+
+    def _deliver(self, m, pipeline, to_stream, to_operand, forward):
+        """Write codes where they belong; let wide floats wait for the output."""
+        size = self._size
+        tag = self._tag(pipeline.o_tag)
+        m.d.comb += [
+            self.write.address.eq(tag.address),
+            self.write.row.eq(tag.row),
+            self.write.column.eq(tag.column),
+            self.write.codes.eq(pipeline.o_codes),
+            self.write.derivatives.eq(pipeline.o_derivatives),
+            self.write_activations.eq(pipeline.o_valid & to_operand & forward),
+            self.write_gradients.eq(pipeline.o_valid & to_operand & ~forward),
+        ]
+        width = size.strip * size.wide_format.width + 1
+        m.submodules.buffer = buffer = SyncFIFOBuffered(width=width, depth=self._depth)
+        m.d.comb += [
+            buffer.w_data.eq(Cat(pipeline.o_floats, tag.last)),
+            buffer.w_en.eq(pipeline.o_valid & to_stream),
+            Cat(self.o.p.data.as_value(), self.o.p.last).eq(buffer.r_data),
+            self.o.valid.eq(buffer.r_rdy),
+            buffer.r_en.eq(self.o.ready),
+            self.pending.eq(self.o.valid),
+        ]
+
+    def _admit(self, m, current, to_stream):
+        """Tell whether one more tile finds room, behind the array and in front of the output."""
+        size = self._size
+        spacing = Signal(range(size.strip + 1))
+        with m.If(self.tile):
+            m.d.sync += spacing.eq(self.tile_strips - 1)
+        with m.Elif(spacing.any()):
+            m.d.sync += spacing.eq(spacing - 1)
+        free = Signal(range(self._depth + 1), init=self._depth)
+        taken = Mux(self.tile & to_stream, self.tile_strips, 0)
+        m.d.sync += free.eq(free - taken + (self.o.valid & self.o.ready))
+        m.d.comb += self.room.eq(current & ~spacing.any() & (~to_stream | (free >= size.strip)))

@@ -1,0 +1,208 @@
+"""From tiles to strips: a complete tile leaves its registers row by row of the result."""
+
+from amaranth import *
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from golden.command import Operation
+
+from .command_queue import command_layout
+
+__all__ = ["TileDrain", "strip_layout"]
+
+
+def strip_layout(size, accumulator_bits):
+    """Lay out a strip with its place in the result.
+
+    ``offset`` counts words of operand memory from the beginning of the result, ``row`` and
+    ``column`` codes in the word, ``number`` strips of the command; ``bias`` is the word of the
+    biases; ``last`` marks the end of the result.
+    """
+    return data.StructLayout(
+        {
+            "valid": 1,
+            "last": 1,
+            "offset": 16,
+            "row": range(size.block),
+            "column": range(size.block),
+            "number": 16,
+            "bias": 16,
+            "lanes_used": size.strip,
+            "sums": data.ArrayLayout(signed(accumulator_bits), size.strip),
+        }
+    )
+
+
+class TileDrain(wiring.Component):
+    """Keep a complete tile, and give its strips one by one while the next tile is added up.
+
+    Forward, rows of the array are rows of the result. The gradients come out of the array
+    transposed, and so leave it by its columns: what is stored and sent is always in row order.
+
+    The latency from ``done`` to the first strip is 2 cycles; the throughput is one strip per cycle.
+
+    Parameters
+    ----------
+    size : CoreSize
+        Parameters of the core.
+    accumulator_bits : int
+        Width of a sum.
+    flight : int
+        Cycles from the last pass of a tile to ``done``.
+
+    Members
+    -------
+    begin : ``In(1)``, command : ``In(command_layout())``
+        A product whose tiles are to come; the command stays until the next ``begin``.
+    tile_strips : ``In(7)``
+        With the last pass of a tile: how many strips it has. Tiles come no closer than that.
+    done : ``In(1)``, sums : ``In(...)``
+        A tile is complete; see :class:`hdl.dot_product_array.DotProductArray`.
+    popped, final : ``Out(1)``
+        A strip leaves, and is the last one of the product. It is on ``strip`` a cycle later.
+    strip : ``Out(strip_layout(size, accumulator_bits))``
+        The strip.
+    """
+
+    latency = 2
+
+    def __init__(self, size, accumulator_bits, flight):
+        self._size = size
+        self._accumulator_bits = accumulator_bits
+        self._flight = flight
+        sums = data.ArrayLayout(signed(accumulator_bits), size.columns)
+        super().__init__(
+            {
+                "begin": In(1),
+                "command": In(command_layout()),
+                "tile_strips": In(7),
+                "done": In(1),
+                "sums": In(data.ArrayLayout(sums, size.rows)),
+                "popped": Out(1),
+                "final": Out(1),
+                "strip": Out(strip_layout(size, accumulator_bits)),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        size = self._size
+        forward = Signal()
+        strips_left = Signal(range(size.strip + 1))
+        m.d.comb += self.popped.eq(strips_left.any())
+        with m.If(self.begin):
+            m.d.sync += forward.eq(self.command.operation == Operation.FORWARD)
+
+        # How many strips a tile has was known when it was begun.
+        strips = self.tile_strips
+        for k in range(self._flight):
+            delayed = Signal(range(size.strip + 1), name=f"strips_{k}")
+            m.d.sync += delayed.eq(strips)
+            strips = delayed
+        with m.If(self.done):
+            m.d.sync += strips_left.eq(strips)
+        with m.Elif(self.popped):
+            m.d.sync += strips_left.eq(strips_left - 1)
+
+        tile_ends = Signal()
+        m.d.comb += tile_ends.eq(self.popped & (strips_left == 1))
+        self._follow(m, forward, tile_ends)
+        m.d.sync += [
+            self.strip.sums[lane].eq(number)
+            for lane, number in enumerate(self._registers(m, forward))
+        ]
+        return m
+
+    def _registers(self, m, forward):
+        """Hold a tile; returns the strip at its head, the sign extended by whoever uses it."""
+        size = self._size
+        bits = signed(self._accumulator_bits)
+        waiting = [
+            [
+                Signal(bits, name=f"waiting_{row}_{column}", reset_less=True)
+                for column in range(size.columns)
+            ]
+            for row in range(size.rows)
+        ]
+        for row in range(size.rows):
+            for column in range(size.columns):
+                below = waiting[row + 1][column] if row + 1 < size.rows else Const(0)
+                right = waiting[row][column + 1] if column + 1 < size.columns else Const(0)
+                m.d.sync += waiting[row][column].eq(
+                    Mux(self.done, self.sums[row][column], Mux(forward, below, right))
+                )
+        head = []
+        for lane in range(size.strip):
+            of_row = waiting[0][lane] if lane < size.columns else Const(0, bits)
+            of_column = waiting[lane][0] if lane < size.rows else Const(0, bits)
+            head.append(Mux(forward, of_row, of_column))
+        return head
+
+    def _follow(self, m, forward, tile_ends):
+        """Follow the place of the strip in the result."""
+        size, command = self._size, self.command
+        block = size.block
+        height = Mux(forward, size.rows, size.columns)
+        width = Mux(forward, size.columns, size.rows)
+        columns = Signal(16)
+        rows_left, columns_left = Signal(16), Signal(16)
+        across = Signal(16)  # words of a row of words
+        row_word, column_word = Signal(16), Signal(16)
+        tile_row, tile_column = Signal(range(block)), Signal(range(block))
+        row = Signal(range(block))
+        number, bias = Signal(16), Signal(16)
+        last_column_tile, last_row_tile = Signal(), Signal()
+        following_row, following_column = Signal(range(block)), Signal(range(block))
+        m.d.comb += [
+            last_column_tile.eq(columns_left <= width),
+            last_row_tile.eq(rows_left <= height),
+            following_row.eq(tile_row + height),
+            following_column.eq(tile_column + width),
+            self.final.eq(tile_ends & last_column_tile & last_row_tile),
+        ]
+        with m.If(self.popped):
+            m.d.sync += [row.eq(row + 1), number.eq(number + 1)]
+        with m.If(tile_ends & ~last_column_tile):
+            m.d.sync += [
+                columns_left.eq(columns_left - width),
+                tile_column.eq(following_column),
+                row.eq(tile_row),
+                bias.eq(bias + 1),
+            ]
+            with m.If(~following_column.any()):
+                m.d.sync += column_word.eq(column_word + 1)
+        with m.Elif(tile_ends):
+            m.d.sync += [
+                columns_left.eq(columns),
+                rows_left.eq(rows_left - height),
+                tile_column.eq(0),
+                column_word.eq(0),
+                tile_row.eq(following_row),
+                row.eq(following_row),
+                bias.eq(command.bias_base),
+            ]
+            with m.If(~following_row.any()):
+                m.d.sync += row_word.eq(row_word + across)
+        with m.If(self.begin):
+            by_weight = command.operation == Operation.WEIGHT_GRADIENT
+            is_forward = command.operation == Operation.FORWARD
+            wide = Mux(is_forward, command.outputs, command.inputs)
+            m.d.sync += [
+                rows_left.eq(Mux(by_weight, command.outputs, command.batch)),
+                columns.eq(wide),
+                columns_left.eq(wide),
+                across.eq((wide + (block - 1)) >> (block.bit_length() - 1)),
+                bias.eq(command.bias_base),
+                Cat(row_word, column_word, tile_row, tile_column, row, number).eq(0),
+            ]
+        for lane in range(size.strip):
+            m.d.sync += self.strip.lanes_used[lane].eq((columns_left > lane) & (lane < width))
+        m.d.sync += [
+            self.strip.valid.eq(self.popped),
+            self.strip.last.eq(self.final),
+            self.strip.offset.eq(row_word + column_word),
+            self.strip.row.eq(row),
+            self.strip.column.eq(tile_column),
+            self.strip.number.eq(number),
+            self.strip.bias.eq(bias),
+        ]

@@ -1,0 +1,246 @@
+"""What works in the training core: everything but the registers."""
+
+from amaranth import *
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from golden.command import INTEGER_BITS, ErrorCode, Operation
+from golden.shift_multiply_array import accumulator_bits
+
+from .command_queue import CommandQueue, command_layout
+from .dot_product_array import DotProductArray
+from .load_unit import LoadUnit
+from .operand_store import OperandStore
+from .product_unit import ProductUnit
+from .result_unit import ResultUnit
+from .stream import beat_signature
+
+__all__ = ["COUNTERS", "TrainingEngine"]
+
+#: Counters and their widths.
+COUNTERS = {
+    "cycles": 64,
+    "passes": 64,
+    "macs": 64,
+    "load_beats": 64,
+    "strips": 64,
+    "load_saturations": 32,
+    "load_underflows": 32,
+    "load_nonfinites": 32,
+    "result_saturations": 32,
+    "result_underflows": 32,
+}
+
+
+class TrainingEngine(wiring.Component):
+    """Queue, loads, memories, array and results, tied together.
+
+    The throughput is one pass, one beat and one strip per cycle, all at once; the latency from the
+    last beat of a load to the first strip of a product that waits for it is ``latency`` cycles and
+    the passes of a tile.
+
+    Parameters
+    ----------
+    size : CoreSize
+        Parameters of the core.
+
+    Members
+    -------
+    command : ``In(command_layout())``, write : ``In(1)``, ready : ``Out(1)``
+        A command to check and to queue, while ready.
+    i, o : streams
+        See :class:`hdl.training_core.TrainingCore`.
+    load_seed, result_seed : ``In(32)``, write_load_seed, write_result_seed : ``In(1)``
+        Words of the states of the two random generators.
+    clear_error, clear_counters : ``In(1)``
+        What they say.
+    busy, loading, computing : ``Out(1)``
+        What the engine is doing.
+    free : ``Out(5)``
+        Count of commands that can be written.
+    error : ``Out(8)``, error_found : ``Out(1)``
+        Code of the first error; an error happens now.
+    commands_done : ``Out(32)``
+        Count of commands that ended.
+    step_gradients : ``Out(ArrayLayout(signed(64), 2))``
+        Of activations and weights.
+    {counter} : ``Out``
+        The counters, by the names in ``COUNTERS``.
+    """
+
+    def __init__(self, size):
+        self._size = size
+        width = size.wide_format.width
+        bits = accumulator_bits(size.max_terms, INTEGER_BITS, size.fmt)
+        self._array = DotProductArray(
+            size.fmt, size.rows, size.columns, size.lanes, INTEGER_BITS, bits
+        )
+        # Address and memory, then the array.
+        flight = ProductUnit.latency + OperandStore.latency + self._array.latency
+        self._results = ResultUnit(size, bits, flight)
+        self.latency = LoadUnit.latency + 2 + flight + self._results.latency
+        super().__init__(
+            {
+                "command": In(command_layout()),
+                "write": In(1),
+                "ready": Out(1),
+                "i": In(beat_signature(data.ArrayLayout(width, size.load_lanes))),
+                "o": Out(beat_signature(data.ArrayLayout(width, size.strip))),
+                "load_seed": In(32),
+                "result_seed": In(32),
+                "write_load_seed": In(1),
+                "write_result_seed": In(1),
+                "clear_error": In(1),
+                "clear_counters": In(1),
+                "busy": Out(1),
+                "loading": Out(1),
+                "computing": Out(1),
+                "free": Out(5),
+                "error": Out(8),
+                "error_found": Out(1),
+                "commands_done": Out(32),
+                "step_gradients": Out(data.ArrayLayout(signed(64), 2)),
+                **{name: Out(bits) for name, bits in COUNTERS.items()},
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        size = self._size
+        m.submodules.commands = commands = CommandQueue(size)
+        m.submodules.loads = loads = LoadUnit(size)
+        m.submodules.products = products = ProductUnit(size)
+        m.submodules.store = store = OperandStore(size)
+        m.submodules.array = array = self._array
+        m.submodules.results = results = self._results
+
+        m.d.comb += [
+            commands.command.eq(self.command),
+            commands.write.eq(self.write),
+            self.ready.eq(commands.ready),
+            self.free.eq(commands.free),
+        ]
+        self._issue(m, commands, loads, products, results)
+        self._connect(m, loads, products, store, array, results)
+        seed_errors = self._seed(m, loads, results)
+        self._report(m, commands, loads, results, seed_errors)
+        self._count(m, loads, products, results)
+        return m
+
+    def _issue(self, m, commands, loads, products, results):
+        """Hand the next command to the unit that does it, when it may start."""
+        head = commands.o
+        is_load = head.p.operation < Operation.FORWARD
+        multiplying = products.busy | results.busy
+        may_start = ~(head.p.wait_for_loads & loads.busy) & ~(
+            head.p.wait_for_products & multiplying
+        )
+        start_load = head.valid & is_load & may_start
+        start_product = head.valid & ~is_load & may_start
+        m.d.comb += [
+            loads.command.payload.eq(head.p),
+            products.command.payload.eq(head.p),
+            results.command.payload.eq(head.p),
+            loads.command.valid.eq(start_load),
+            products.command.valid.eq(start_product & results.command.ready),
+            results.command.valid.eq(start_product & products.command.ready),
+            head.ready.eq(
+                (start_load & loads.command.ready)
+                | (start_product & products.command.ready & results.command.ready)
+            ),
+            self.loading.eq(loads.busy),
+            self.computing.eq(multiplying),
+            self.busy.eq(
+                commands.checking | head.valid | loads.busy | multiplying | results.pending
+            ),
+        ]
+
+    def _connect(self, m, loads, products, store, array, results):
+        """Tie the units together."""
+        wiring.connect(m, wiring.flipped(self.i), loads.i)
+        wiring.connect(m, results.o, wiring.flipped(self.o))
+        wiring.connect(m, loads.o, store.load)
+        control = store.operands_control
+        m.d.comb += [
+            store.integers.eq(products.integers),
+            store.codes.eq(products.codes),
+            store.control.eq(products.control),
+            array.flags.eq(control.flags),
+            array.operand.eq(control.operand),
+            array.digit.eq(control.digit),
+            array.lanes_used.eq(control.lanes_used),
+            array.integers.eq(store.operand_integers),
+            array.codes.eq(store.operand_codes),
+            products.room.eq(results.room),
+            results.tile.eq(products.tile),
+            results.tile_strips.eq(products.tile_strips),
+            results.done.eq(array.done),
+            results.sums.eq(array.sums),
+            store.bias_address.eq(results.bias_address),
+            results.biases.eq(store.biases),
+            store.derivative_address.eq(results.derivative_address),
+            results.activation_derivatives.eq(store.activation_derivatives),
+            results.weight_derivatives.eq(store.weight_derivatives),
+            store.write.eq(results.write),
+            store.write_activations.eq(results.write_activations),
+            store.write_gradients.eq(results.write_gradients),
+            self.step_gradients.eq(results.step_gradients),
+        ]
+
+    def _seed(self, m, loads, results):
+        """Pass words of seeds on while nothing is under way; returns errors of each generator."""
+        errors = []
+        for name, unit in (("load", loads), ("result", results)):
+            written = getattr(self, f"write_{name}_seed")
+            m.d.comb += [
+                unit.i_seed.payload.eq(getattr(self, f"{name}_seed")),
+                unit.i_seed.valid.eq(written & ~self.busy),
+            ]
+            refused = Signal(name=f"{name}_seed_refused")
+            before = Signal(name=f"{name}_seed_error_before")
+            m.d.sync += before.eq(unit.seed_error)
+            m.d.comb += refused.eq((written & self.busy) | (unit.seed_error & ~before))
+            errors.append(refused)
+        return errors
+
+    def _report(self, m, commands, loads, results, seed_errors):
+        """Keep the first error, and drop what waits when a load fails."""
+        code = Signal(8)
+        with m.If(seed_errors[0] | seed_errors[1]):
+            m.d.comb += code.eq(ErrorCode.SEED)
+        with m.If(commands.error):
+            m.d.comb += code.eq(commands.error_code)
+        with m.If(loads.error):
+            m.d.comb += code.eq(loads.error_code)
+        m.d.comb += [
+            self.error_found.eq(code.any()),
+            commands.drop.eq(loads.error),
+            commands.blocked.eq(self.error.any()),
+        ]
+        with m.If(self.clear_error):
+            m.d.sync += self.error.eq(0)
+        with m.Elif(~self.error.any()):
+            m.d.sync += self.error.eq(code)
+
+    def _count(self, m, loads, products, results):
+        """Count what happens; events are counted where they happen."""
+        happening = {
+            "cycles": self.busy,
+            "passes": products.control.flags.valid,
+            "macs": products.macs,
+            "load_beats": loads.taken,
+            "strips": results.strip_taken,
+        }
+        for name, value in happening.items():
+            counter = getattr(self, name)
+            m.d.sync += counter.eq(Mux(self.clear_counters, 0, counter + value))
+        m.d.comb += [
+            loads.clear_counts.eq(self.clear_counters),
+            results.clear_counts.eq(self.clear_counters),
+            self.load_saturations.eq(loads.saturation_count),
+            self.load_underflows.eq(loads.underflow_count),
+            self.load_nonfinites.eq(loads.nonfinite_count),
+            self.result_saturations.eq(results.saturation_count),
+            self.result_underflows.eq(results.underflow_count),
+        ]
+        m.d.sync += self.commands_done.eq(self.commands_done + loads.done + results.ended)
