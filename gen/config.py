@@ -17,6 +17,7 @@ from hdl.fp4_quantizer import Fp4Quantizer
 from hdl.quantizer import Quantizer
 from hdl.scale_multiplier import ScaleMultiplier
 from hdl.shift_multiply_array import ShiftMultiplyArray
+from hdl.step_gradient import StepGradient
 from hdl.stochastic_rounder import FixedRounder, FloatRounder
 
 from .keywords import KEYWORDS
@@ -172,6 +173,19 @@ class ScaleMultiplierConfig(CoreConfig):
     seed: int = 1
 
 
+@dataclass(frozen=True)
+class StepGradientConfig(CoreConfig):
+    """Parameters of :class:`hdl.step_gradient.StepGradient`."""
+
+    core = "step_gradient"
+    component = StepGradient
+
+    lanes: int = 4
+    accumulator_bits: int = 32
+    bits: int = 4
+    residual_bits: int = 8
+
+
 #: The cores, by the name that a configuration calls them.
 CORES: dict[str, type[CoreConfig]] = {
     config.core: config
@@ -182,6 +196,7 @@ CORES: dict[str, type[CoreConfig]] = {
         Fp4QuantizerConfig,
         ShiftMultiplyArrayConfig,
         ScaleMultiplierConfig,
+        StepGradientConfig,
     )
 }
 

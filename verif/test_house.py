@@ -25,6 +25,7 @@ CORES = [
     "fp4_quantizer",
     "shift_multiply_array",
     "scale_multiplier",
+    "step_gradient",
 ]
 
 

@@ -7,22 +7,22 @@ from hdl.random_bits import RandomBits
 
 
 @pytest.mark.parametrize(
-    "lanes, bits, seed",
+    "lanes, bits, seed, stream",
     [
-        (1, 1, 1),
-        (4, 8, 2),
-        (3, 11, 3),  # two words, of which bits are dropped
-        (12, 8, 4),  # three words: with the one before, just the state
-        (16, 8, 5),
-        (8, 24, 2**64 - 1),
+        (1, 1, 1, 0),
+        (4, 8, 2, 0),
+        (3, 11, 3, 1),  # two words, of which bits are dropped
+        (12, 8, 4, 0),  # three words: with the one before, just the state
+        (16, 8, 5, 0),
+        (8, 24, 2**64 - 1, 2**32 - 1),
     ],
 )
-def test_rtl_matches_golden(sim, lanes, bits, seed):
-    core = RandomBits(lanes, bits, seed)
+def test_rtl_matches_golden(sim, lanes, bits, seed, stream):
+    core = RandomBits(lanes, bits, seed, stream)
     sim(
         core,
         "random_bits",
-        {"core": "random_bits", "lanes": lanes, "bits": bits, "seed": seed},
+        {"core": "random_bits", "lanes": lanes, "bits": bits, "seed": seed, "stream": stream},
     )
 
 
@@ -33,6 +33,7 @@ def test_rtl_matches_golden(sim, lanes, bits, seed):
         ((4, 0, 1), r"^Random bit count must be 1 to 32, not 0$"),
         ((4, 33, 1), r"^Random bit count must be 1 to 32, not 33$"),
         ((4, 8, -1), r"^Seed must be 0 to 18446744073709551615, not -1$"),
+        ((4, 8, 1, 2**32), r"^Stream must be 0 to 4294967295, not 4294967296$"),
     ],
 )
 def test_bad_parameters(parameters, message):
