@@ -9,6 +9,8 @@ from golden.command import Destination, ErrorCode, Operation
 from golden.registers import BY_NAME
 from golden.rounding import RoundMode
 
+from .select import choose, equals
+
 __all__ = ["CommandQueue", "command_layout"]
 
 #: Registers that a command takes with it as they are, beside COMMAND and SCALE.
@@ -124,81 +126,60 @@ class CommandQueue(wiring.Component):
             total_terms.eq(Mux(candidate.accumulate & same_chain, chain_terms, 0) + terms),
         ]
 
+        # One region after the other: choose, multiply, compare.
         checks = self._region_checks(candidate, rows, columns)
         step = Signal(range(len(checks)))
-        phase = Signal(range(3))
-        wanted = Signal()
-        base, limit = Signal(16), Signal(16)
-        first, second = Signal(17), Signal(17)
+        chosen, multiplied, verdict, full = (
+            Signal(name=name) for name in ("chosen", "multiplied", "verdict", "full")
+        )
+        region = Signal(
+            data.StructLayout({"wanted": 1, "base": 16, "limit": 16, "first": 17, "second": 17})
+        )
         words = Signal(34)
-        with m.FSM(name="checker"):
-            with m.State("IDLE"):
-                m.d.comb += self.ready.eq(1)
-                m.d.sync += [step.eq(0), phase.eq(0), failed.eq(0)]
-                with m.If(self.write & ~self.blocked):
-                    m.d.sync += candidate.eq(self.command)
-                    with m.If(fifo.w_rdy):
-                        m.next = "REGIONS"
-                    with m.Else():
-                        m.next = "FULL"
-            with m.State("FULL"):
-                m.d.comb += [self.error.eq(1), self.error_code.eq(ErrorCode.QUEUE_FULL)]
-                m.next = "IDLE"
-            with m.State("REGIONS"):
-                m.d.comb += self.checking.eq(1)
-                with m.Switch(phase):
-                    with m.Case(0):
-                        with m.Switch(step):
-                            for k, (condition, at, of, by, depth) in enumerate(checks):
-                                with m.Case(k) if k < len(checks) - 1 else m.Default():
-                                    m.d.sync += [
-                                        wanted.eq(condition),
-                                        base.eq(at),
-                                        first.eq(of),
-                                        second.eq(by),
-                                        limit.eq(depth),
-                                    ]
-                        m.d.sync += phase.eq(1)
-                    with m.Case(1):
-                        m.d.sync += [words.eq(first * second), phase.eq(2)]
-                    with m.Default():
-                        with m.If(wanted & (base + words > limit)):
-                            m.d.sync += failed[ErrorCode.MEMORY].eq(1)
-                        m.d.sync += [phase.eq(0), step.eq(step + 1)]
-                        with m.If(step == len(checks) - 1):
-                            m.next = "VERDICT"
-                self._simple_checks(m, candidate, failed, is_forward, is_input, is_product)
-                m.d.sync += [
-                    failed[ErrorCode.TERMS].eq(
-                        is_product
-                        & (
-                            (terms > size.max_terms)
-                            | (candidate.accumulate & (total_terms > size.chain_terms))
-                        )
-                    ),
-                    failed[ErrorCode.PARTIAL_SUMS].eq(
-                        is_product & candidate.accumulate & ~same_chain
-                    ),
-                ]
-            with m.State("VERDICT"):
-                m.d.comb += self.checking.eq(1)
-                m.next = "IDLE"
-                with m.If(failed.any()):
-                    m.d.comb += self.error.eq(~self.drop)
-                    for code in reversed(ErrorCode):
-                        with m.If(failed[code]):
-                            m.d.comb += self.error_code.eq(code)
-                with m.Elif(~self.blocked & ~self.drop):
-                    m.d.comb += fifo.w_en.eq(1)
-                    to_sums = candidate.destination == Destination.PARTIAL_SUMS
-                    with m.If(is_product & (to_sums | candidate.accumulate)):
-                        m.d.sync += [
-                            chain.open.eq(to_sums),
-                            chain.operation.eq(operation),
-                            chain.rows.eq(rows),
-                            chain.columns.eq(columns),
-                            chain_terms.eq(total_terms),
-                        ]
+        choosing = Signal()
+        idle = ~self.checking & ~full
+        m.d.comb += [
+            self.ready.eq(idle),
+            choosing.eq(self.checking & ~chosen & ~multiplied & ~verdict),
+            self.error.eq(full | (verdict & failed.any() & ~self.drop)),
+        ]
+        m.d.sync += [full.eq(0), chosen.eq(choosing), multiplied.eq(chosen), verdict.eq(0)]
+        with m.If(self.write & idle & ~self.blocked):
+            m.d.sync += [candidate.eq(self.command), step.eq(0), failed.eq(0)]
+            m.d.sync += [self.checking.eq(fifo.w_rdy), full.eq(~fifo.w_rdy)]
+        with m.If(choosing):
+            options = [Cat(*check) for check in self._cut(region, checks)]
+            m.d.sync += region.eq(choose(options, step))
+        m.d.sync += words.eq(region.first * region.second)
+        with m.If(multiplied):
+            with m.If(region.wanted & (region.base + words > region.limit)):
+                m.d.sync += failed[ErrorCode.MEMORY].eq(1)
+            m.d.sync += [step.eq(step + 1), verdict.eq(step == len(checks) - 1)]
+        with m.If(self.checking):
+            self._simple_checks(m, candidate, failed, is_forward, is_input, is_product)
+            too_many = candidate.accumulate & (total_terms > size.chain_terms)
+            m.d.sync += [
+                failed[ErrorCode.TERMS].eq(is_product & ((terms > size.max_terms) | too_many)),
+                failed[ErrorCode.PARTIAL_SUMS].eq(is_product & candidate.accumulate & ~same_chain),
+            ]
+
+        for code in reversed(ErrorCode):
+            with m.If(failed[code]):
+                m.d.comb += self.error_code.eq(code)
+        with m.If(full):
+            m.d.comb += self.error_code.eq(ErrorCode.QUEUE_FULL)
+        m.d.comb += fifo.w_en.eq(verdict & ~failed.any() & ~self.blocked & ~self.drop)
+        to_sums = candidate.destination == Destination.PARTIAL_SUMS
+        with m.If(fifo.w_en & is_product & (to_sums | candidate.accumulate)):
+            m.d.sync += [
+                chain.open.eq(to_sums),
+                chain.operation.eq(operation),
+                chain.rows.eq(rows),
+                chain.columns.eq(columns),
+                chain_terms.eq(total_terms),
+            ]
+        with m.If(verdict):
+            m.d.sync += self.checking.eq(0)
         with m.If(self.drop):
             m.d.sync += chain.open.eq(0)
         return m
@@ -217,16 +198,22 @@ class CommandQueue(wiring.Component):
         ]
         return rows, columns, terms
 
+    def _cut(self, region, checks):
+        """Give the parts of each check the width that they have in a region; fill up to 8."""
+        shapes = region.shape().members
+        for k in range(8):
+            parts = checks[k] if k < len(checks) else (0, 0, 0, 0, 0)
+            values = []
+            for part, width in zip(parts, shapes.values(), strict=True):
+                value = Value.cast(part)
+                missing = width - len(value)
+                values.append(Cat(value, Const(0, missing)) if missing > 0 else value[:width])
+            yield values
+
     def _region_checks(self, command, rows, columns):
-        """List the regions to check: condition, base, first factor, second factor, depth."""
+        """List the regions to check: condition, base, depth, rows and columns in words."""
         size = self._size
         operation = command.operation
-
-        def is_any(*operations):
-            value = Const(0, 1)
-            for one in operations:
-                value |= operation == one
-            return value
 
         def ceiling(value, unit):
             return (value + (unit - 1)) >> (unit.bit_length() - 1)
@@ -234,37 +221,35 @@ class CommandQueue(wiring.Component):
         batch, inputs, outputs = (
             ceiling(value, size.block) for value in (command.batch, command.inputs, command.outputs)
         )
-        gradient = is_any(Operation.INPUT_GRADIENT, Operation.WEIGHT_GRADIENT)
-        forward = operation == Operation.FORWARD
+        by_input = equals(operation, Operation.INPUT_GRADIENT)
+        by_weight = equals(operation, Operation.WEIGHT_GRADIENT)
+        gradient = by_input | by_weight
+        forward = equals(operation, Operation.FORWARD)
         product = forward | gradient
         derivative = command.masked | command.step_gradient
         to_operand = product & (command.destination == Destination.OPERAND)
         sums = product & (command.accumulate | (command.destination == Destination.PARTIAL_SUMS))
         across = Mux(forward, ceiling(columns, size.columns), ceiling(columns, size.rows))
-        # The biases and the result of OPERAND, and the partial sums, take turns in one check each.
-        activations = (
-            is_any(Operation.LOAD_ACTIVATIONS, Operation.FORWARD, Operation.WEIGHT_GRADIENT)
-            | (is_any(Operation.INPUT_GRADIENT) & derivative)
-        )  # fmt: skip
-        weights = (
-            is_any(Operation.LOAD_WEIGHTS, Operation.FORWARD, Operation.INPUT_GRADIENT)
-            | (is_any(Operation.WEIGHT_GRADIENT) & derivative)
-        )  # fmt: skip
-        gradients = is_any(Operation.LOAD_GRADIENTS) | gradient
-        biases = is_any(Operation.LOAD_BIASES) | (forward & command.bias)
+        activations = equals(operation, Operation.LOAD_ACTIVATIONS) | forward | by_weight
+        activations |= by_input & derivative
+        weights = equals(operation, Operation.LOAD_WEIGHTS) | forward | by_input
+        weights |= by_weight & derivative
+        gradients = equals(operation, Operation.LOAD_GRADIENTS) | gradient
+        biases = equals(operation, Operation.LOAD_BIASES) | (forward & command.bias)
+        wide = ceiling(command.outputs, size.columns)
         return [
-            (activations, command.activation_base, batch, inputs, size.activation_words),
-            (weights, command.weight_base, outputs, inputs, size.weight_words),
-            (gradients, command.gradient_base, batch, outputs, size.gradient_words),
+            (activations, command.activation_base, size.activation_words, batch, inputs),
+            (weights, command.weight_base, size.weight_words, outputs, inputs),
+            (gradients, command.gradient_base, size.gradient_words, batch, outputs),
             (
                 to_operand,
                 command.result_base,
+                Mux(forward, size.activation_words, size.gradient_words),
                 batch,
                 Mux(forward, outputs, inputs),
-                Mux(forward, size.activation_words, size.gradient_words),
             ),
-            (biases, command.bias_base, ceiling(command.outputs, size.columns), 1, size.bias_words),
-            (sums, 0, rows, across, size.partial_sum_strips),
+            (biases, command.bias_base, size.bias_words, wide, 1),
+            (sums, 0, size.partial_sum_strips, rows, across),
         ]
 
     def _simple_checks(self, m, command, failed, is_forward, is_input, is_product):

@@ -5,6 +5,8 @@ from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
+from .select import choose, equals
+
 __all__ = ["OperandMemory", "StripMemory"]
 
 
@@ -99,7 +101,7 @@ class OperandMemory(wiring.Component):
                 read = memory.read_port()
                 m.d.comb += [
                     write.en.eq(
-                        self.write_enable & (self.write_row == row) & self.write_groups[column]
+                        self.write_enable & equals(self.write_row, row) & self.write_groups[column]
                     ),
                     write.addr.eq(self.write_address),
                     write.data.eq(self.write_data.as_value().word_select(column, width)),
@@ -125,7 +127,7 @@ class OperandMemory(wiring.Component):
                 for slot in range(block // lanes)
             ]
             choice = self._choice(chosen["row_part"], chosen["row_lanes"], by_row)
-            m.d.comb += self.rows[k].eq(_select(options, choice))
+            m.d.comb += self.rows[k].eq(choose(options, choice))
         for k in range(by_column):
             options = [
                 Cat(code(lane + slot * lanes, k + part * by_column) for lane in range(lanes))
@@ -133,22 +135,12 @@ class OperandMemory(wiring.Component):
                 for slot in range(block // lanes)
             ]
             choice = self._choice(chosen["column_part"], chosen["column_lanes"], by_column)
-            m.d.comb += self.columns[k].eq(_select(options, choice))
+            m.d.comb += self.columns[k].eq(choose(options, choice))
         return m
 
     def _choice(self, part, slot, size):
         """Join the bits of part and lanes that there are to an index into the options."""
         return Cat(slot[: _log2(self._block // self._lanes)], part[: _log2(self._block // size)])
-
-
-def _select(options, choice):
-    """Choose by a tree of multiplexers."""
-    bit = 0
-    while len(options) > 1:
-        pairs = zip(options[::2], options[1::2], strict=True)
-        options = [Mux(choice[bit], high, low) for low, high in pairs]
-        bit += 1
-    return options[0]
 
 
 class StripMemory(wiring.Component):

@@ -10,6 +10,7 @@ from .load_unit import load_write
 from .operand_memory import OperandMemory, StripMemory
 from .product_unit import operand_read, pass_control
 from .result_unit import result_write
+from .select import equals
 from .step_gradient import derivative_layout
 
 __all__ = ["OperandStore"]
@@ -93,16 +94,16 @@ class OperandStore(wiring.Component):
             StripMemory(words * strips_per_word, self._derivative, size.strip, size.load_lanes)
             for words in (size.activation_words, size.weight_words)
         )
-        m.submodules.activations = activations
-        m.submodules.weights = weights
-        m.submodules.gradients = gradients
-        m.submodules.activation_derivatives = activation_side
-        m.submodules.weight_derivatives = weight_side
+        m.submodules.activation_codes = activations
+        m.submodules.weight_codes = weights
+        m.submodules.gradient_codes = gradients
+        m.submodules.activation_side = activation_side
+        m.submodules.weight_side = weight_side
 
         blocked = Signal()
         m.d.comb += [
             blocked.eq(
-                (self.write_activations & (load.p.memory == Memory.ACTIVATIONS))
+                (self.write_activations & (equals(load.p.memory, Memory.ACTIVATIONS)))
                 | (self.write_gradients & (load.p.memory == Memory.GRADIENTS))
             ),
             load.ready.eq(~blocked),
@@ -128,14 +129,14 @@ class OperandStore(wiring.Component):
         group = size.load_lanes
         groups = size.block // group
         m.d.comb += [
-            memory.write_enable.eq(of_result | (self.load.valid & (load.memory == which))),
+            memory.write_enable.eq(of_result | (self.load.valid & (equals(load.memory, which)))),
             memory.write_address.eq(Mux(of_result, write.address, load.address)),
             memory.write_row.eq(Mux(of_result, write.row, load.row)),
         ]
         for k in range(groups):
-            in_strip = write.column[width.bit_length() - 1 :] == k * group // width
+            in_strip = equals(write.column[width.bit_length() - 1 :], k * group // width)
             in_strip = in_strip if width < size.block else Const(1)
-            of_load = (load.group == k) if groups > 1 else Const(1)
+            of_load = equals(load.group, k) if groups > 1 else Const(1)
             m.d.comb += memory.write_groups[k].eq(Mux(of_result, in_strip, of_load))
             for lane in range(group):
                 m.d.comb += memory.write_data[k * group + lane].eq(
@@ -159,12 +160,12 @@ class OperandStore(wiring.Component):
                 Cat(strip_of_load, load.row, load.address),
             )
         )
-        loaded = self.load.valid & (load.memory == which)
+        loaded = self.load.valid & (equals(load.memory, which))
         for k in range(groups):
             low = columns.bit_length() - 1
-            in_strip = write.column[low:log2_strip] == k * group // columns
+            in_strip = equals(write.column[low:log2_strip], k * group // columns)
             in_strip = in_strip if columns < strip else Const(1)
-            of_load = (load.group[: groups.bit_length() - 1] == k) if groups > 1 else Const(1)
+            of_load = equals(load.group[: groups.bit_length() - 1], k) if groups > 1 else Const(1)
             m.d.comb += memory.write_groups[k].eq(Mux(of_result, in_strip, loaded & of_load))
             for lane in range(group):
                 m.d.comb += memory.write_data[k * group + lane].eq(
@@ -179,7 +180,7 @@ class OperandStore(wiring.Component):
         """Write biases by the beat, read them by the columns of the array."""
         size, load = self._size, self.load.p
         memory = StripMemory(size.bias_words, signed(32), size.columns, size.biases_per_beat)
-        m.submodules.biases = memory
+        m.submodules.bias_memory = memory
         beats = size.columns // size.biases_per_beat
         log2_beats = beats.bit_length() - 1
         loaded = self.load.valid & (load.memory == Memory.BIASES)
@@ -190,7 +191,7 @@ class OperandStore(wiring.Component):
             self.biases.eq(memory.read_data),
         ]
         for k in range(beats):
-            this = (load.address[:log2_beats] == k) if beats > 1 else Const(1)
+            this = equals(load.address[:log2_beats], k) if beats > 1 else Const(1)
             m.d.comb += memory.write_groups[k].eq(loaded & this)
 
     def _read(self, m, activations, weights, gradients):
