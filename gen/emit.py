@@ -3,13 +3,14 @@
 import argparse
 import dataclasses
 import re
+import shutil
 from pathlib import Path
 
 from tqdm import tqdm
 
 from golden.errors import InputError
 
-from . import config
+from . import config, registers
 from .verilog import to_verilog, write_if_changed
 
 __all__ = ["WAIVERS", "add_arguments", "files", "run"]
@@ -56,15 +57,16 @@ def run(args: argparse.Namespace) -> int:
     known = output / FILE_LIST
     if known.exists():
         for name in known.read_text().split():
-            if name.endswith(".v") and name not in texts and (output / name).is_file():
-                (output / name).unlink()
-                print(f"{output / name}: removed")
+            if name.endswith(".v") and name not in texts:
+                _remove(output, name.removesuffix(".v"))
     for name, text in texts.items():
         try:
             written = write_if_changed(output / name, text)
+            print(f"{output / name}: {'written' if written else 'unchanged'}")
+            if name.endswith("_registers.rdl"):
+                _describe_registers(output / name)
         except OSError as error:
             raise InputError(f"Cannot write {output / name}: {error.strerror}") from error
-        print(f"{output / name}: {'written' if written else 'unchanged'}")
     return 0
 
 
@@ -75,10 +77,32 @@ def files(modules: dict[str, config.CoreConfig]) -> dict[str, str]:
         f"{name}.v": to_verilog(component, name)
         for name, component in tqdm(components.items(), "Verilog", disable=None, leave=False)
     }
+    for name, module in modules.items():
+        if module.core == "training_core":
+            texts |= registers.files(name)
     texts["waivers.vlt"] = _waivers(modules)
     texts["SUMMARY.md"] = _summary(modules, texts)
     texts[FILE_LIST] = "".join(f"{name}.v\n" for name in modules)
     return texts
+
+
+def _remove(output: Path, name: str) -> None:
+    """Delete what was made of a module."""
+    stem = output / f"{name}_registers"
+    documents = [f"{stem}{end}" for end in (".rdl", ".h", ".md", "_structs.h")]
+    for path in (output / f"{name}.v", *map(Path, documents)):
+        if path.is_file():
+            path.unlink()
+            print(f"{path}: removed")
+    shutil.rmtree(f"{stem}_html", ignore_errors=True)
+
+
+def _describe_registers(rdl: Path) -> None:
+    """Make what PeakRDL makes of a SystemRDL file."""
+    html, header = (rdl.with_name(rdl.stem + end) for end in ("_html", "_structs.h"))
+    written = registers.rdl_html_and_header(rdl, html, header)
+    for path in (html, header):
+        print(f"{path}: {'written' if written else 'unchanged'}")
 
 
 def _waivers(modules: dict[str, config.CoreConfig]) -> str:

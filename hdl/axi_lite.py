@@ -166,7 +166,9 @@ class AxiLiteRegisters(wiring.Component):
         hit = Signal(len(writable))
         m.d.comb += known.eq(hit.any())
         for k, register in enumerate(writable):
-            m.d.comb += hit[k].eq(awaddr["addr"][2:] == register.offset >> 2)
+            number, wanted = awaddr["addr"][2:], register.offset >> 2
+            # Compared with 0 it would be emitted as a negation of several bits.
+            m.d.comb += hit[k].eq(number == wanted if wanted else ~number.any())
             m.d.sync += self._before(register)
             with m.If(write & hit[k] & word["strb"].any()):
                 m.d.sync += self._change(register, written, mask)

@@ -16,7 +16,7 @@ def value(name, offset, access, bits=32, signed=False):
 
 # Fields with gaps, across bytes and up to the last bit; addresses with gaps.
 CORNERS = (
-    value("KIND", 0x00, "ro"),
+    value("NARROW", 0x00, "rw", 3, signed=True),
     Register("STATE", 0x04, "ro", "", (
         Field("low", 1, 2, ""),
         Field("middle", 6, 11, "", signed=True),
@@ -27,7 +27,7 @@ CORNERS = (
         Field("middle", 9, 10, ""),
         Field("high", 31, 1, ""),
     )),
-    value("NARROW", 0x0C, "rw", 3, signed=True),
+    value("KIND", 0x0C, "ro"),
     value("FULL", 0x20, "rw"),
     Register("ACTION", 0x24, "wo", "", (Field("one", 0, 1, ""), Field("many", 12, 9, ""))),
     value("WORD", 0x2C, "wo"),
