@@ -66,7 +66,7 @@ class ScaleProduct(wiring.Component):
     follow, each with as many bits as that rounding looks at: the lowest bit tells whether any bit
     from there on is set.
 
-    The latency is 9 cycles and the throughput one number per cycle; nothing stalls.
+    The latency is 10 cycles and the throughput one number per cycle; nothing stalls.
 
     Parameters
     ----------
@@ -93,10 +93,10 @@ class ScaleProduct(wiring.Component):
         Exponent of that top bit, minus ``offset_{k}``; meaningless for 0.
     """
 
-    latency = 9
-
     #: Distances of the normalising shift that share a register stage.
-    _STEPS = ((32,), (16,), (8, 4), (2, 1))
+    _STEPS = ((32,), (16,), (8,), (4,), (2, 1))
+
+    latency = 5 + len(_STEPS)
 
     def __init__(self, widths):
         self._widths = tuple(widths)
@@ -134,10 +134,12 @@ class ScaleProduct(wiring.Component):
         low = Signal(PART_BITS + SCALE_BITS, reset_less=True)
         high = Signal(MAGNITUDE_BITS - PART_BITS + SCALE_BITS, reset_less=True)
         product = Signal(PRODUCT_BITS, reset_less=True)
+        low_set = Signal(reset_less=True)
         m.d.sync += [
             low.eq(value[:PART_BITS] * self.significand),
             high.eq(value[PART_BITS:] * self.significand),
             product.eq(low + (high << PART_BITS)),
+            low_set.eq(low[:PART_BITS].any()),
         ]
 
         # Factors with their top bits set: the product has one of its two top bits set.
@@ -146,6 +148,10 @@ class ScaleProduct(wiring.Component):
         m.d.comb += normal.eq(Mux(large, product, product << 1))
         for k, width in enumerate(self._widths):
             lost = PRODUCT_BITS - width + 1
+            # Whether any of them is set, with little logic behind the sum.
+            rest = product[: lost - 1].any()
+            if lost > PART_BITS:
+                rest = low_set | product[PART_BITS : lost - 1].any()
             origin = Signal(signed(10), name=f"origin_{k}", reset_less=True)
             base = [Signal(signed(10), name=f"base_{k}_{n}", reset_less=True) for n in range(2)]
             offset = getattr(self, f"offset_{k}")
@@ -154,7 +160,9 @@ class ScaleProduct(wiring.Component):
                 base[0].eq(origin - distance),
                 base[1].eq(base[0]),
                 getattr(self, f"exponent_{k}").eq(base[1] + large),
-                getattr(self, f"significand_{k}").eq(Cat(normal[:lost].any(), normal[lost:])),
+                getattr(self, f"significand_{k}").eq(
+                    Cat(rest | (large & product[lost - 1]), normal[lost:])
+                ),
             ]
 
         for k in range(len(self._STEPS) + 2):
