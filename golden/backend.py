@@ -1,26 +1,94 @@
-"""Who computes: the arithmetic of one 4-bit training step, as the cores do it.
+"""Who computes: everything of a 4-bit training step that lies between the host and its loss.
 
-A trainer takes a backend and leaves to it everything the hardware does: quantising, products of
-matrices, scaling back, and the sums of the step gradient. Each method is one use of one core, and
-``tensor`` names what it makes ("layer1.weights"), for logs and for backends that keep operands.
+A backend quantises the operands of a layer, multiplies them and scales the sums back, forward and
+backward. What it gets and gives are matrices of wide floats. It keeps what the backward pass needs
+under the name of the layer.
 """
 
-import copy
+# Ref: Chmiel et al., arXiv 2112.10769, section 4; Sun et al., NeurIPS 2020 (two phases)
+
+import math
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from . import fp4_quantizer, quantizer, scale_multiplier, shift_multiply_array
-from . import step_gradient as step_gradient_core
+from .command import SUM_BITS
 from .formats import BFLOAT16, FloatFormat, Fp4Format, IntFormat, Scale
-from .fp4_quantizer import Fp4Mode, Fp4Quantized, Underflow
-from .quantizer import Quantized
+from .fp4_quantizer import Fp4Mode, Underflow, scale_exponent
+from .operations import Operations
+from .quantizer import InRange, Quantized
+from .random_bits import RandomBits, seed_state
 from .shift_multiply_array import ShiftOperand
-from .stochastic_rounder import Rounded
 
-__all__ = ["Backend", "Call", "NumpyBackend", "RecordingBackend"]
+__all__ = [
+    "ACTIVATIONS",
+    "WEIGHTS",
+    "Backend",
+    "GradientRecipe",
+    "Gradients",
+    "NumpyBackend",
+    "bias_integers",
+    "gradient_exponents",
+    "section_rows",
+    "step_scale",
+]
+
+#: Format of the weights: Q_N = 8, Q_P = 7.
+WEIGHTS = IntFormat(4)
+#: Format of the activations, which are not negative: Q_N = 0, Q_P = 15.
+ACTIVATIONS = IntFormat(4, signed=False)
+
+#: Gradients are not scaled up by more than 2**64; smaller ones become zero.
+LEAST_EXPONENT = -64
+
+_RADIX2 = Fp4Format(1)
+
+
+@dataclass(frozen=True)
+class GradientRecipe:
+    """How output gradients become FP4.
+
+    Parameters
+    ----------
+    fmt : Fp4Format
+        Radix.
+    mode : Fp4Mode
+        NEAREST, or STOCHASTIC (radix 2).
+    phases : pair of int
+        Phase for the input gradient, and for the weight gradient. If they are the same, the
+        output gradient is quantised once.
+    odd_shift, underflow, random_bits :
+        See :func:`golden.fp4_quantizer.quantize_fp4`.
+    """
+
+    fmt: Fp4Format
+    mode: Fp4Mode
+    phases: tuple[int, int] = (0, 0)
+    odd_shift: int = 1
+    underflow: Underflow = Underflow.MIDPOINT
+    random_bits: int = 8
+
+
+@dataclass(frozen=True)
+class Gradients:
+    """What a layer gets back from its backend.
+
+    Attributes
+    ----------
+    inputs : array of float32, shape (rows, inputs), or None
+        Gradient by the input, +0 where its quantiser was out of range; None if not wanted.
+    weights : array of float32, shape (outputs, inputs)
+        Gradient by the weights, likewise.
+    activation_step, weight_step : float
+        Gradients by the steps, without the factor of the LSQ paper.
+    """
+
+    inputs: npt.NDArray[np.float32] | None
+    weights: npt.NDArray[np.float32]
+    activation_step: float
+    weight_step: float
 
 
 class Backend(Protocol):
@@ -29,156 +97,275 @@ class Backend(Protocol):
     Attributes
     ----------
     wide : FloatFormat
-        Format of everything that goes into the quantisers and comes out of the scale multiplier.
+        Format of all matrices that go in and come out.
     """
 
     wide: FloatFormat
 
-    def quantize(self, tensor: str, x: npt.NDArray, reciprocal: Scale, fmt: IntFormat) -> Quantized:
-        """Quantise to integers; see :func:`golden.quantizer.quantize`."""
+    def load_weights(self, layer: str, weights: npt.NDArray[np.float32], step: float) -> None:
+        """Take the weights of a layer for the passes to come.
 
-    def quantize_fp4(
+        A network's layers are announced in their order, all before the first of them is used, so
+        that a backend can bring the weights of one while it multiplies those of another.
+
+        Parameters
+        ----------
+        layer : str
+            Name of the layer.
+        weights : array of float32, shape (outputs, inputs)
+            Numbers of the wide format.
+        step : float
+            Their step size.
+        """
+
+    def forward(
         self,
-        tensor: str,
+        layer: str,
         x: npt.NDArray,
-        fmt: Fp4Format,
-        exponent: int,
-        mode: Fp4Mode,
+        step: float,
+        bias: npt.NDArray[np.float32] | None,
         *,
-        phase: int,
-        odd_shift: int,
-        underflow: Underflow,
-        noise: npt.NDArray[np.integer] | None,
-        random_bits: int,
-    ) -> Fp4Quantized:
-        """Quantise to FP4; see :func:`golden.fp4_quantizer.quantize_fp4`."""
-
-    def matmul(
-        self,
-        tensor: str,
-        integers: npt.NDArray,
-        codes: npt.NDArray,
-        operand: ShiftOperand,
-        fmt: Fp4Format,
-    ) -> npt.NDArray[np.float64]:
-        """Multiply matrices exactly; see :func:`golden.shift_multiply_array.matmul`."""
-
-    def scale_to_float(
-        self,
-        tensor: str,
-        accumulators: npt.NDArray,
-        factor: Scale,
-        *,
-        bias: npt.ArrayLike,
         relu: bool,
-    ) -> Rounded:
-        """Scale to ``wide``, to nearest; see :func:`golden.scale_multiplier.scale_to_float`."""
+    ) -> npt.NDArray[np.float32]:
+        """Multiply by the transpose of the weights.
 
-    def step_gradient(self, tensor: str, upstream: npt.NDArray, quantized: Quantized) -> int:
-        """Sum the gradient of a step; see :func:`golden.step_gradient.step_gradient`."""
+        Parameters
+        ----------
+        layer : str
+            Name of the layer.
+        x : array of float, shape (rows, inputs)
+            Numbers of the wide format, quantised to UINT4.
+        step : float
+            Their step size.
+        bias : array of float32, shape (outputs,), or None
+            Added to each row, as multiples of the unit of the sums.
+        relu : bool
+            Whether negative sums become zero.
+
+        Returns
+        -------
+        array of float32, shape (rows, outputs)
+        """
+
+    def backward(
+        self,
+        layer: str,
+        output_gradient: npt.NDArray,
+        recipe: GradientRecipe | None,
+        *,
+        want_input_gradient: bool = True,
+    ) -> Gradients:
+        """Compute the gradients of the last forward pass of a layer.
+
+        Parameters
+        ----------
+        layer : str
+            Name of the layer.
+        output_gradient : array of float, shape (rows, outputs)
+            Numbers of the wide format.
+        recipe : GradientRecipe or None
+            How they become FP4; None multiplies them in float32, straight through.
+        want_input_gradient : bool
+            Whether the gradient by the input is needed; its step's always is.
+        """
+
+
+def step_scale(*steps: float) -> Scale:
+    """Round a product of steps to the scale that the cores multiply by."""
+    return Scale.from_float(math.prod(steps))
+
+
+def bias_integers(bias: npt.NDArray[np.float32], factor: Scale) -> npt.NDArray[np.int64]:
+    """Round biases to multiples of the unit of the sums, shape (outputs,)."""
+    return np.rint(bias / factor.value).astype(np.int64)
+
+
+def gradient_exponents(
+    output_gradient: npt.NDArray, recipe: GradientRecipe
+) -> tuple[int, int, int]:
+    """Choose the unit of an output gradient's codes, so that the largest does not saturate.
+
+    Returns
+    -------
+    tuple of three int
+        The exponent that the quantiser gets; those of the codes' units, for the input gradient and
+        for the weight gradient.
+    """
+    greatest = float(max(output_gradient.max(), -output_gradient.min()))
+    exponent = max(scale_exponent(greatest, recipe.fmt, recipe.odd_shift), LEAST_EXPONENT)
+    first, second = (exponent + phase * recipe.odd_shift for phase in recipe.phases)
+    return exponent, first, second
+
+
+def section_rows(fmt: Fp4Format) -> int:
+    """Count the rows that a weight gradient sums up exactly, whatever they hold.
+
+    More rows are cut into sections of so many. Each section's gradient is rounded to the wide
+    format, and these are added in float32, first to last.
+    """
+    return (1 << (SUM_BITS - 1)) // (16 * fmt.greatest)
 
 
 class NumpyBackend:
-    """The golden model.
+    """The golden model, as fast as NumPy can.
 
     Parameters
     ----------
     wide : FloatFormat
         Wide format of the core.
+    load_lanes : int
+        Count of gradients that are loaded in a beat. A beat takes whole random words and belongs
+        to one row, so the random bits depend on it.
+    seed : int
+        Seed of the random bits, 0 to ``2**64 - 1``. All gradients take theirs from its stream 0,
+        in the order in which they are loaded, row by row.
+    residual_bits, in_range :
+        See :func:`golden.quantizer.quantize`.
+    operations : Operations or None
+        What does the arithmetic; to record it, for example.
     """
 
-    def __init__(self, wide: FloatFormat = BFLOAT16) -> None:
+    def __init__(
+        self,
+        wide: FloatFormat = BFLOAT16,
+        load_lanes: int = 8,
+        seed: int = 0,
+        *,
+        residual_bits: int = 8,
+        in_range: InRange = InRange.UNROUNDED,
+        operations: Operations | None = None,
+    ) -> None:
         self.wide = wide
+        self._load_lanes = load_lanes
+        self._noise = RandomBits(seed_state(seed, 0))
+        self._rule = {"residual_bits": residual_bits, "in_range": in_range}
+        self._operations = operations or Operations()
+        # Of each layer, the operand and its step.
+        self._weights: dict[str, tuple[Quantized, float]] = {}
+        self._activations: dict[str, tuple[Quantized, float]] = {}
 
-    def quantize(self, tensor, x, reciprocal, fmt):
-        return quantizer.quantize(x, reciprocal, fmt)
+    def load_weights(self, layer: str, weights: npt.NDArray[np.float32], step: float) -> None:
+        self._weights[layer] = self._quantize(f"{layer}.weights", weights, step, WEIGHTS), step
 
-    def quantize_fp4(self, tensor, x, fmt, exponent, mode, **options):
-        return fp4_quantizer.quantize_fp4(x, fmt, exponent, mode, **options)
-
-    def matmul(self, tensor, integers, codes, operand, fmt):
-        return shift_multiply_array.matmul(integers, codes, operand, fmt)
-
-    def scale_to_float(self, tensor, accumulators, factor, *, bias=0, relu=False):
-        return scale_multiplier.scale_to_float(
-            accumulators, factor, self.wide, bias=bias, relu=relu
+    def forward(
+        self,
+        layer: str,
+        x: npt.NDArray,
+        step: float,
+        bias: npt.NDArray[np.float32] | None,
+        *,
+        relu: bool,
+    ) -> npt.NDArray[np.float32]:
+        activations = self._quantize(f"{layer}.activations", x, step, ACTIVATIONS)
+        self._activations[layer] = activations, step
+        weights, weight_step = self._weights[layer]
+        accumulators = self._operations.matmul(
+            f"{layer}.output", activations.codes, weights.codes, ShiftOperand.INT4, _RADIX2
         )
+        factor = step_scale(weight_step, step)
+        integers = 0 if bias is None else bias_integers(bias, factor)
+        return self._scale(f"{layer}.output", accumulators, factor, bias=integers, relu=relu)
 
-    def step_gradient(self, tensor, upstream, quantized):
-        return step_gradient_core.step_gradient(upstream, quantized)
+    def backward(
+        self,
+        layer: str,
+        output_gradient: npt.NDArray,
+        recipe: GradientRecipe | None,
+        *,
+        want_input_gradient: bool = True,
+    ) -> Gradients:
+        if recipe is None:
+            return self._straight_through(layer, output_gradient)
+        activations, activation_step = self._activations[layer]
+        weights, weight_step = self._weights[layer]
+        exponent, input_exponent, weight_exponent = gradient_exponents(output_gradient, recipe)
+        quantize = self._quantize_gradient
+        tensor = f"{layer}.output_gradient"
+        codes = quantize(tensor, output_gradient, recipe, exponent, recipe.phases[0])
 
+        # The array's integer operand makes the rows of a result: both leave it transposed.
+        factor = step_scale(weight_step).times_power_of_two(input_exponent)
+        sums = self._fp4_product(f"{layer}.input_gradient", weights.codes, codes, recipe)
+        total = self._operations.step_gradient(f"{layer}.activations", sums, activations)
+        input_step = _step_value(total, factor, activations)
+        inputs = None
+        if want_input_gradient:
+            inputs = self._masked(f"{layer}.input_gradient", sums, factor, activations)
 
-@dataclass(frozen=True)
-class Call:
-    """One use of a core.
+        if recipe.phases[0] != recipe.phases[1]:
+            codes = quantize(tensor, output_gradient, recipe, exponent, recipe.phases[1])
+        factor = step_scale(activation_step).times_power_of_two(weight_exponent)
+        gradients, total = [], 0
+        for first in range(0, len(codes), section_rows(recipe.fmt)):
+            rows = slice(first, first + section_rows(recipe.fmt))
+            sums = self._fp4_product(
+                f"{layer}.weight_gradient", activations.codes[rows], codes[rows].T, recipe
+            )
+            total += self._operations.step_gradient(f"{layer}.weights", sums, weights)
+            gradients.append(self._masked(f"{layer}.weight_gradient", sums, factor, weights))
+        return Gradients(inputs, sum(gradients[1:], gradients[0]), input_step,
+                         _step_value(total, factor, weights))  # fmt: skip
 
-    Attributes
-    ----------
-    operation : str
-        Method of the backend: ``quantize``, ``quantize_fp4``, ``matmul``, ``scale_to_float`` or
-        ``step_gradient``.
-    tensor : str
-        What was made.
-    arguments : dict
-        Every other argument of the method, by its name; arrays are copies.
-    result : Quantized, Fp4Quantized, array, Rounded or int
-        What the method returned, copied.
-    """
+    def _quantize(self, tensor, x, step, fmt):
+        return self._operations.quantize(tensor, x, step_scale(1 / step), fmt, **self._rule)
 
-    operation: str
-    tensor: str
-    arguments: dict[str, Any]
-    result: Any
-
-
-class RecordingBackend:
-    """Backend that logs every call to another one.
-
-    Parameters
-    ----------
-    backend : Backend
-        Who computes.
-
-    Attributes
-    ----------
-    calls : list of Call
-        The log, in order.
-    recording : bool
-        Whether calls are logged; set it to choose the steps.
-    """
-
-    def __init__(self, backend: Backend) -> None:
-        self.wide = backend.wide
-        self.calls: list[Call] = []
-        self.recording = True
-        self._backend = backend
-
-    def quantize(self, tensor, x, reciprocal, fmt):
-        return self._log("quantize", tensor, x=x, reciprocal=reciprocal, fmt=fmt)
-
-    def quantize_fp4(self, tensor, x, fmt, exponent, mode, **options):
-        return self._log(
-            "quantize_fp4", tensor, x=x, fmt=fmt, exponent=exponent, mode=mode, **options
-        )
-
-    def matmul(self, tensor, integers, codes, operand, fmt):
-        return self._log("matmul", tensor, integers=integers, codes=codes, operand=operand, fmt=fmt)
-
-    def scale_to_float(self, tensor, accumulators, factor, *, bias=0, relu=False):
-        return self._log(
-            "scale_to_float",
+    def _quantize_gradient(self, tensor, gradient, recipe, exponent, phase):
+        """Codes of the output gradient."""
+        noise = None
+        # The core's generator runs with every beat of radix 2.
+        if recipe.fmt.log2_radix == 1:
+            noise = self._draw(gradient.shape, recipe.random_bits)
+        return self._operations.quantize_fp4(
             tensor,
-            accumulators=accumulators,
-            factor=factor,
-            bias=bias,
-            relu=relu,
+            gradient,
+            recipe.fmt,
+            exponent,
+            recipe.mode,
+            phase=phase,
+            odd_shift=recipe.odd_shift,
+            underflow=recipe.underflow,
+            noise=noise if recipe.mode is Fp4Mode.STOCHASTIC else None,
+            random_bits=recipe.random_bits,
+        ).codes
+
+    def _draw(self, shape, random_bits):
+        """Random numbers of a matrix whose rows are padded to whole beats."""
+        rows, columns = shape
+        padded = -(-columns // self._load_lanes) * self._load_lanes
+        noise = self._noise.elements(rows * padded, random_bits, self._load_lanes)
+        return noise.reshape(rows, padded)[:, :columns]
+
+    def _fp4_product(self, tensor, integers, codes, recipe):
+        """Sums ``codes @ integers`` for codes (rows, terms) and integers (terms, columns)."""
+        return self._operations.matmul(
+            tensor, integers.T, codes, ShiftOperand.FP4, recipe.fmt
+        ).T  # fmt: skip
+
+    def _masked(self, tensor, sums, factor, operand):
+        return self._scale(tensor, sums * operand.in_range, factor)
+
+    def _scale(self, tensor, accumulators, factor, *, bias=0, relu=False):
+        scaled = self._operations.scale_to_float(
+            tensor, accumulators, factor, self.wide, bias=bias, relu=relu
         )
+        return np.ascontiguousarray(scaled.values)
 
-    def step_gradient(self, tensor, upstream, quantized):
-        return self._log("step_gradient", tensor, upstream=upstream, quantized=quantized)
+    def _straight_through(self, layer, output_gradient):
+        """Gradients of the dequantised operands, in float32."""
+        gradient = output_gradient.astype(np.float32)
+        (activations, activation_step), (weights, weight_step) = (
+            self._activations[layer],
+            self._weights[layer],
+        )
+        dx = gradient @ (weights.codes * np.float32(weight_step))
+        dw = gradient.T @ (activations.codes * np.float32(activation_step))
+        steps = (
+            float(np.sum(upstream * quantized.derivative, dtype=np.float64))
+            * 2.0**-quantized.residual_bits
+            for upstream, quantized in ((dx, activations), (dw, weights))
+        )
+        return Gradients(dx * activations.in_range, dw * weights.in_range, *steps)
 
-    def _log(self, operation, tensor, **arguments):
-        result = getattr(self._backend, operation)(tensor, **arguments)
-        if self.recording:
-            self.calls.append(copy.deepcopy(Call(operation, tensor, arguments, result)))
-        return result
+
+def _step_value(total, factor, operand):
+    return total * float(factor.value) * 2.0**-operand.residual_bits

@@ -34,6 +34,9 @@ class Dataset:
         Labels, 0 to ``classes - 1``.
     classes : int
         Count of classes.
+    image_shape : tuple of int, or None
+        Height, width and channels of an image, whose features lie in that order; None if the
+        features are no image.
     """
 
     train_x: npt.NDArray[np.float32]
@@ -41,6 +44,7 @@ class Dataset:
     test_x: npt.NDArray[np.float32]
     test_labels: npt.NDArray[np.int64]
     classes: int
+    image_shape: tuple[int, int, int] | None = None
 
 
 def split_rows(labels: npt.NDArray[np.integer]) -> npt.NDArray[np.bool_]:
@@ -69,7 +73,8 @@ def digits() -> Dataset:
     from sklearn.datasets import load_digits
 
     images = load_digits()
-    return _split((images.data / 16).astype(np.float32), images.target.astype(np.int64))
+    features = (images.data / 16).astype(np.float32)
+    return _split(features, images.target.astype(np.int64), (8, 8, 1))
 
 
 def load(path: Path | str) -> Dataset:
@@ -78,7 +83,8 @@ def load(path: Path | str) -> Dataset:
     Parameters
     ----------
     path : path
-        Archive with ``x``, uint8 images of shape (rows, ...), scaled by 1/256, and ``y``, integer
+        Archive with ``x``, uint8 images of shape (rows, height, width) or (rows, height, width,
+        channels), or rows of features of any other shape, scaled by 1/256; and ``y``, integer
         labels of shape (rows,).
 
     Raises
@@ -107,7 +113,10 @@ def load(path: Path | str) -> Dataset:
     images, labels = arrays["x"], arrays["y"]
     _check(path, images, labels)
     features = images.reshape(len(images), -1) / np.float32(256)
-    return _split(features, labels.astype(np.int64))
+    shape = images.shape[1:]
+    if len(shape) == 2:
+        shape = (*shape, 1)
+    return _split(features, labels.astype(np.int64), shape if len(shape) == 3 else None)
 
 
 def _check(path, images, labels):
@@ -138,8 +147,13 @@ def _check(path, images, labels):
         )
 
 
-def _split(features, labels):
+def _split(features, labels, image_shape):
     test = split_rows(labels)
     return Dataset(
-        features[~test], labels[~test], features[test], labels[test], int(labels.max()) + 1
+        features[~test],
+        labels[~test],
+        features[test],
+        labels[test],
+        int(labels.max()) + 1,
+        image_shape,
     )

@@ -1,4 +1,4 @@
-"""Layers, forward and backward side by side: in float, and with 4-bit matrix products.
+"""Dense layers, forward and backward side by side: in float, and with 4-bit matrix products.
 
 Axes: ``batch`` rows of a mini-batch, ``in`` and ``out`` features of a layer. Weights are
 ``(out, in)``. A gradient has the shape of what it is the gradient of.
@@ -6,61 +6,35 @@ Axes: ``batch`` rows of a mini-batch, ``in`` and ``out`` features of a layer. We
 
 # Ref: Esser et al., "Learned Step Size Quantization", ICLR 2020, arXiv 1902.08153v3
 # Section: 2, equations 1 to 3
-# Ref: Chmiel et al., arXiv 2112.10769, section 4; Sun et al., NeurIPS 2020 (two phases)
 
-from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from .backend import Backend
-from .formats import Fp4Format, IntFormat, Scale
-from .fp4_quantizer import Fp4Mode, Underflow, scale_exponent
+from .backend import ACTIVATIONS, WEIGHTS, Backend, GradientRecipe
 from .quantizer import gradient_factor, initial_step
-from .random_bits import RandomBits
-from .shift_multiply_array import ShiftOperand
 from .stochastic_rounder import round_float
 
 __all__ = [
-    "ACTIVATIONS",
-    "WEIGHTS",
     "Dense",
-    "GradientRecipe",
+    "Layer",
     "QuantizedDense",
     "dense",
-    "dense_backward",
     "relu",
     "relu_backward",
     "softmax_cross_entropy",
 ]
 
-#: Format of the weights: Q_N = 8, Q_P = 7.
-WEIGHTS = IntFormat(4)
-#: Format of the activations, which are not negative: Q_N = 0, Q_P = 15.
-ACTIVATIONS = IntFormat(4, signed=False)
-
 #: A step size never falls below this part of its initial value: a step of zero has no reciprocal.
 LEAST_STEP = 1 / 64
-#: Gradients are not scaled up by more than 2**64; smaller ones become zero.
-LEAST_EXPONENT = -64
 
-_RADIX2 = Fp4Format(1)
+_NO_BIAS = np.float32(0)
 
 
-def dense(x: npt.NDArray, weights: npt.NDArray, bias: npt.NDArray) -> npt.NDArray:
+def dense(x: npt.NDArray, weights: npt.NDArray, bias: npt.ArrayLike) -> npt.NDArray:
     """Compute ``x @ weights.T + bias``, (batch, in) to (batch, out)."""
     return x @ weights.T + bias
-
-
-def dense_backward(
-    output_gradient: npt.NDArray, x: npt.NDArray, weights: npt.NDArray
-) -> tuple[npt.NDArray, npt.NDArray, npt.NDArray]:
-    """Compute the gradients by input, weights and bias of :func:`dense`."""
-    return (
-        output_gradient @ weights,
-        output_gradient.T @ x,
-        output_gradient.sum(axis=0),
-    )
 
 
 def relu(x: npt.NDArray) -> npt.NDArray:
@@ -101,6 +75,43 @@ def softmax_cross_entropy(
     return float(loss), gradient
 
 
+class Layer(Protocol):
+    """What a trainer asks of every part of a network.
+
+    Attributes
+    ----------
+    parameters : dict of array of float32
+        What is learned, by name; an optimiser changes it in place.
+    gradients : dict of array
+        Gradients of the last backward pass, by the same names.
+    """
+
+    parameters: dict[str, npt.NDArray[np.float32]]
+    gradients: dict[str, npt.NDArray]
+
+    def prepare(self) -> None:
+        """Announce the parameters for the passes to come, after each update."""
+
+    def forward(self, x: npt.NDArray, *, training: bool = True) -> npt.NDArray:
+        """Compute the output.
+
+        Parameters
+        ----------
+        x : array of float, batch first
+            Input.
+        training : bool
+            Whether this is a step of the training, and not its judgement.
+        """
+
+    def backward(
+        self, output_gradient: npt.NDArray, *, want_input_gradient: bool = True
+    ) -> npt.NDArray | None:
+        """Compute the gradient by the input of the last forward pass, and set ``gradients``.
+
+        Returns None if the gradient by the input is not wanted and costs anything.
+        """
+
+
 class Dense:
     """Dense layer in float32, with or without ReLU.
 
@@ -110,6 +121,8 @@ class Dense:
         Initial weights; the bias starts at 0.
     has_relu : bool
         Whether ReLU follows.
+    has_bias : bool
+        Whether a bias is added.
 
     Attributes
     ----------
@@ -119,57 +132,38 @@ class Dense:
         Gradients of the last backward pass, by the same names.
     """
 
-    def __init__(self, weights: npt.NDArray[np.float32], has_relu: bool) -> None:
-        self.parameters = {"weights": weights, "bias": np.zeros(len(weights), np.float32)}
+    def __init__(
+        self, weights: npt.NDArray[np.float32], has_relu: bool, has_bias: bool = True
+    ) -> None:
+        self.parameters = _parameters(weights, has_bias)
         self.gradients: dict[str, npt.NDArray] = {}
         self.has_relu = has_relu
 
-    def forward(self, x: npt.NDArray) -> npt.NDArray:
+    def prepare(self) -> None:
+        """Do nothing: the weights are here."""
+
+    def forward(self, x: npt.NDArray, *, training: bool = True) -> npt.NDArray:
         """Compute the output, (batch, in) to (batch, out)."""
-        output = dense(x, self.parameters["weights"], self.parameters["bias"])
+        output = dense(x, self.parameters["weights"], self.parameters.get("bias", _NO_BIAS))
         if self.has_relu:
             output = relu(output)
         self._x, self._output = x, output
         return output
 
-    def backward(self, output_gradient: npt.NDArray) -> npt.NDArray:
+    def backward(
+        self, output_gradient: npt.NDArray, *, want_input_gradient: bool = True
+    ) -> npt.NDArray | None:
         """Compute the gradient by the input, and set ``gradients``."""
         if self.has_relu:
             output_gradient = relu_backward(output_gradient, self._output)
-        input_gradient, *gradients = dense_backward(
-            output_gradient, self._x, self.parameters["weights"]
-        )
-        self.gradients = dict(zip(("weights", "bias"), gradients, strict=True))
-        return input_gradient
-
-
-@dataclass(frozen=True)
-class GradientRecipe:
-    """How output gradients become FP4.
-
-    Parameters
-    ----------
-    fmt : Fp4Format
-        Radix.
-    mode : Fp4Mode
-        NEAREST, or STOCHASTIC (radix 2).
-    phases : pair of int
-        Phase for the input gradient, and for the weight gradient. If they are the same, the
-        output gradient is quantised once.
-    odd_shift, underflow, random_bits :
-        See :func:`golden.fp4_quantizer.quantize_fp4`.
-    """
-
-    fmt: Fp4Format
-    mode: Fp4Mode
-    phases: tuple[int, int] = (0, 0)
-    odd_shift: int = 1
-    underflow: Underflow = Underflow.MIDPOINT
-    random_bits: int = 8
+        self.gradients = {"weights": output_gradient.T @ self._x}
+        if "bias" in self.parameters:
+            self.gradients["bias"] = output_gradient.sum(axis=0)
+        return output_gradient @ self.parameters["weights"] if want_input_gradient else None
 
 
 class QuantizedDense:
-    """Dense layer whose products of matrices are 4-bit.
+    """Dense layer whose products of matrices are 4-bit, made by a backend.
 
     Forward: INT4 weights and UINT4 activations with learned steps. Backward: by ``recipe``, or
     straight through in float32 without one.
@@ -177,19 +171,19 @@ class QuantizedDense:
     Parameters
     ----------
     name : str
-        Name of the layer, the first part of the names of its tensors.
+        Name of the layer, for the backend.
     weights : array of float32, shape (out, in)
         Initial master weights; the bias starts at 0.
     has_relu : bool
         Whether ReLU follows.
-    x : array of float, shape (batch, in)
+    x : array of float, shape (batch, ...)
         First mini-batch, not negative; it sets the first step of the activations.
     recipe : GradientRecipe or None
         How output gradients become FP4.
     backend : Backend
         Who computes.
-    noise : RandomBits
-        Random bits of STOCHASTIC, in the order of a stream of 4 lanes.
+    has_bias : bool
+        Whether a bias is added.
 
     Attributes
     ----------
@@ -207,162 +201,65 @@ class QuantizedDense:
         x: npt.NDArray,
         recipe: GradientRecipe | None,
         backend: Backend,
-        noise: RandomBits,
+        has_bias: bool = True,
     ) -> None:
         steps = {
             "weight_step": np.array(initial_step(weights, WEIGHTS), np.float32),
             "activation_step": np.array(initial_step(x, ACTIVATIONS), np.float32),
         }
         self.name = name
-        self.parameters = {
-            "weights": weights,
-            "bias": np.zeros(len(weights), np.float32),
-            **steps,
-        }
+        self.parameters = {**_parameters(weights, has_bias), **steps}
         self.gradients: dict[str, npt.NDArray] = {}
         self.has_relu = has_relu
+        # Of the LSQ paper: N is the count of weights, or of features of one image.
+        self._factors = {
+            "weight_step": gradient_factor(weights.size, WEIGHTS),
+            "activation_step": gradient_factor(x[0].size, ACTIVATIONS),
+        }
         self._least_steps = {key: step * np.float32(LEAST_STEP) for key, step in steps.items()}
         self._recipe = recipe
         self._backend = backend
-        self._noise = noise
 
-    def forward(self, x: npt.NDArray) -> npt.NDArray[np.float32]:
-        """Compute the output, (batch, in) to (batch, out), numbers of the wide format."""
-        backend = self._backend
-        self._hold_steps()
-        weight_step = float(self.parameters["weight_step"])
-        activation_step = float(self.parameters["activation_step"])
-        # The core receives the master weights in its wide format.
-        wide_weights = round_float(self.parameters["weights"], backend.wide).values
-        self._weights = backend.quantize(
-            f"{self.name}.weights", wide_weights, Scale.from_float(1 / weight_step), WEIGHTS
-        )
-        self._activations = backend.quantize(
-            f"{self.name}.activations", x, Scale.from_float(1 / activation_step), ACTIVATIONS
-        )
-        accumulators = backend.matmul(
-            f"{self.name}.output",
-            self._activations.codes,
-            self._weights.codes,
-            ShiftOperand.INT4,
-            self._recipe.fmt if self._recipe else _RADIX2,
-        )
-        factor = Scale.from_float(weight_step * activation_step)
-        self._output = backend.scale_to_float(
-            f"{self.name}.output",
-            accumulators,
-            factor,
-            bias=np.rint(self.parameters["bias"] / factor.value).astype(np.int64),
+    def prepare(self) -> None:
+        """Hand the weights to the backend, in the wide format of the core."""
+        for key, least in self._least_steps.items():
+            np.maximum(self.parameters[key], least, out=self.parameters[key])
+        weights = round_float(self.parameters["weights"], self._backend.wide).values
+        step = float(self.parameters["weight_step"])
+        self._backend.load_weights(self.name, weights, step)
+
+    def forward(self, x: npt.NDArray, *, training: bool = True) -> npt.NDArray[np.float32]:
+        """Compute the output, (rows, in) to (rows, out), numbers of the wide format."""
+        self._output = self._backend.forward(
+            self.name,
+            x,
+            float(self.parameters["activation_step"]),
+            self.parameters.get("bias"),
             relu=self.has_relu,
-        ).values
+        )
         return self._output
 
-    def backward(self, output_gradient: npt.NDArray) -> npt.NDArray:
+    def backward(
+        self, output_gradient: npt.NDArray, *, want_input_gradient: bool = True
+    ) -> npt.NDArray | None:
         """Compute the gradient by the input, and set ``gradients``."""
         if self.has_relu:
             output_gradient = relu_backward(output_gradient, self._output)
-        if self._recipe is None:
-            dx, dw, dx_step, dw_step = self._straight_through(output_gradient)
-        else:
-            dx, dw, dx_step, dw_step = self._fp4_products(output_gradient, self._recipe)
-        out_features, in_features = self.parameters["weights"].shape
-        weight_factor = gradient_factor(out_features * in_features, WEIGHTS)
-        activation_factor = gradient_factor(in_features, ACTIVATIONS)
+        products = self._backend.backward(
+            self.name, output_gradient, self._recipe, want_input_gradient=want_input_gradient
+        )
         self.gradients = {
-            "weights": dw * self._weights.in_range,
-            "bias": output_gradient.sum(axis=0, dtype=np.float64),
-            "weight_step": np.array(dw_step * weight_factor),
-            "activation_step": np.array(dx_step * activation_factor),
+            "weights": products.weights,
+            "weight_step": np.array(products.weight_step * self._factors["weight_step"]),
+            "activation_step": np.array(
+                products.activation_step * self._factors["activation_step"]
+            ),
         }
-        return dx * self._activations.in_range
+        if "bias" in self.parameters:
+            self.gradients["bias"] = output_gradient.sum(axis=0, dtype=np.float64)
+        return products.inputs
 
-    def _straight_through(self, output_gradient):
-        """Gradients of the dequantised operands and of the two steps, in float32."""
-        gradient = output_gradient.astype(np.float32)
-        weights = self._weights.codes * self.parameters["weight_step"]
-        activations = self._activations.codes * self.parameters["activation_step"]
-        dx, dw, _ = dense_backward(gradient, activations, weights)
-        steps = (
-            float(np.sum(upstream * quantized.derivative, dtype=np.float64))
-            * 2.0**-quantized.residual_bits
-            for upstream, quantized in ((dx, self._activations), (dw, self._weights))
-        )
-        return dx, dw, *steps
 
-    def _fp4_products(self, output_gradient, recipe):
-        """Gradients of the dequantised operands and of the two steps, by FP4 products."""
-        # Ceiling rule: the largest gradient does not saturate.
-        greatest = float(max(output_gradient.max(), -output_gradient.min()))
-        exponent = scale_exponent(greatest, recipe.fmt, recipe.odd_shift)
-        exponent = max(exponent, LEAST_EXPONENT)
-        input_codes, input_exponent = self._quantize_gradient(
-            output_gradient, exponent, recipe, recipe.phases[0]
-        )
-        if recipe.phases[0] == recipe.phases[1]:
-            weight_codes, weight_exponent = input_codes, input_exponent
-        else:
-            weight_codes, weight_exponent = self._quantize_gradient(
-                output_gradient, exponent, recipe, recipe.phases[1]
-            )
-        dx, dx_step = self._gradient_product(
-            "input_gradient",
-            recipe.fmt,
-            self._weights.codes.T,
-            input_codes,
-            self._scale("weight_step", input_exponent),
-            self._activations,
-            "activations",
-        )
-        dw, dw_step = self._gradient_product(
-            "weight_gradient",
-            recipe.fmt,
-            self._activations.codes.T,
-            weight_codes.T,
-            self._scale("activation_step", weight_exponent),
-            self._weights,
-            "weights",
-        )
-        return dx, dw, dx_step, dw_step
-
-    def _quantize_gradient(self, output_gradient, exponent, recipe, phase):
-        """Codes of the output gradient, and the exponent of their unit."""
-        noise = None
-        if recipe.mode is Fp4Mode.STOCHASTIC:
-            noise = self._noise.elements(output_gradient.size, recipe.random_bits, lanes=4)
-            noise = noise.reshape(output_gradient.shape)
-        codes = self._backend.quantize_fp4(
-            f"{self.name}.output_gradient",
-            output_gradient,
-            recipe.fmt,
-            exponent,
-            recipe.mode,
-            phase=phase,
-            odd_shift=recipe.odd_shift,
-            underflow=recipe.underflow,
-            noise=noise,
-            random_bits=recipe.random_bits,
-        ).codes
-        return codes, exponent + phase * recipe.odd_shift
-
-    def _gradient_product(self, tensor, fmt, integers, codes, factor, operand, operand_name):
-        """Product in the wide format, (columns, rows), and the gradient of ``operand``'s step.
-
-        The array's integer operand makes the rows of the result, so both gradients leave it
-        transposed.
-        """
-        transposed = self._backend.matmul(
-            f"{self.name}.{tensor}", integers, codes, ShiftOperand.FP4, fmt
-        )
-        accumulators = transposed.T
-        product = self._backend.scale_to_float(
-            f"{self.name}.{tensor}", accumulators, factor, bias=0, relu=False
-        ).values
-        total = self._backend.step_gradient(f"{self.name}.{operand_name}", accumulators, operand)
-        return product, total * float(factor.value) * 2.0**-operand.residual_bits
-
-    def _scale(self, step, exponent):
-        return Scale.from_float(float(self.parameters[step])).times_power_of_two(exponent)
-
-    def _hold_steps(self):
-        for key, least in self._least_steps.items():
-            np.maximum(self.parameters[key], least, out=self.parameters[key])
+def _parameters(weights, has_bias):
+    bias = {"bias": np.zeros(len(weights), np.float32)} if has_bias else {}
+    return {"weights": weights, **bias}

@@ -1,10 +1,9 @@
-"""Trainer for multi-layer perceptrons, in float32 and by the 4-bit recipes."""
+"""Trainer for small networks, in float32 and by the 4-bit recipes."""
 
 # Ref: Esser et al., arXiv 1902.08153v3 (int4); Chmiel et al., arXiv 2112.10769 (luq);
 #      Sun et al., NeurIPS 2020 (two_phase)
 
 import dataclasses
-import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -13,21 +12,25 @@ import numpy as np
 import numpy.typing as npt
 
 from . import data
-from .backend import Backend, Call, NumpyBackend, RecordingBackend
+from .backend import Backend, GradientRecipe, NumpyBackend
+from .convolution import BatchNormalization
 from .data import Dataset
 from .errors import InputError
 from .formats import Fp4Format
 from .fp4_quantizer import Fp4Mode
-from .layers import Dense, GradientRecipe, QuantizedDense, softmax_cross_entropy
+from .layers import Layer, softmax_cross_entropy
+from .networks import Settings, build_network
+from .operations import Call, RecordingOperations
 from .optimizers import MomentumSGD, cosine_schedule
 from .random_bits import RandomBits, seed_state
 from .stochastic_rounder import round_float
 
 __all__ = ["RECIPES", "History", "Recipe", "Settings", "Trainer", "record_steps"]
 
-# Streams of the random generator: the noise of layer i is stream i; the others start above.
-_WEIGHT_STREAM = 1 << 16
+# Stream of the random generator, beside 0 and 1 of the backend and those of the weights.
 _SHUFFLE_STREAM = 1 << 17
+# Images that are judged at once.
+_JUDGED_ROWS = 512
 
 
 @dataclass(frozen=True)
@@ -69,43 +72,6 @@ RECIPES = {
 }
 
 
-@dataclass(frozen=True)
-class Settings:
-    """Network and schedule, the same for all recipes.
-
-    Parameters
-    ----------
-    hidden : tuple of int
-        Features of the hidden layers.
-    epochs, batch : int
-        Count of passes over the training set, and of rows in a mini-batch.
-    learning_rate : float
-        Learning rate of the first step.
-    momentum, weight_decay : float
-        See :class:`golden.optimizers.MomentumSGD`.
-
-    Raises
-    ------
-    InputError
-        If a number is not positive.
-    """
-
-    hidden: tuple[int, ...] = (128, 128)
-    epochs: int = 20
-    batch: int = 64
-    learning_rate: float = 0.1
-    momentum: float = 0.9
-    weight_decay: float = 0.0
-
-    def __post_init__(self) -> None:
-        counts = [("Hidden layer size", size) for size in self.hidden]
-        for what, count in [*counts, ("Epochs", self.epochs), ("Batch size", self.batch)]:
-            if count < 1:
-                raise InputError(f"{what} must be at least 1, not {count}")
-        if not 0 < self.learning_rate < math.inf:
-            raise InputError(f"Learning rate must be positive, not {self.learning_rate}")
-
-
 @dataclass
 class History:
     """What happened in each epoch.
@@ -126,7 +92,7 @@ class Trainer:
     """Network in training.
 
     All randomness comes from :mod:`golden.random_bits`, so the seed decides every bit: of the
-    noise (stream ``i`` for layer ``i``), the initial weights and the order of the rows.
+    initial weights, of the order of the rows and, with the backend that is made here, of the noise.
 
     Parameters
     ----------
@@ -139,14 +105,20 @@ class Trainer:
     seed : int
         0 to ``2**64 - 1``.
     backend : Backend or None
-        Who computes what is 4-bit; the golden model if not given.
+        Who computes what is 4-bit, with a seed of its own; the golden model with this seed if not
+        given.
 
     Attributes
     ----------
-    layers : list of Dense or QuantizedDense
-        First layer first.
+    layers : dict of Layer
+        By name, first layer first.
     history : History
         Epochs so far.
+
+    Raises
+    ------
+    InputError
+        If the network cannot be made for the data.
     """
 
     def __init__(
@@ -161,14 +133,36 @@ class Trainer:
         self.history = History()
         self._recipe = recipe
         self._data = dataset
-        self._backend = backend or NumpyBackend()
+        self._backend = backend or NumpyBackend(seed=seed)
         self._order = RandomBits(seed_state(seed, _SHUFFLE_STREAM))
         self._steps_done = 0
         self._steps = self.settings.epochs * -(-len(dataset.train_x) // self.settings.batch)
-        self.layers = self._build(seed)
+        self.layers: dict[str, Layer] = build_network(
+            self.settings,
+            dataset,
+            seed,
+            quantized=recipe.quantized,
+            gradient=recipe.gradient,
+            backend=self._backend,
+        )
         self._optimizers = [
             MomentumSGD(self.settings.momentum, self.settings.weight_decay) for _ in self.layers
         ]
+
+    def parameters(self) -> dict[str, npt.NDArray]:
+        """Copy all that training changes, by names such as ``layer0.weights``.
+
+        These are weights, biases, step sizes, and the parameters and running averages of batch
+        normalisation. Backends that compute the same have the same bits here.
+        """
+        return {
+            f"{name}.{key}": value.copy()
+            for name, layer in self.layers.items()
+            for key, value in (
+                *layer.parameters.items(),
+                *(layer.statistics.items() if isinstance(layer, BatchNormalization) else ()),
+            )
+        }
 
     def batches(self) -> Iterator[npt.NDArray[np.int64]]:
         """Deal the rows of the training set into the mini-batches of one epoch.
@@ -204,24 +198,43 @@ class Trainer:
             )
         if self._recipe.gradient:
             gradient = round_float(gradient, self._backend.wide).values.astype(np.float32)
-        for layer in reversed(self.layers):
-            gradient = layer.backward(gradient)
+        self._backward(gradient)
         rate = cosine_schedule(self.settings.learning_rate, self._steps_done, self._steps)
-        for layer, optimizer in zip(self.layers, self._optimizers, strict=True):
+        for layer, optimizer in zip(self.layers.values(), self._optimizers, strict=True):
             optimizer.update(layer.parameters, layer.gradients, rate)
         self._steps_done += 1
         return loss
 
-    def forward(self, x: npt.NDArray) -> npt.NDArray:
+    def forward(self, x: npt.NDArray, *, training: bool = True) -> npt.NDArray:
         """Compute the logits, (batch, features) to (batch, classes)."""
-        for layer in self.layers:
-            x = layer.forward(x)
-        return x
+        for layer in self.layers.values():
+            layer.prepare()
+        return self._forward(x, training)
 
     def accuracy(self) -> float:
         """Compute the part of the test set that is labelled right, 0 to 1."""
-        labels = self.forward(self._data.test_x).argmax(axis=1)
-        return float(np.mean(labels == self._data.test_labels))
+        for layer in self.layers.values():
+            layer.prepare()
+        right = 0
+        for first in range(0, len(self._data.test_x), _JUDGED_ROWS):
+            rows = slice(first, first + _JUDGED_ROWS)
+            labels = self._forward(self._data.test_x[rows], training=False).argmax(axis=1)
+            right += int(np.count_nonzero(labels == self._data.test_labels[rows]))
+        return right / len(self._data.test_x)
+
+    def _forward(self, x, training):
+        if self.settings.network == "cnn" and self._data.image_shape:
+            x = x.reshape(len(x), *self._data.image_shape)
+        for layer in self.layers.values():
+            x = layer.forward(x, training=training)
+        return x
+
+    def _backward(self, gradient):
+        first, *others = self.layers.values()
+        for layer in reversed(others):
+            gradient = layer.backward(gradient)
+        # Nobody wants the gradient by the images.
+        first.backward(gradient, want_input_gradient=False)
 
     def run(self, on_epoch: Callable[[], object] = lambda: None) -> History:
         """Train for all epochs.
@@ -238,40 +251,6 @@ class Trainer:
             on_epoch()
         return self.history
 
-    def _build(self, seed):
-        sizes = [self._data.train_x.shape[1], *self.settings.hidden, self._data.classes]
-        # The steps of the activations start from the first rows.
-        x: npt.NDArray = self._data.train_x[: self.settings.batch]
-        layers = []
-        for i, (in_features, out_features) in enumerate(itertools.pairwise(sizes)):
-            words = RandomBits(seed_state(seed, _WEIGHT_STREAM + i))
-            weights = _initial_weights(words, out_features, in_features)
-            has_relu = i < len(self.settings.hidden)
-            layer: Dense | QuantizedDense
-            if self._recipe.quantized:
-                noise = RandomBits(seed_state(seed, i))
-                layer = QuantizedDense(
-                    f"layer{i}",
-                    weights,
-                    has_relu,
-                    x,
-                    self._recipe.gradient,
-                    self._backend,
-                    noise,
-                )
-            else:
-                layer = Dense(weights, has_relu)
-            x = layer.forward(x)
-            layers.append(layer)
-        return layers
-
-
-def _initial_weights(words, out_features, in_features):
-    """He et al., ICCV 2015: variance ``2 / in_features``, here of a uniform distribution."""
-    uniform = words.words(out_features * in_features) * 2.0**-31 - 1.0
-    weights = uniform * math.sqrt(6 / in_features)
-    return weights.astype(np.float32).reshape(out_features, in_features)
-
 
 def record_steps(
     recipe: Recipe,
@@ -281,7 +260,7 @@ def record_steps(
     dataset: Dataset | None = None,
     settings: Settings | None = None,
     seed: int = 0,
-    backend: Backend | None = None,
+    load_lanes: int = 8,
 ) -> dict[str, list[Call]]:
     """Train, and record every use of a core in the first step of some epochs.
 
@@ -295,8 +274,10 @@ def record_steps(
         Which epochs: ``first``, ``middle`` (number ``epochs // 2``, from 0) or ``last``.
     dataset : Dataset or None
         Images and labels; the digits if not given.
-    settings, seed, backend :
+    settings, seed :
         As in :class:`Trainer`.
+    load_lanes : int
+        As in :class:`golden.backend.NumpyBackend`.
 
     Returns
     -------
@@ -313,14 +294,14 @@ def record_steps(
         if word not in numbers:
             raise InputError(f"Epoch to record must be first, middle or last, not {word!r}")
     base = settings or Settings()
-    recorder = RecordingBackend(backend or NumpyBackend())
+    recorder = RecordingOperations()
     recorder.recording = False
     trainer = Trainer(
         recipe,
         dataset or data.digits(),
         dataclasses.replace(base, epochs=epochs),
         seed,
-        recorder,
+        NumpyBackend(load_lanes=load_lanes, seed=seed, operations=recorder),
     )
     steps: dict[str, list[Call]] = {}
     for epoch in range(epochs):

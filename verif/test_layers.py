@@ -7,17 +7,18 @@ import numpy as np
 import pytest
 
 from golden import layers
-from golden.backend import NumpyBackend, RecordingBackend
-from golden.errors import InputError
+from golden.backend import GradientRecipe, NumpyBackend, section_rows
 from golden.formats import BFLOAT16, Fp4Format, Scale
 from golden.fp4_quantizer import Fp4Mode
-from golden.optimizers import MomentumSGD, cosine_schedule
+from golden.operations import RecordingOperations
 from golden.random_bits import RandomBits, seed_state
 from golden.stochastic_rounder import round_float
 
-LUQ = layers.GradientRecipe(Fp4Format(1), Fp4Mode.STOCHASTIC)
-TWO_PHASE = layers.GradientRecipe(Fp4Format(2), Fp4Mode.NEAREST, phases=(0, 1))
+LUQ = GradientRecipe(Fp4Format(1), Fp4Mode.STOCHASTIC)
+TWO_PHASE = GradientRecipe(Fp4Format(2), Fp4Mode.NEAREST, phases=(0, 1))
 BATCH, IN, OUT = 5, 7, 3
+# Lanes of a load; rows of three gradients take two beats.
+LANES = 2
 
 
 def differences(function, x, epsilon=1e-6):
@@ -33,20 +34,26 @@ def differences(function, x, epsilon=1e-6):
     return result
 
 
-def test_dense_and_relu_gradients_are_the_differences():
+@pytest.mark.parametrize("has_bias", [False, True])
+def test_dense_and_relu_gradients_are_the_differences(has_bias):
     rng = np.random.default_rng(1)
     x, w, b, upstream = (
         rng.normal(size=shape) for shape in ((BATCH, IN), (OUT, IN), (OUT,), (BATCH, OUT))
     )
+    layer = layers.Dense(w, has_relu=True, has_bias=has_bias)
+    variables = {"weights": w}
+    if has_bias:
+        layer.parameters["bias"] = variables["bias"] = b
 
     def loss():
-        return float((layers.relu(layers.dense(x, w, b)) * upstream).sum())
+        return float((layer.forward(x) * upstream).sum())
 
-    output = layers.relu(layers.dense(x, w, b))
-    assert (output == 0).any() and (output > 0).any()
-    gradients = layers.dense_backward(layers.relu_backward(upstream, output), x, w)
-    for gradient, variable in zip(gradients, (x, w, b), strict=True):
-        assert np.allclose(gradient, differences(loss, variable), atol=1e-8)
+    loss()
+    assert (layer._output == 0).any() and (layer._output > 0).any()
+    assert np.allclose(layer.backward(upstream), differences(loss, x), atol=1e-8)
+    assert layer.gradients.keys() == variables.keys()
+    for name, variable in variables.items():
+        assert np.allclose(layer.gradients[name], differences(loss, variable), atol=1e-8)
 
 
 def test_loss_gradient_is_the_differences():
@@ -81,6 +88,8 @@ def test_float_layer_is_its_functions(has_relu):
     assert np.array_equal(layer.backward(upstream), masked @ w)
     assert np.array_equal(layer.gradients["weights"], masked.T @ x)
     assert np.array_equal(layer.gradients["bias"], masked.sum(axis=0))
+    assert layer.backward(upstream, want_input_gradient=False) is None
+    assert np.array_equal(layer.gradients["weights"], masked.T @ x)
 
 
 def make_layer(recipe, has_relu=True, backend=None, batch=BATCH):
@@ -89,8 +98,8 @@ def make_layer(recipe, has_relu=True, backend=None, batch=BATCH):
     w = rng.normal(size=(OUT, IN)).astype(np.float32)
     x = wide(np.maximum(rng.normal(size=(batch, IN)), 0))
     upstream = wide(rng.normal(size=(batch, OUT)) * 2.0 ** rng.integers(-9, 0, (batch, OUT)))
-    noise = RandomBits(seed_state(4))
-    layer = layers.QuantizedDense("layer", w, has_relu, x, recipe, backend or NumpyBackend(), noise)
+    backend = backend or NumpyBackend(load_lanes=LANES, seed=4)
+    layer = layers.QuantizedDense("layer", w, has_relu, x, recipe, backend)
     layer.parameters["bias"][:] = [0.1, -0.2, 0.3]
     layer.parameters["weight_step"] *= np.float32(0.4)
     layer.parameters["activation_step"] *= np.float32(0.3)
@@ -140,6 +149,7 @@ def test_quantized_layer_is_the_slow_loop(recipe, has_relu):
     steps = {key: float(layer.parameters[key]) for key in ("weight_step", "activation_step")}
     bias = layer.parameters["bias"].astype(np.float64)
     weights = wide(layer.parameters["weights"])
+    layer.prepare()
     output = layer.forward(x)
     input_gradient = layer.backward(upstream)
 
@@ -163,7 +173,9 @@ def test_quantized_layer_is_the_slow_loop(recipe, has_relu):
     assert (masked == 0).any() == has_relu
     greatest = np.abs(masked).max()
     exponent = math.ceil(math.log2(greatest)) - 6 * recipe.fmt.log2_radix
-    noise = RandomBits(seed_state(4)).elements(BATCH * OUT, 8, 4).reshape(BATCH, OUT)
+    # Every row begins with a new beat, and a beat of two lanes takes a whole word.
+    noise = RandomBits(seed_state(4, 0)).words(BATCH * 2).reshape(BATCH, 2)
+    noise = np.stack([noise[:, 0], noise[:, 0] >> 8, noise[:, 1]], axis=1) & 255
     codes = [
         [[slow_fp4(masked[n, o], exponent, recipe, phase, noise[n, o]) for o in range(OUT)]
          for n in range(BATCH)]
@@ -181,6 +193,7 @@ def test_quantized_layer_is_the_slow_loop(recipe, has_relu):
             _, inside, derivative = a[n][i]
             total += upstream_sum * derivative
             assert input_gradient[n, i] == slow_wide(upstream_sum * units[0]) * inside
+            assert inside or not np.signbit(input_gradient[n, i])
     factor = 1 / math.sqrt(IN * 15)
     assert layer.gradients["activation_step"] == pytest.approx(
         float(total * units[0] / 256) * factor, rel=1e-12
@@ -210,6 +223,7 @@ def paper_step_gradient(upstream, v, step, least, greatest):
 
 def test_step_gradients_are_the_paper_formula():
     layer, x, upstream = make_layer(None, has_relu=False, batch=50)
+    layer.prepare()
     layer.forward(x)
     layer.backward(upstream)
     w = wide(layer.parameters["weights"])
@@ -234,19 +248,17 @@ def test_step_gradients_are_the_paper_formula():
 def test_steps_start_from_the_paper_formula():
     w = np.array([[1.0, -2.0, 3.0]], np.float32)
     x = np.array([[0.5, 0.0, 1.0]])
-    layer = layers.QuantizedDense(
-        "layer", w, True, x, None, NumpyBackend(), RandomBits(seed_state(0))
-    )
+    layer = layers.QuantizedDense("layer", w, True, x, None, NumpyBackend())
     assert layer.parameters["weight_step"] == np.float32(2 * 2 / math.sqrt(7))
     assert layer.parameters["activation_step"] == np.float32(2 * 0.5 / math.sqrt(15))
 
 
 @pytest.mark.parametrize("bad", [0.0, -3.0])
 def test_steps_stay_positive(bad):
-    layer, x, _ = make_layer(LUQ)
+    layer, _, _ = make_layer(LUQ)
     initial = 2 * np.mean(np.abs(layer.parameters["weights"]), dtype=np.float64) / math.sqrt(7)
     layer.parameters["weight_step"][()] = bad
-    layer.forward(x)
+    layer.prepare()
     assert layer.parameters["weight_step"] == pytest.approx(initial / 64)
 
 
@@ -254,67 +266,73 @@ def test_steps_stay_positive(bad):
 @pytest.mark.parametrize("size", [0.0, 2.0**-130])
 def test_vanishing_gradients_become_zero(recipe, size):
     layer, x, upstream = make_layer(recipe, has_relu=False)
+    layer.prepare()
     layer.forward(x)
     assert not layer.backward(upstream * size).any()
     assert not layer.gradients["weights"].any()
 
 
+@pytest.mark.parametrize("recipe", [LUQ, TWO_PHASE], ids=["luq", "two_phase"])
+def test_first_layer_needs_no_input_gradient(recipe):
+    expected, other = (make_layer(recipe)[0] for _ in range(2))
+    _, x, upstream = make_layer(recipe)
+    for layer in (expected, other):
+        layer.prepare()
+        layer.forward(x)
+    assert expected.backward(upstream).any()
+    assert other.backward(upstream, want_input_gradient=False) is None
+    for name, gradient in expected.gradients.items():
+        assert np.array_equal(other.gradients[name], gradient)
+
+
+def test_long_weight_gradients_are_added_in_sections():
+    # Radix 4 and UINT4: 32 bits hold the sums of 2**31 / 16 / 4096 rows.
+    section = section_rows(TWO_PHASE.fmt)
+    assert section == 1 << 15
+    rng = np.random.default_rng(5)
+    rows = section + 100
+    backend = NumpyBackend()
+    weights = wide(rng.normal(size=(2, 3))).astype(np.float32)
+    x = wide(np.abs(rng.normal(size=(rows, 3)))).astype(np.float32)
+    gradient = wide(rng.normal(size=(rows, 2))).astype(np.float32)
+    gradient[[0, section], 0] = 8.0  # the same unit in both sections
+    parts = []
+    for part in (slice(None), slice(section), slice(section, None)):
+        backend.load_weights("layer", weights, 0.25)
+        backend.forward("layer", x[part], 0.125, None, relu=False)
+        parts.append(backend.backward("layer", gradient[part], TWO_PHASE))
+    whole, first, second = parts
+    assert np.array_equal(whole.weights, first.weights + second.weights)
+    assert whole.weight_step == first.weight_step + second.weight_step
+    assert np.array_equal(whole.inputs, np.concatenate([first.inputs, second.inputs]))
+
+
 def test_calls_name_every_tensor():
-    recorder = RecordingBackend(NumpyBackend())
-    layer, x, upstream = make_layer(TWO_PHASE, backend=recorder)
+    operations = RecordingOperations()
+    layer, x, upstream = make_layer(TWO_PHASE, backend=NumpyBackend(operations=operations))
+    layer.prepare()
     layer.forward(x)
     layer.backward(upstream)
-    assert [(call.operation, call.tensor) for call in recorder.calls] == [
+    calls = operations.calls
+    assert [(call.operation, call.tensor) for call in calls] == [
         ("quantize", "layer.weights"),
         ("quantize", "layer.activations"),
         ("matmul", "layer.output"),
         ("scale_to_float", "layer.output"),
         ("quantize_fp4", "layer.output_gradient"),
-        ("quantize_fp4", "layer.output_gradient"),
         ("matmul", "layer.input_gradient"),
-        ("scale_to_float", "layer.input_gradient"),
         ("step_gradient", "layer.activations"),
+        ("scale_to_float", "layer.input_gradient"),
+        ("quantize_fp4", "layer.output_gradient"),
         ("matmul", "layer.weight_gradient"),
-        ("scale_to_float", "layer.weight_gradient"),
         ("step_gradient", "layer.weights"),
+        ("scale_to_float", "layer.weight_gradient"),
     ]
-    assert [c.arguments["phase"] for c in recorder.calls if "phase" in c.arguments] == [0, 1]
+    assert [c.arguments["phase"] for c in calls if "phase" in c.arguments] == [0, 1]
     # Both phases quantise the same gradient, and a record does not change afterwards.
-    first, second = (c for c in recorder.calls if c.operation == "quantize_fp4")
+    first, second = (c for c in calls if c.operation == "quantize_fp4")
     assert np.array_equal(first.arguments["x"], second.arguments["x"])
     assert not np.array_equal(first.result.codes, second.result.codes)
-    saved = recorder.calls[1].arguments["x"].copy()
+    saved = calls[1].arguments["x"].copy()
     x += 1
-    assert np.array_equal(recorder.calls[1].arguments["x"], saved)
-
-
-def test_momentum_and_decay_by_hand():
-    optimizer = MomentumSGD(momentum=0.5, weight_decay=0.25)
-    parameters = {"weights": np.array([4.0], np.float32), "bias": np.array([4.0], np.float32)}
-    gradients = {"weights": np.array([1.0]), "bias": np.array([1.0])}
-    optimizer.update(parameters, gradients, 1.0)
-    # v = 1 + 4/4 = 2, and 1 without decay.
-    assert (parameters["weights"][0], parameters["bias"][0]) == (2, 3)
-    optimizer.update(parameters, gradients, 0.5)
-    # v = 2/2 + 1 + 2/4 = 2.5, and 1/2 + 1 = 1.5.
-    assert (parameters["weights"][0], parameters["bias"][0]) == (0.75, 2.25)
-
-
-def test_schedule_is_half_a_cosine():
-    assert [cosine_schedule(0.5, step, 4) for step in range(5)] == pytest.approx(
-        [0.5, 0.25 + math.sqrt(0.5) / 4, 0.25, 0.25 - math.sqrt(0.5) / 4, 0]
-    )
-
-
-@pytest.mark.parametrize("momentum", [-0.1, 1, math.nan])
-def test_bad_momentum(momentum):
-    with pytest.raises(
-        InputError, match=rf"^Momentum must be at least 0 and below 1, not {momentum}$"
-    ):
-        MomentumSGD(momentum=momentum)
-
-
-@pytest.mark.parametrize("decay", [-0.1, math.inf])
-def test_bad_weight_decay(decay):
-    with pytest.raises(InputError, match=rf"^Weight decay must be 0 or more, not {decay}$"):
-        MomentumSGD(weight_decay=decay)
+    assert np.array_equal(calls[1].arguments["x"], saved)

@@ -11,11 +11,14 @@ from gen import train
 from golden import data, trainer
 from golden.errors import InputError
 from golden.fp4_quantizer import quantize_fp4
+from golden.networks import NETWORKS
 from golden.quantizer import quantize
 from golden.shift_multiply_array import matmul
 from golden.trainer import RECIPES, Settings, Trainer
 
 SMALL = Settings(hidden=(32,), epochs=2)
+SMALL_CNN = Settings(network="cnn", channels=(4, 8), epochs=2)
+BOTH = pytest.mark.parametrize("settings", [SMALL, SMALL_CNN], ids=NETWORKS)
 
 
 @pytest.fixture(scope="module")
@@ -23,38 +26,72 @@ def digits():
     return data.digits()
 
 
-def parameters(run):
-    return {
-        f"{i}.{name}": value.copy()
-        for i, layer in enumerate(run.layers)
-        for name, value in layer.parameters.items()
-    }
-
-
+@BOTH
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
-def test_same_seed_same_bits(digits, recipe):
-    runs = [Trainer(recipe, digits, SMALL, seed) for seed in (1, 1, 2)]
+def test_same_seed_same_bits(digits, recipe, settings):
+    runs = [Trainer(recipe, digits, settings, seed) for seed in (1, 1, 2)]
     histories = [run.run() for run in runs]
-    first, second, other = (parameters(run) for run in runs)
+    first, second, other = (run.parameters() for run in runs)
     assert all(first[key].tobytes() == second[key].tobytes() for key in first)
     assert histories[0] == histories[1]
     assert not any(np.array_equal(first[key], other[key]) for key in first)
 
 
-@pytest.mark.parametrize(("recipe", "least"), [(recipe, 0.9) for recipe in RECIPES])
-def test_five_epochs_teach(digits, recipe, least):
-    history = Trainer(RECIPES[recipe], digits, Settings(hidden=(64, 64), epochs=5), seed=7).run()
+@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_five_epochs_teach(digits, recipe, network):
+    settings = Settings(network=network, hidden=(64, 64), epochs=5)
+    history = Trainer(RECIPES[recipe], digits, settings, seed=7).run()
     assert len(history.accuracies) == len(history.losses) == 5
     assert history.losses[-1] < history.losses[0] / 3
-    assert history.accuracies[-1] >= least
+    assert history.accuracies[-1] >= 0.93
 
 
-@pytest.mark.parametrize("recipe", ["int4", "luq", "two_phase"])
-def test_steps_are_learned(digits, recipe):
-    run = Trainer(RECIPES[recipe], digits, SMALL)
-    before = parameters(run)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_cnn_takes_larger_images(channels):
+    rng = np.random.default_rng(8)
+    x = (rng.integers(0, 256, (20, 9 * 6 * channels)) / 256).astype(np.float32)
+    labels = np.arange(20) % 2
+    dataset = data.Dataset(x, labels, x, labels, 2, (9, 6, channels))
+    settings = Settings(network="cnn", channels=(2, 3), epochs=1, batch=10)
+    run = Trainer(RECIPES["luq"], dataset, settings)
+    assert len(run.run().losses) == 1
+    shapes = {key: value.shape for key, value in run.parameters().items() if "weights" in key}
+    assert shapes == {
+        "convolution0.weights": (2, 9 * channels),
+        "convolution1.weights": (3, 18),
+        "dense.weights": (2, 2 * 1 * 3),
+    }
+
+
+@pytest.mark.parametrize(
+    ("shape", "sentence"),
+    [
+        (
+            None,
+            r"Network cnn needs images of shape \(rows, height, width\) or \(rows, height, width, "
+            r"channels\), not 64 features in a row; choose network mlp",
+        ),
+        (
+            (3, 21, 1),
+            r"Network cnn with 2 poolings needs images of at least 4 x 4 pixels, not 3 x 21",
+        ),
+    ],
+)
+def test_bad_images(digits, shape, sentence):
+    dataset = dataclasses.replace(digits, image_shape=shape)
+    with pytest.raises(InputError, match=f"^{sentence}$"):
+        Trainer(RECIPES["float32"], dataset, SMALL_CNN)
+
+
+@BOTH
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_everything_is_learned(digits, recipe, settings):
+    run = Trainer(RECIPES[recipe], digits, settings)
+    before = run.parameters()
     run.run()
-    after = parameters(run)
+    after = run.parameters()
+    assert any(key.endswith("step") for key in after) == (recipe != "float32")
     for key in before:
         assert not np.array_equal(before[key], after[key]), key
         if key.endswith("step"):
@@ -75,9 +112,9 @@ def test_learning_rate_ends_near_zero(digits):
     changes = []
     for _ in range(SMALL.epochs):
         for rows in run.batches():
-            before = run.layers[0].parameters["weights"].copy()
+            before = run.layers["layer0"].parameters["weights"].copy()
             run.step(rows)
-            changes.append(np.abs(run.layers[0].parameters["weights"] - before).max())
+            changes.append(np.abs(run.layers["layer0"].parameters["weights"] - before).max())
     assert 0 < changes[-1] < max(changes) / 100
 
 
@@ -111,11 +148,10 @@ def test_recording_does_not_change_the_run(digits):
     for rows in run.batches():
         run.step(rows)
     rows = next(run.batches())
-    weights = next(c for c in calls["last"] if c.tensor == "layer0.weights")
     x = next(c for c in calls["last"] if c.tensor == "layer0.activations")
-    run.forward(digits.train_x[rows])
     assert np.array_equal(x.arguments["x"], digits.train_x[rows])
-    assert np.array_equal(weights.result.codes, run.layers[0]._weights.codes)
+    logits = [c for c in calls["last"] if c.tensor == "layer1.output"][-1]
+    assert np.array_equal(logits.result.values, run.forward(digits.train_x[rows]))
 
 
 def test_bad_epoch_to_record():
@@ -128,6 +164,8 @@ def test_bad_epoch_to_record():
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
+        ({"network": "rnn"}, "Network must be one of mlp, cnn, not 'rnn'"),
+        ({"channels": (0,)}, "Count of channels must be at least 1, not 0"),
         ({"hidden": (8, 0)}, "Hidden layer size must be at least 1, not 0"),
         ({"epochs": 0}, "Epochs must be at least 1, not 0"),
         ({"batch": -1}, "Batch size must be at least 1, not -1"),
@@ -142,7 +180,7 @@ def test_bad_settings(change, sentence):
 
 def test_bad_divergence(digits):
     run = Trainer(RECIPES["float32"], digits, SMALL)
-    run.layers[-1].parameters["bias"][0] = np.nan
+    run.layers["layer1"].parameters["bias"][0] = np.nan
     with pytest.raises(
         InputError,
         match=r"^Training diverged in step 0: the loss is nan; "

@@ -10,8 +10,10 @@ from golden.trainer import RECIPES, Settings, record_steps
 SEED = 3
 SETTINGS = Settings(hidden=(32,), batch=32)
 EPOCHS = 4
-# The digits, and what a layer draws per step: more than enough words to search.
+# The digits, and what both layers draw per image: more than enough words to search.
 WORDS = EPOCHS * 1500 * 32
+# The beats of the FP4 quantiser in the default configuration.
+LOAD_LANES = config.load(config.DEFAULT)["fp4_quantizer"].lanes
 
 
 @pytest.fixture(scope="session")
@@ -20,7 +22,9 @@ def steps(tmp_path_factory):
     folder = tmp_path_factory.mktemp("steps")
     paths = {}
     for name in ("luq", "two_phase"):
-        calls = record_steps(RECIPES[name], EPOCHS, settings=SETTINGS, seed=SEED)
+        calls = record_steps(
+            RECIPES[name], EPOCHS, settings=SETTINGS, seed=SEED, load_lanes=LOAD_LANES
+        )
         paths[name] = folder / name
         paths[name].write_bytes(pickle.dumps(calls))
     return paths

@@ -1,0 +1,339 @@
+"""Backend that drives a training core: the golden one, a simulated one, or a board.
+
+Each product of a layer becomes commands on pieces of the operands (:mod:`golden.tiling`), which
+are issued so that loads overlap with products (:mod:`golden.scheduler`). What fits is loaded once:
+weights for a whole step, activations for the forward and the backward pass, and the weights of the
+next layer come while this one is multiplied.
+
+A piece of a gradient that had to make room and is loaded again must get the random numbers that it
+had at first; the generator is set back then. That happens only to a gradient that has no room as a
+whole, in a layer whose weights are cut, too.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .backend import (
+    GradientRecipe,
+    Gradients,
+    bias_integers,
+    gradient_exponents,
+    section_rows,
+    step_scale,
+)
+from .command import CoreSize, Destination, Memory, Operation
+from .device import Device
+from .errors import InputError
+from .formats import Scale
+from .fp4_quantizer import Fp4Mode
+from .scheduler import Operand, Product, Scheduler, Tile
+from .tiling import Tiling, choose_tiling, cuts
+
+__all__ = ["DeviceBackend", "Phase"]
+
+
+@dataclass(frozen=True)
+class Phase:
+    """Pass of a layer.
+
+    Attributes
+    ----------
+    layer : str
+        Name of the layer.
+    name : str
+        ``forward`` or ``backward``.
+    counters : dict of int
+        What the core counted meanwhile, by the names of its registers.
+    """
+
+    layer: str
+    name: str
+    counters: dict[str, int]
+
+
+@dataclass
+class _Layer:
+    """Operands of a layer, and their steps."""
+
+    weights: Operand
+    weight_step: float
+    activations: Operand | None = None
+    activation_step: float = 0.0
+
+
+class DeviceBackend:
+    """Training core as a :class:`golden.backend.Backend`.
+
+    Parameters
+    ----------
+    device : Device
+        The core; nobody else may use it.
+    seed : int
+        Seed of the random bits, as in :class:`golden.backend.NumpyBackend`.
+    profile : bool
+        Whether to read and clear the counters after each pass of a layer. The core is idle then.
+
+    Attributes
+    ----------
+    wide : FloatFormat
+        Wide format of the core.
+    phases : list of Phase
+        Passes so far, if ``profile`` is set.
+    """
+
+    def __init__(self, device: Device, seed: int = 0, *, profile: bool = False) -> None:
+        self.wide = device.size.wide_format
+        self.phases: list[Phase] = []
+        self._device = device
+        self._size: CoreSize = device.size
+        self._profile = profile
+        self._scheduler = Scheduler(device, seed)
+        self._layers: dict[str, _Layer] = {}
+        # Random word that the next gradient begins with.
+        self._word = 0
+        if profile:
+            device.clear_counters()
+
+    def load_weights(self, layer: str, weights: npt.NDArray[np.float32], step: float) -> None:
+        if layer in self._layers:
+            self._scheduler.drop(self._layers[layer].weights)
+        operand = Operand(Memory.WEIGHTS, weights, _scale_fields(step_scale(1 / step)))
+        self._layers[layer] = _Layer(operand, step)
+
+    def forward(
+        self,
+        layer: str,
+        x: npt.NDArray,
+        step: float,
+        bias: npt.NDArray[np.float32] | None,
+        *,
+        relu: bool,
+    ) -> npt.NDArray[np.float32]:
+        state = self._layers[layer]
+        self._scheduler.drop(state.activations)
+        fields = {"signed_activations": False, **_scale_fields(step_scale(1 / step))}
+        state.activations = Operand(Memory.ACTIVATIONS, x, fields)
+        state.activation_step = step
+        factor = step_scale(state.weight_step, step)
+        biases = None
+        if bias is not None:
+            biases = Operand(Memory.BIASES, bias_integers(bias, factor)[None])
+            if np.abs(biases.matrix).max() >= 1 << 31:
+                raise InputError(f"Biases of {layer} must fit 32 bits in units of the sums")
+        output = np.empty((len(x), len(state.weights.matrix)), np.float32)
+        last = {"relu": relu, "bias": bias is not None, **_scale_fields(factor)}
+        products = list(self._forward_products(state, biases, last, output))
+        self._scheduler.run(products, self._weights_after(layer))
+        self._scheduler.drop(biases)
+        self._mark(layer, "forward")
+        return output
+
+    def backward(
+        self,
+        layer: str,
+        output_gradient: npt.NDArray,
+        recipe: GradientRecipe | None,
+        *,
+        want_input_gradient: bool = True,
+    ) -> Gradients:
+        if recipe is None:
+            raise InputError(
+                "A training core multiplies gradients in FP4 only; choose a recipe that does"
+            )
+        self._check(recipe)
+        state = self._layers[layer]
+        exponent, input_exponent, weight_exponent = gradient_exponents(output_gradient, recipe)
+        first, second = self._gradient_operands(output_gradient, recipe, exponent)
+        input_factor = step_scale(state.weight_step).times_power_of_two(input_exponent)
+        weight_factor = step_scale(state.activation_step).times_power_of_two(weight_exponent)
+
+        assert state.activations is not None, "forward comes before backward"
+        inputs = np.empty(state.activations.matrix.shape, np.float32)
+        rows, sections = len(inputs), section_rows(recipe.fmt)
+        weights = np.empty((-(-rows // sections), *state.weights.matrix.shape), np.float32)
+        tiling = self._tiling(state, rows)
+        to_inputs = list(
+            self._input_products(state, tiling, first, _scale_fields(input_factor), inputs)
+            if want_input_gradient
+            else self._input_products(state, tiling, first, {}, None)
+        )
+        to_weights = list(
+            self._weight_products(state, tiling, second, _scale_fields(weight_factor), weights)
+        )
+        if tiling.outputs >= weights.shape[1] and tiling.inputs >= weights.shape[2]:
+            # Weights in one piece: both products of some rows, before the next rows are loaded.
+            pairs = zip(to_inputs, to_weights, strict=True)
+            products = [product for pair in pairs for product in pair]
+        else:
+            products = to_inputs + to_weights
+        self._scheduler.run(products)
+        activation_step, weight_step = (
+            self._scheduler.step_gradient(memory)
+            * float(factor.value)
+            * 2.0**-self._size.residual_bits
+            for memory, factor in (
+                (Memory.ACTIVATIONS, input_factor),
+                (Memory.WEIGHTS, weight_factor),
+            )
+        )
+        for operand in (first, second, state.activations):
+            self._scheduler.drop(operand)
+        self._mark(layer, "backward")
+        return Gradients(
+            inputs if want_input_gradient else None,
+            sum(weights[1:], weights[0]),
+            activation_step,
+            weight_step,
+        )
+
+    def _forward_products(self, state, biases, last, output) -> Iterator[Product]:
+        weights, activations = state.weights, state.activations
+        tiling = self._tiling(state, len(output))
+        for row in cuts(len(output), tiling.rows):
+            for column in cuts(output.shape[1], tiling.outputs):
+                *others, final = cuts(weights.matrix.shape[1], tiling.inputs)
+                for term in (*others, final):
+                    tiles = [Tile(weights, column, term), Tile(activations, row, term)]
+                    if term is final and biases is not None:
+                        tiles.insert(0, Tile(biases, (0, 1), column))
+                    yield self._product(
+                        Operation.FORWARD,
+                        (row, term, column),
+                        tiles,
+                        last if term is final else None,
+                        _part(output, row, column),
+                        accumulate=term[0] > 0,
+                    )
+
+    def _input_products(self, state, tiling, gradient, last, result) -> Iterator[Product]:
+        """Products with the weights; without a result, for the step gradient only."""
+        rows, outputs = gradient.matrix.shape
+        clear = True
+        for row in cuts(rows, tiling.rows):
+            for column in cuts(state.weights.matrix.shape[1], tiling.inputs):
+                *others, final = cuts(outputs, tiling.outputs)
+                for term in (*others, final):
+                    tiles = [
+                        Tile(state.weights, term, column),
+                        Tile(gradient, row, (0, outputs)),
+                    ]
+                    if term is final:
+                        tiles.append(Tile(state.activations, row, column))
+                    ends = {"masked": True, "step_gradient": True, "clear_step_gradient": clear}
+                    yield self._product(
+                        Operation.INPUT_GRADIENT,
+                        (row, column, term),
+                        tiles,
+                        {**last, **ends} if term is final else None,
+                        None if result is None else _part(result, row, column),
+                        accumulate=term[0] > 0,
+                    )
+                clear = False
+
+    def _weight_products(self, state, tiling, gradient, last, result) -> Iterator[Product]:
+        """Products with the activations; ``result`` has a matrix for each section of rows."""
+        rows, outputs = gradient.matrix.shape
+        section = section_rows(self._size.fmt)
+        clear = True
+        for row in cuts(outputs, tiling.outputs):
+            for column in cuts(state.weights.matrix.shape[1], tiling.inputs):
+                for term in cuts(rows, tiling.rows):
+                    end = sum(term)
+                    is_last = end == rows or end % section == 0
+                    tiles = [
+                        Tile(state.activations, term, column),
+                        Tile(gradient, term, (0, outputs)),
+                    ]
+                    if is_last:
+                        tiles.append(Tile(state.weights, row, column))
+                    ends = {"masked": True, "step_gradient": True, "clear_step_gradient": clear}
+                    yield self._product(
+                        Operation.WEIGHT_GRADIENT,
+                        (term, column, row),
+                        tiles,
+                        {**last, **ends} if is_last else None,
+                        _part(result[term[0] // section], row, column),
+                        accumulate=term[0] % section > 0,
+                    )
+                    clear = clear and not is_last
+
+    def _product(self, operation, sizes, tiles, last, result, *, accumulate) -> Product:
+        """Make a product on pieces of batch, inputs and outputs.
+
+        ``last`` are the settings of the product that ends a sum; None has the sum go on.
+        """
+        (_, batch), (_, inputs), (output, outputs) = sizes
+        if last is None:
+            destination, result = Destination.PARTIAL_SUMS, None
+        elif result is None:
+            destination = Destination.NOTHING
+        else:
+            destination = Destination.STREAM
+        settings: dict[str, Any] = {
+            "operation": operation,
+            "batch": batch,
+            "inputs": inputs,
+            "outputs": outputs,
+            "destination": destination,
+            "accumulate": accumulate,
+            **(last or {}),
+        }
+        return Product(tuple(tiles), settings, gradient_column=output, result=result)
+
+    def _gradient_operands(self, output_gradient, recipe, exponent) -> list[Operand]:
+        """Operands of the two phases; the same one if the phases are the same."""
+        operands = []
+        for phase in dict.fromkeys(recipe.phases):
+            fields = {
+                "fp4_exponent": exponent,
+                "phase": bool(phase),
+                "stochastic": recipe.mode is Fp4Mode.STOCHASTIC,
+            }
+            operands.append(Operand(Memory.GRADIENTS, output_gradient, fields, self._word))
+        rows, outputs = output_gradient.shape
+        self._word += rows * self._scheduler.row_words(outputs)
+        return [operands[0], operands[-1]]
+
+    def _weights_after(self, layer) -> list[Tile]:
+        """Weights of the next layer, if they fit as a whole."""
+        names = list(self._layers)
+        return [
+            Tile(weights, (0, weights.matrix.shape[0]), (0, weights.matrix.shape[1]))
+            for name in names[names.index(layer) + 1 :][:1]
+            if (weights := self._layers[name].weights)
+            and self._size.blocks(*weights.matrix.shape) <= self._size.weight_words
+        ]
+
+    def _tiling(self, state, rows) -> Tiling:
+        outputs, inputs = state.weights.matrix.shape
+        return choose_tiling(self._size, rows, inputs, outputs)
+
+    def _check(self, recipe: GradientRecipe) -> None:
+        size = self._size
+        for what, wanted, there in (
+            ("FP4 format", recipe.fmt.name, size.fmt.name),
+            ("underflow", recipe.underflow.name, size.underflow.name),
+            ("count of random bits", recipe.random_bits, size.random_bits),
+            ("shift of the odd grid", recipe.odd_shift, size.odd_shift),
+        ):
+            if wanted != there:
+                raise InputError(
+                    f"Recipe and core must have the same {what}, not {wanted} and {there}"
+                )
+
+    def _mark(self, layer: str, name: str) -> None:
+        if self._profile:
+            self.phases.append(Phase(layer, name, self._device.counters()))
+            self._device.clear_counters()
+
+
+def _scale_fields(scale: Scale) -> dict[str, int]:
+    return {"significand": int(scale.significand), "exponent": int(scale.exponent)}
+
+
+def _part(matrix, rows, columns):
+    return matrix[rows[0] : sum(rows), columns[0] : sum(columns)]

@@ -1,0 +1,181 @@
+"""How a layer is cut so that its operands fit the memories of a training core.
+
+The operands of a layer, X (rows, inputs), W (outputs, inputs) and dY (rows, outputs), are cut along
+the three axes into pieces of the same sizes, the last ones smaller. A product of whole operands is
+then a sum of products of pieces: along its inner axis the pieces go through the partial sums of the
+core, which are exact, so the result does not depend on the cuts.
+
+X and W are loaded piece by piece. dY is loaded in whole rows, as its random numbers come row by
+row; a piece of its columns is used in place. For that its words must lie side by side in the
+memory: where outputs are cut, a piece has at most ``block`` rows.
+"""
+
+import functools
+import itertools
+from collections.abc import Callable, Collection, Hashable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from .command import CoreSize
+from .errors import InputError
+
+__all__ = ["TileCache", "Tiling", "choose_tiling", "cuts"]
+
+_GREATEST_SIZE = (1 << 16) - 1
+
+Name = TypeVar("Name", bound=Hashable)
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """Sizes of the pieces of a layer.
+
+    Parameters
+    ----------
+    rows, inputs, outputs : int
+        Greatest sizes of a piece, multiples of ``block`` where there are several.
+    """
+
+    rows: int
+    inputs: int
+    outputs: int
+
+
+def cuts(count: int, step: int) -> list[tuple[int, int]]:
+    """List beginning and size of the pieces of an axis."""
+    return [(begin, min(step, count - begin)) for begin in range(0, count, step)]
+
+
+@functools.cache
+def choose_tiling(size: CoreSize, rows: int, inputs: int, outputs: int) -> Tiling:
+    """Choose the cuts with the fewest products.
+
+    Two pieces of a memory shall have room at once, so that one is loaded while the other is used;
+    only if there are no such cuts, one is enough.
+
+    Parameters
+    ----------
+    size : CoreSize
+        Parameters of the core.
+    rows, inputs, outputs : int
+        Sizes of the layer.
+
+    Raises
+    ------
+    InputError
+        If the layer does not fit however it is cut.
+    """
+    axes = [_steps(size, count) for count in (rows, inputs, outputs)]
+    for at_once in (2, 1):
+        tilings = [
+            tiling
+            for tiling in itertools.starmap(Tiling, itertools.product(*axes))
+            if _fits(size, (rows, inputs, outputs), tiling, at_once)
+        ]
+        if tilings:
+            return min(tilings, key=lambda t: _products((rows, inputs, outputs), t))
+    raise InputError(
+        f"A layer of {rows} rows, {inputs} inputs and {outputs} outputs does not fit the training "
+        f"core however it is cut; make gradient_words, partial_sum_strips or max_terms larger"
+    )
+
+
+def _steps(size, count):
+    """Sizes of pieces to choose from: the whole, or a block times a power of two."""
+    doubled = itertools.takewhile(
+        lambda step: step < count, (size.block << k for k in itertools.count())
+    )
+    return [count, *doubled]
+
+
+def _counts(sizes, tiling):
+    steps = (tiling.rows, tiling.inputs, tiling.outputs)
+    return [-(-count // step) for count, step in zip(sizes, steps, strict=True)]
+
+
+def _products(sizes, tiling):
+    rows, inputs, outputs = _counts(sizes, tiling)
+    return rows * inputs * outputs
+
+
+def _fits(size, sizes, tiling, at_once):
+    _, all_inputs, all_outputs = sizes
+    rows, inputs, outputs = tiling.rows, tiling.inputs, tiling.outputs
+    row_cuts, input_cuts, output_cuts = _counts(sizes, tiling)
+    # Radix 4 loads every gradient in two phases.
+    gradients = row_cuts * size.fmt.log2_radix
+    return (
+        max(rows, inputs, outputs) <= min(size.max_terms, _GREATEST_SIZE)
+        and max(all_inputs, all_outputs) <= size.chain_terms
+        and size.blocks(rows, inputs) * min(at_once, row_cuts * input_cuts) <= size.activation_words
+        and size.blocks(outputs, inputs) * min(at_once, output_cuts * input_cuts)
+        <= size.weight_words
+        and size.blocks(rows, all_outputs) * min(at_once, gradients) <= size.gradient_words
+        and (output_cuts == 1 or rows <= size.block)
+        and -(-outputs // size.columns) <= size.bias_words
+        # Strips of the three products, if their sums go on.
+        and (input_cuts > 1) * rows * -(-outputs // size.columns) <= size.partial_sum_strips
+        and (output_cuts > 1) * rows * -(-inputs // size.rows) <= size.partial_sum_strips
+        and (row_cuts > 1) * outputs * -(-inputs // size.rows) <= size.partial_sum_strips
+    )
+
+
+class TileCache(Generic[Name]):
+    """What lies where in a memory of the core; what was used the longest ago makes room first.
+
+    Parameters
+    ----------
+    words : int
+        Depth of the memory.
+    """
+
+    def __init__(self, words: int) -> None:
+        self._depth = words
+        # Base and size in words, in the order of use.
+        self._places: dict[Name, tuple[int, int]] = {}
+
+    def find(self, tile: Name) -> int | None:
+        """Find the base of a tile that is used now, or None if it is not there."""
+        if tile not in self._places:
+            return None
+        self._places[tile] = place = self._places.pop(tile)
+        return place[0]
+
+    def allocate(self, tile: Name, words: int, keep: Collection[Name] = ()) -> int | None:
+        """Find room for a tile.
+
+        Parameters
+        ----------
+        tile : hashable
+            Name of the tile.
+        words : int
+            Its size, at most the depth of the memory.
+        keep : collection of hashable
+            Tiles that must stay.
+
+        Returns
+        -------
+        int or None
+            Its base; None, and nothing changes, if there is no room beside those that must stay.
+        """
+        places = dict(self._places)
+        victims = [other for other in places if other not in keep]
+        while (base := self._gap(places, words)) is None:
+            if not victims:
+                return None
+            del places[victims.pop(0)]
+        self._places = {**places, tile: (base, words)}
+        return base
+
+    def drop(self, useless: Callable[[Name], bool]) -> None:
+        """Forget the tiles that are not needed any more."""
+        self._places = {tile: at for tile, at in self._places.items() if not useless(tile)}
+
+    def _gap(self, places, words):
+        """First gap of so many words."""
+        base = 0
+        for begin, taken in sorted(places.values()):
+            if begin - base >= words:
+                return base
+            base = begin + taken
+        return base if self._depth - base >= words else None

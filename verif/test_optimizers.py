@@ -1,0 +1,41 @@
+"""Optimiser and schedule, by hand."""
+
+import math
+
+import numpy as np
+import pytest
+
+from golden.errors import InputError
+from golden.optimizers import MomentumSGD, cosine_schedule
+
+
+def test_momentum_and_decay_by_hand():
+    optimizer = MomentumSGD(momentum=0.5, weight_decay=0.25)
+    parameters = {"weights": np.array([4.0], np.float32), "bias": np.array([4.0], np.float32)}
+    gradients = {"weights": np.array([1.0]), "bias": np.array([1.0])}
+    optimizer.update(parameters, gradients, 1.0)
+    # v = 1 + 4/4 = 2, and 1 without decay.
+    assert (parameters["weights"][0], parameters["bias"][0]) == (2, 3)
+    optimizer.update(parameters, gradients, 0.5)
+    # v = 2/2 + 1 + 2/4 = 2.5, and 1/2 + 1 = 1.5.
+    assert (parameters["weights"][0], parameters["bias"][0]) == (0.75, 2.25)
+
+
+def test_schedule_is_half_a_cosine():
+    assert [cosine_schedule(0.5, step, 4) for step in range(5)] == pytest.approx(
+        [0.5, 0.25 + math.sqrt(0.5) / 4, 0.25, 0.25 - math.sqrt(0.5) / 4, 0]
+    )
+
+
+@pytest.mark.parametrize("momentum", [-0.1, 1, math.nan])
+def test_bad_momentum(momentum):
+    with pytest.raises(
+        InputError, match=rf"^Momentum must be at least 0 and below 1, not {momentum}$"
+    ):
+        MomentumSGD(momentum=momentum)
+
+
+@pytest.mark.parametrize("decay", [-0.1, math.inf])
+def test_bad_weight_decay(decay):
+    with pytest.raises(InputError, match=rf"^Weight decay must be 0 or more, not {decay}$"):
+        MomentumSGD(weight_decay=decay)
