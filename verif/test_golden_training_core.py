@@ -12,6 +12,7 @@ from golden.device import CoreError, pack_biases, pack_matrix, pack_result, unpa
 from golden.errors import InputError
 from golden.formats import BFLOAT16, DLFLOAT16, FLOAT16, FLOAT32, Fp4Format
 from golden.fp4_quantizer import Fp4Mode, Underflow, quantize_fp4
+from golden.operand_memory import CodeMemory
 from golden.quantizer import InRange
 from golden.random_bits import RandomBits, seed_state
 from golden.training_core import TrainingCore
@@ -352,3 +353,17 @@ def test_bad_beats(beats):
     with pytest.raises(InputError, match=r"^A product takes no beats, and 9 came$"):
         core.issue(Command(5), np.zeros((9, 2), np.uint32))
     assert_same(state(core), before)
+
+
+def test_matrices_lie_block_row_by_block_row():
+    memory = CodeMemory(words=6, block=2)
+    memory.write_codes(1, np.array([[1, 2, 3], [4, 5, 6], [7, 8, -7]]))
+    expected = [[0, 0, 0, 0], [1, 2, 4, 5], [3, 0, 6, 0], [7, 8, 0, 0], [9, 0, 0, 0], [0, 0, 0, 0]]
+    assert memory.codes.reshape(6, 4).tolist() == expected
+    # What is beyond the edge stays.
+    memory.write_codes(1, np.array([[15]]))
+    expected[1][0] = 15
+    assert memory.codes.reshape(6, 4).tolist() == expected
+    assert memory.read_codes(1, (3, 3)).tolist() == [[15, 2, 3], [4, 5, 6], [7, 8, 9]]
+    assert memory.read_integers(3, (1, 3), signed=True).tolist() == [[7, -8, -7]]
+    assert memory.read_integers(3, (1, 3), signed=False).tolist() == [[7, 8, 9]]
