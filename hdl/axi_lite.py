@@ -47,10 +47,10 @@ def _place(register, packed):
 class AxiLiteRegisters(wiring.Component):
     """The registers of a table, read and written over AXI4-Lite.
 
-    A write takes effect 2 cycles after its address and its data have been accepted, whichever came
-    last, and its response comes in the same cycle; a read brings what its register held 1 cycle
-    after the address was accepted, and has a latency of 2 cycles. Either can be done every second
-    cycle. There is no path through gates from an input to an output.
+    Unless held, a write takes effect 2 cycles after its address and its data have been accepted,
+    whichever came last, and its response comes in the same cycle; a read brings what its register
+    held 1 cycle after the address was accepted, and has a latency of 2 cycles. Either can be done
+    every second cycle. There is no path through gates from an input to an output.
 
     Reads of ``wo`` registers give 0. Reads and writes of addresses without a register, and writes
     to ``ro`` registers, change nothing and are answered with SLVERR. The lowest two bits of an

@@ -109,8 +109,7 @@ class Model:
         for register in registers("ro"):
             if register.name not in CONSTANTS and random.random() < 0.3:
                 signal = getattr(dut, register.name.lower())
-                packed = random.getrandbits(len(signal))
-                signal.value = packed
+                signal.value = packed = random.getrandbits(len(signal))
                 self.words[register.offset] = place(register, packed)
         for register in registers("w1c"):
             signal = getattr(dut, f"{register.name.lower()}_set")
@@ -143,6 +142,7 @@ async def reset(dut):
         name = register.name.lower() + ("_set" if register.access == "w1c" else "")
         if register.name not in CONSTANTS:
             getattr(dut, name).value = 0
+    dut.hold.value = 0
     dut.aresetn.value = 0
     await ClockCycles(dut.aclk, 3)
     for channel in CHANNELS:
@@ -329,6 +329,25 @@ async def speed_is_as_promised(dut):
 
 
 @cocotb.test(timeout_time=5, timeout_unit="ms")
+async def hold_makes_writes_wait(dut):
+    """Nothing is written or answered while held; reads go on, and afterwards the write does."""
+    await start(dut)
+    setting = registers("rw")[-1]
+    everything = pick(setting, 0xFFFF_FFFF)
+    dut.hold.value = 1
+    await send(dut, "aw", [(setting.offset,)])
+    await send(dut, "w", [(0xFFFF_FFFF, 15)])
+    cocotb.start_soon(send(dut, "ar", [(setting.offset,)]))
+    assert [word for _, word, _ in await receive(dut, "r", 1)] == [0]
+    for _ in range(10):
+        await RisingEdge(dut.aclk)
+        assert not port(dut, "bvalid").value and not getattr(dut, setting.name.lower()).value
+    dut.hold.value = 0
+    assert await receive(dut, "b", 1) == [(2, OKAY)]
+    assert int(getattr(dut, setting.name.lower()).value) == everything
+
+
+@cocotb.test(timeout_time=5, timeout_unit="ms")
 async def setting_wins_over_clearing(dut):
     """A bit that is set while it is cleared stays; bits that are not named stay as well."""
     await start(dut)
@@ -369,8 +388,7 @@ async def reset_gives_everything_up(dut):
         assert [response for _, response in await receive(dut, "b", 1)] == [OKAY]
         assert int(signal.value) == everything
         for channel in half:
-            values = (0, 15) if channel == "w" else (setting.offset,)
-            await send(dut, channel, [values])
+            await send(dut, channel, [(0, 15) if channel == "w" else (setting.offset,)])
         await ClockCycles(dut.aclk, 3)
         await reset(dut)
         assert int(signal.value) == 0
