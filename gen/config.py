@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+from golden.command import CoreSize
 from golden.errors import InputError
 from golden.formats import WIDE_FORMATS, Fp4Format, IntFormat
 from golden.fp4_quantizer import Underflow
@@ -19,6 +20,7 @@ from hdl.scale_multiplier import ScaleMultiplier
 from hdl.shift_multiply_array import ShiftMultiplyArray
 from hdl.step_gradient import StepGradient
 from hdl.stochastic_rounder import FixedRounder, FloatRounder
+from hdl.training_core import TrainingCore
 
 from .keywords import KEYWORDS
 
@@ -47,6 +49,14 @@ class CoreConfig:
     component: ClassVar[Any]
     choices: ClassVar[dict[str, dict[str, Any]]] = {}
 
+    def arguments(self) -> dict[str, Any]:
+        """List the parameters, with what the names among them stand for."""
+        return {
+            field.name: self.choices[field.name][value] if field.name in self.choices else value
+            for field in dataclasses.fields(self)
+            for value in [getattr(self, field.name)]
+        }
+
     def build(self) -> Any:
         """Make the component. It may be made only to see whether that is possible.
 
@@ -55,13 +65,8 @@ class CoreConfig:
         InputError
             If a parameter is out of range, or parameters do not go together.
         """
-        arguments = {
-            field.name: self.choices[field.name][value] if field.name in self.choices else value
-            for field in dataclasses.fields(self)
-            for value in [getattr(self, field.name)]
-        }
         try:
-            return self.component(**arguments)
+            return self.component(**self.arguments())
         except (TypeError, ValueError) as error:
             raise InputError(str(error)) from error
 
@@ -186,6 +191,46 @@ class StepGradientConfig(CoreConfig):
     residual_bits: int = 8
 
 
+@dataclass(frozen=True)
+class TrainingCoreConfig(CoreConfig):
+    """Parameters of :class:`hdl.training_core.TrainingCore`: those of ``CoreSize``."""
+
+    core = "training_core"
+    component = TrainingCore
+    choices: ClassVar = {
+        "wide_format": WIDE_FORMATS,
+        "fmt": FP4,
+        "in_range_rule": IN_RANGE,
+        "underflow": UNDERFLOW,
+    }
+
+    wide_format: str = "bfloat16"
+    fmt: str = "fp4_radix2"
+    rows: int = 4
+    columns: int = 4
+    lanes: int = 8
+    activation_words: int = 384
+    weight_words: int = 512
+    gradient_words: int = 256
+    bias_words: int = 64
+    partial_sum_strips: int = 1024
+    max_terms: int = 4096
+    queue_depth: int = 4
+    residual_bits: int = 8
+    random_bits: int = 8
+    in_range_rule: str = "unrounded"
+    underflow: str = "midpoint"
+    odd_shift: int = 1
+    seed: int = 1
+
+    def size(self) -> CoreSize:
+        """Make the parameters of golden model and drivers."""
+        return CoreSize(**self.arguments())
+
+    def build(self) -> Any:
+        return TrainingCore(self.size())
+
+
 #: The cores, by the name that a configuration calls them.
 CORES: dict[str, type[CoreConfig]] = {
     config.core: config
@@ -197,6 +242,7 @@ CORES: dict[str, type[CoreConfig]] = {
         ShiftMultiplyArrayConfig,
         ScaleMultiplierConfig,
         StepGradientConfig,
+        TrainingCoreConfig,
     )
 }
 

@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """Results: strips from the array through partial sums and scale to stream or operand memory."""
 
 from amaranth import *

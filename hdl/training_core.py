@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """The training core: operand memories around the array, quantisers in front, scales behind."""
 
 # Ref: US12443841B2; US11823054B2; Esser et al., arXiv 1902.08153v3
@@ -41,7 +42,7 @@ class TrainingCore(wiring.Component):
         Matrices.
     o : ``Out(beat_signature(ArrayLayout(wide_format.width, strip)))``
         Results.
-    interrupt : ``Out(1)``
+    irq : ``Out(1)``
         Whether an event of INTERRUPT happened that INTERRUPT_ENABLE lets through.
     """
 
@@ -60,7 +61,7 @@ class TrainingCore(wiring.Component):
                 },
                 "i": In(beat_signature(data.ArrayLayout(width, size.load_lanes))),
                 "o": Out(beat_signature(data.ArrayLayout(width, size.strip))),
-                "interrupt": Out(1),
+                "irq": Out(1),
             }
         )
 
@@ -131,7 +132,7 @@ class TrainingCore(wiring.Component):
             registers.interrupt_set.done.eq(was_busy & ~engine.busy),
             registers.interrupt_set.error.eq(engine.error_found),
         ]
-        m.d.sync += self.interrupt.eq(
+        m.d.sync += self.irq.eq(
             (happened.done & enabled.done) | (happened.error & enabled.error)
         )
 

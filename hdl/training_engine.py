@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """What works in the training core: everything but the registers."""
 
 from amaranth import *
