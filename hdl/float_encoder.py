@@ -4,14 +4,14 @@ from amaranth import *
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from .rounding import round_up
+from .rounding import deepen, round_up
 from .shifter import shift_right
 
 __all__ = ["FloatEncoder"]
 
 
 class FloatEncoder(wiring.Component):
-    """Round a normalised number to a wide float. The latency is 2 cycles.
+    """Round a normalised number to a wide float. The latency is 2 cycles, or 6 if ``deep``.
 
     The number is ``(-1)**sign * significand * 2**(exponent - len(significand) + 1)``. Its model
     is :func:`golden.stochastic_rounder.round_float`.
@@ -27,12 +27,15 @@ class FloatEncoder(wiring.Component):
     random_bits : int
         Count of random bits.
     self_bits : int
-        Count of bits for SELF_STOCHASTIC; 0 if the mode is never used.
+        Count of bits for SELF_STOCHASTIC; 0 if the mode is never used, and if ``deep``.
+    deep : bool
+        Whether there are four more register stages, for short paths where nothing stalls: these
+        have no clock enables.
 
     Members
     -------
     enable : ``In(2)``
-        Clock enables of the two stages.
+        Clock enables of the first and last stage; set if ``deep``.
     sign, significand, exponent : ``In``
         The number.
     nonfinite, infinite : ``In(1)``
@@ -40,16 +43,18 @@ class FloatEncoder(wiring.Component):
     self_noise : ``In(self_bits)``
         Low bits of the number, with ``self_bits``.
     mode : ``In(RoundMode)``, noise : ``In(random_bits)``
-        Rounding mode and random bits of the number in the first stage's registers.
+        Rounding mode and random bits of the number in the first stage's registers, if ``deep`` the
+        third's.
     code : ``Out(target.width)``
         Code.
     overflowed, underflowed, was_nonfinite : ``Out(1)``
         Events to count.
     """
 
-    latency = 2
-
-    def __init__(self, target, significand_bits, exponent, random_bits, self_bits=0):
+    def __init__(self, target, significand_bits, exponent, random_bits, self_bits=0, deep=False):
+        assert not (deep and self_bits)
+        self.latency = 6 if deep else 2
+        self._deep = deep
         self._target = target
         self._significand_bits = significand_bits
         self._random_bits = random_bits
@@ -74,19 +79,29 @@ class FloatEncoder(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        target = self._target
+        target, deep = self._target, self._deep
         kept_bits = target.fraction_bits + 1
 
         # Below the smallest normal number the last bit stays where it is: shift right.
         steps_below = target.least_exponent - self.exponent
         below = Signal(steps_below.shape())
         m.d.comb += below.eq(steps_below)
+        shifting = target.subnormals and Shape.cast(self.exponent.shape()).width
+        # What comes into the alignment.
+        sign_in, significand_in, exponent_in, nonfinite_in, infinite_in, distance = deepen(
+            m, deep, "coming", self.sign, self.significand, self.exponent, self.nonfinite,
+            self.infinite, Mux(below[-1], 0, below).as_unsigned() if shifting else Const(0, 1),
+        )  # fmt: skip
         extended = Cat(Const(0, max(0, kept_bits + self._random_bits - self._significand_bits)))
-        number = Cat(extended, self.significand)
-        if target.subnormals and Shape.cast(self.exponent.shape()).width:
-            distance = Mux(below > 0, below, 0).as_unsigned()
-            aligned, lost = shift_right(m, "align", number, distance, kept_bits + self._random_bits)
-        else:
+        number = Cat(extended, significand_in)
+        if shifting:
+            wanted = kept_bits + self._random_bits
+            aligned, lost = shift_right(m, "align", number, distance, wanted, deep)
+        sign_in, significand_in, exponent_in, nonfinite_in, infinite_in = deepen(
+            m, deep, "shifting", sign_in, significand_in, exponent_in, nonfinite_in, infinite_in
+        )
+        if not shifting:
+            number = Cat(extended, significand_in)
             cut = len(number) - kept_bits - self._random_bits
             aligned, lost = number[cut:], number[:cut].any()
 
@@ -101,18 +116,21 @@ class FloatEncoder(wiring.Component):
         self_noise = Signal(self._self_bits) if self._self_bits else None
         with m.If(self.enable[0]):
             m.d.sync += [
-                sign.eq(self.sign),
+                sign.eq(sign_in),
                 Cat(dropped, kept).eq(aligned),
                 sticky.eq(lost),
-                nonzero.eq(self.significand.any()),
-                nonfinite.eq(self.nonfinite),
-                infinite.eq(self.infinite),
-                exponent.eq(self.exponent),
+                nonzero.eq(significand_in.any()),
+                nonfinite.eq(nonfinite_in),
+                infinite.eq(infinite_in),
+                exponent.eq(exponent_in),
             ]
             if self._self_bits:
                 m.d.sync += self_noise.eq(self.self_noise)
 
         rounded = round_up(m, "round", kept, dropped, sticky, self.mode, self.noise, self_noise)
+        rounded, exponent, sign, nonzero, nonfinite, infinite = deepen(
+            m, deep, "after_rounding", rounded, exponent, sign, nonzero, nonfinite, infinite
+        )
         # A carry leaves a fraction of zeros, so the fraction bits need no shift.
         carry = rounded[kept_bits]
         normal = rounded[kept_bits - 1] | carry
@@ -153,6 +171,10 @@ class FloatEncoder(wiring.Component):
                 field.eq(final + target.bias),
             ]
 
+        fraction, field, too_large, too_small, sign, nonzero, nonfinite, infinite = deepen(
+            m, deep, "to_code", fraction, field, too_large, too_small, sign, nonzero, nonfinite,
+            infinite,
+        )  # fmt: skip
         special = (1 << target.exponent_bits) - 1
         ones = (1 << target.fraction_bits) - 1
         quiet = ones if target.ibm else 1 << (target.fraction_bits - 1)

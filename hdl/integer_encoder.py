@@ -6,13 +6,14 @@ from amaranth.lib.wiring import In, Out
 
 from golden.quantizer import InRange
 
+from .rounding import deepen
 from .shifter import shift_right
 
 __all__ = ["IntegerEncoder"]
 
 
 class IntegerEncoder(wiring.Component):
-    """Round to the nearest integer, ties to even, and clip. The latency is 2 cycles.
+    """Round to the nearest integer, ties to even, and clip. The latency is 2 cycles, 6 if ``deep``.
 
     The number is ``(-1)**sign * magnitude * 2**exponent``. Its model is the second half of
     :func:`golden.quantizer.quantize`.
@@ -32,11 +33,14 @@ class IntegerEncoder(wiring.Component):
         Fraction bits of the residual.
     in_range_rule : InRange
         Rule of ``in_range``.
+    deep : bool
+        Whether there are four more register stages, for short paths where nothing stalls: these
+        have no clock enables.
 
     Members
     -------
     enable : ``In(2)``
-        Clock enables of the two stages.
+        Clock enables of the first and last stage; set if ``deep``.
     sign, magnitude, exponent, nonfinite : ``In``
         The number; a magnitude of 0 comes with ``nonfinite``.
     is_signed : ``In(1)``
@@ -49,11 +53,18 @@ class IntegerEncoder(wiring.Component):
         Events to count.
     """
 
-    latency = 2
-
     def __init__(
-        self, magnitude_bits, least_magnitude, exponent, bits, residual_bits, in_range_rule
+        self,
+        magnitude_bits,
+        least_magnitude,
+        exponent,
+        bits,
+        residual_bits,
+        in_range_rule,
+        deep=False,
     ):
+        self.latency = 6 if deep else 2
+        self._deep = deep
         assert least_magnitude >= bits + residual_bits - 1
         self._bits = bits
         self._residual_bits = residual_bits
@@ -77,15 +88,22 @@ class IntegerEncoder(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        bits, residual_bits = self._bits, self._residual_bits
+        bits, residual_bits, deep = self._bits, self._residual_bits, self._deep
 
         # Align: fixed point with `residual_bits` below the point.
         distance = Signal(signed(len(self.exponent) + 1))
         m.d.comb += distance.eq(-residual_bits - self.exponent)
+        sign_in, magnitude_in, nonfinite_in, distance = deepen(
+            m, deep, "coming", self.sign, self.magnitude, self.nonfinite, distance
+        )
         too_far_left = distance[-1]
         aligned, lost = shift_right(
-            m, "align", self.magnitude, distance.as_unsigned()[:-1], len(self.magnitude)
+            m, "align", magnitude_in, distance.as_unsigned()[:-1], len(magnitude_in), deep
         )
+        sign_in, nonfinite_in, too_far_left, beyond = deepen(
+            m, deep, "shifting", sign_in, nonfinite_in, too_far_left,
+            too_far_left & magnitude_in.any(),
+        )  # fmt: skip
         sign = Signal()
         fixed = Signal(bits + residual_bits)
         big = Signal()
@@ -93,11 +111,11 @@ class IntegerEncoder(wiring.Component):
         nonfinite = Signal()
         with m.If(self.enable[0]):
             m.d.sync += [
-                sign.eq(self.sign),
+                sign.eq(sign_in),
                 fixed.eq(aligned),
-                big.eq(aligned[len(fixed) :].any() | (too_far_left & self.magnitude.any())),
+                big.eq(aligned[len(fixed) :].any() | beyond),
                 sticky.eq(lost & ~too_far_left),
-                nonfinite.eq(self.nonfinite),
+                nonfinite.eq(nonfinite_in),
             ]
 
         # Round the magnitude.
@@ -111,6 +129,11 @@ class IntegerEncoder(wiring.Component):
             rounded.eq(whole + up),
         ]
 
+        nonzero = fixed.any() | sticky | big
+        rounded, up, whole, fraction, nonzero, big, sign, nonfinite = deepen(
+            m, deep, "after_rounding", rounded, up, whole, fraction, nonzero, big, sign, nonfinite
+        )
+
         # Clip. A negative number and an unsigned code have 0 for limit.
         limit = Signal(bits)
         m.d.comb += limit.eq(
@@ -123,7 +146,6 @@ class IntegerEncoder(wiring.Component):
         clipped = Signal()
         magnitude = Signal(bits)
         passes = Signal()
-        nonzero = fixed.any() | sticky | big
         m.d.comb += [
             clipped.eq(big | (rounded > limit)),
             magnitude.eq(Mux(clipped, limit, rounded)),
@@ -136,13 +158,17 @@ class IntegerEncoder(wiring.Component):
         # Rounded minus exact, as the sign of the number has it.
         difference = Signal(signed(residual_bits + 1))
         m.d.comb += difference.eq(Cat(Const(0, residual_bits), up) - fraction)
+        underflowed = nonzero & ~rounded.any() & ~big
+        magnitude, clipped, passes, difference, underflowed, sign, nonfinite = deepen(
+            m, deep, "to_code", magnitude, clipped, passes, difference, underflowed, sign, nonfinite
+        )
         with m.If(self.enable[1]):
             m.d.sync += [
                 self.code.eq(Mux(sign, -magnitude, magnitude)),
                 self.in_range.eq(passes & ~nonfinite),
                 self.residual.eq(Mux(passes & ~nonfinite, Mux(sign, -difference, difference), 0)),
                 self.saturated.eq(clipped),
-                self.underflowed.eq(nonzero & ~rounded.any() & ~big),
+                self.underflowed.eq(underflowed),
                 self.was_nonfinite.eq(nonfinite),
             ]
         return m

@@ -52,7 +52,7 @@ class ResultPipeline(wiring.Component):
     The golden models are those of :mod:`golden.scale_multiplier` and
     :func:`golden.step_gradient.step_gradient`.
 
-    The latency is 13 cycles and the throughput one strip per cycle. Events are counted two cycles
+    The latency is 17 cycles and the throughput one strip per cycle. Events are counted two cycles
     after ``o_valid``; a step gradient holds a strip when it comes out, at the latest.
 
     Parameters
@@ -120,7 +120,8 @@ class ResultPipeline(wiring.Component):
         Clears the counts and sticky bits.
     """
 
-    latency = 3 + ScaleProduct.latency
+    # One stage to choose what is scaled, and the six of deep encoders.
+    latency = 1 + ScaleProduct.latency + 6
 
     def __init__(self, size, tag_bits=1):
         check_type("Size", size, CoreSize)
@@ -176,12 +177,12 @@ class ResultPipeline(wiring.Component):
             tag = carried
         m.d.comb += [self.o_valid.eq(valid[-1]), self.o_tag.eq(tag)]
 
-        # An encoder adds random bits to what its first stage holds.
+        # An encoder adds random bits to what its third stage holds.
         m.submodules.random_bits = random = RandomBits(
             size.strip, size.random_bits, size.seed, RANDOM_STREAM
         )
         drawing = (self.target == Target.FLOAT) | (self.target == Target.FP4)
-        random.connect(m, self, valid[-2] & drawing)
+        random.connect(m, self, valid[-4] & drawing)
 
         encoders = [self._round(m, lane, random.o.payload[lane]) for lane in range(size.strip)]
         events = [
@@ -234,12 +235,12 @@ class ResultPipeline(wiring.Component):
         )
 
         exponent = product.exponent_0.shape()
-        floats = FloatEncoder(size.wide_format, float_bits, exponent, size.random_bits)
+        floats = FloatEncoder(size.wide_format, float_bits, exponent, size.random_bits, deep=True)
         integers = IntegerEncoder(
             integer_bits, integer_bits - 1, exponent, CODE_BITS, size.residual_bits,
-            size.in_range_rule,
+            size.in_range_rule, deep=True,
         )  # fmt: skip
-        fp4 = Fp4Encoder(size.fmt, fp4_bits, exponent, size.random_bits, size.underflow)
+        fp4 = Fp4Encoder(size.fmt, fp4_bits, exponent, size.random_bits, size.underflow, deep=True)
         m.submodules[f"floats_{lane}"] = floats
         m.submodules[f"integers_{lane}"] = integers
         m.submodules[f"fp4_{lane}"] = fp4

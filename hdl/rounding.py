@@ -4,7 +4,21 @@ from amaranth import *
 
 from golden.rounding import RoundMode
 
-__all__ = ["round_up"]
+__all__ = ["deepen", "round_up"]
+
+
+def deepen(m, deep, name, *values):
+    """Put a register behind each value, where ``deep``; otherwise give back the values.
+
+    The registers have no clock enable: for pipelines that never stall.
+    """
+    if not deep:
+        return values
+    registers = [
+        Signal(value.shape(), name=f"{name}_{k}", reset_less=True) for k, value in enumerate(values)
+    ]
+    m.d.sync += [register.eq(value) for register, value in zip(registers, values, strict=True)]
+    return registers
 
 
 def round_up(m, name, kept, dropped, sticky, mode, noise, self_noise=None):

@@ -2,10 +2,12 @@
 
 from amaranth import *
 
+from .rounding import deepen
+
 __all__ = ["normalize", "shift_right"]
 
 
-def shift_right(m, name, value, amount, kept):
+def shift_right(m, name, value, amount, kept, deep=False):
     """Shift right and keep the highest bits, and tell whether any bit lost was set.
 
     The result is ``value >> amount`` without its lowest bits beyond ``kept``: bit 0 of the result
@@ -23,6 +25,8 @@ def shift_right(m, name, value, amount, kept):
         Unsigned shift; for unsigned numbers any width, large shifts give zero.
     kept : int
         Count of bits of the result.
+    deep : bool
+        Whether there is a register stage in the middle, without a clock enable.
 
     Returns
     -------
@@ -39,7 +43,8 @@ def shift_right(m, name, value, amount, kept):
         m.d.comb += out.eq(amount[stages:].any())
     else:
         out = Const(0, 1)
-    for k in reversed(range(min(stages, len(amount)))):
+    count = min(stages, len(amount))
+    for k in reversed(range(count)):
         distance = 1 << k
         lost = value[:distance] if distance < width else value
         shifted = Signal(value.shape(), name=f"{name}_by_{distance}")
@@ -49,6 +54,9 @@ def shift_right(m, name, value, amount, kept):
             dropped.eq(sticky | (amount[k] & lost.any())),
         ]
         value, sticky = shifted, dropped
+        if k == count // 2:
+            middle = f"{name}_middle"
+            value, sticky, out, amount = deepen(m, deep, middle, value, sticky, out, amount)
     low = value[: width - kept]
     result = Signal(kept, name=f"{name}_kept")
     any_lost = Signal(name=f"{name}_sticky")
