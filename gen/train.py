@@ -1,7 +1,10 @@
-"""``python -m gen train``: train by each recipe, and compare the accuracies."""
+"""``python -m gen train``: train networks by each recipe, and compare the accuracies."""
 
 import argparse
 import csv
+import dataclasses
+import itertools
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +12,8 @@ import numpy.typing as npt
 
 from golden import data
 from golden.errors import InputError
-from golden.trainer import RECIPES, Recipe, Settings, Trainer
+from golden.networks import NETWORKS
+from golden.trainer import RECIPES, Settings, Trainer
 
 __all__ = ["add_arguments", "run"]
 
@@ -17,10 +21,20 @@ _MOST_SEEDS = 1000
 # Colours that stay apart for colour-blind readers (Okabe and Ito, 2008), in the order of RECIPES.
 _COLOURS = dict(zip(RECIPES, ("#000000", "#E69F00", "#0072B2", "#009E73"), strict=True))
 
+#: Accuracies in percent by network and recipe, (seeds, epochs).
+Accuracies = dict[tuple[str, str], npt.NDArray[np.float64]]
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this command to a parser."""
     defaults = Settings()
+    parser.add_argument(
+        "--network",
+        default=defaults.network,
+        metavar="NAMES",
+        help="networks, separated by commas: mlp (dense layers) and cnn (convolutions with batch "
+        "normalisation and pooling, then a dense layer) (default: %(default)s)",
+    )
     parser.add_argument(
         "--recipes",
         default=",".join(RECIPES),
@@ -45,7 +59,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--hidden",
         default=",".join(map(str, defaults.hidden)),
         metavar="SIZES",
-        help="features of the hidden layers, separated by commas (default: %(default)s)",
+        help="features of the hidden layers of mlp, separated by commas (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--channels",
+        default=",".join(map(str, defaults.channels)),
+        metavar="COUNTS",
+        help="channels of the convolutions of cnn, separated by commas (default: %(default)s)",
     )
     parser.add_argument(
         "--batch",
@@ -87,9 +107,11 @@ def run(args: argparse.Namespace) -> int:
     """
     from threadpoolctl import threadpool_limits
 
-    recipes = _recipes(args.recipes)
+    recipes = [RECIPES[name] for name in _names("Recipe", args.recipes, RECIPES)]
+    networks = _names("Network", args.network, NETWORKS)
     settings = Settings(
-        hidden=_sizes(args.hidden),
+        hidden=_sizes("Hidden layer sizes", args.hidden),
+        channels=_sizes("Counts of channels", args.channels),
         epochs=args.epochs,
         batch=args.batch,
         learning_rate=args.learning_rate,
@@ -103,7 +125,7 @@ def run(args: argparse.Namespace) -> int:
     # One thread: the matrices are small, and the order of float32 sums must not depend on the
     # count of processors.
     with threadpool_limits(1):
-        accuracies = _train(recipes, args.seeds, dataset, settings)
+        accuracies = _train(networks, recipes, args.seeds, dataset, settings)
     print(_table(accuracies))
     args.output.mkdir(parents=True, exist_ok=True)
     for name, write in (("accuracy.csv", _write_csv), ("accuracy.png", _write_chart)):
@@ -112,72 +134,89 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _recipes(names: str) -> list[Recipe]:
-    recipes = []
-    for name in names.split(","):
-        if name not in RECIPES:
-            raise InputError(f"Recipe must be one of {', '.join(RECIPES)}, not {name!r}")
-        recipes.append(RECIPES[name])
-    return recipes
+def _names(what: str, text: str, known: Collection[str]) -> list[str]:
+    names = text.split(",")
+    for name in names:
+        if name not in known:
+            raise InputError(f"{what} must be one of {', '.join(known)}, not {name!r}")
+    return names
 
 
-def _sizes(text: str) -> tuple[int, ...]:
+def _sizes(what: str, text: str) -> tuple[int, ...]:
     try:
         return tuple(int(size) for size in text.split(","))
     except ValueError:
         raise InputError(
-            f"Hidden layer sizes must be whole numbers separated by commas, not {text!r}"
+            f"{what} must be whole numbers separated by commas, not {text!r}"
         ) from None
 
 
-def _train(recipes, seeds, dataset, settings) -> dict[str, npt.NDArray[np.float64]]:
-    """Accuracies in percent by recipe, (seeds, epochs)."""
+def _train(networks, recipes, seeds, dataset, settings) -> Accuracies:
     from tqdm import tqdm
 
+    by_network = [dataclasses.replace(settings, network=network) for network in networks]
+    for own in by_network:
+        # Data that do not fit a network are refused before another one is trained.
+        Trainer(recipes[0], dataset, own)
     accuracies = {}
+    total = len(networks) * len(recipes) * seeds * settings.epochs
     # No bar where standard error is no terminal.
-    with tqdm(total=len(recipes) * seeds * settings.epochs, unit="epoch", disable=None) as bar:
-        for recipe in recipes:
-            bar.set_description(recipe.name)
+    with tqdm(total=total, unit="epoch", disable=None) as bar:
+        for own, recipe in itertools.product(by_network, recipes):
+            bar.set_description(f"{own.network} {recipe.name}")
             histories = [
-                Trainer(recipe, dataset, settings, seed).run(bar.update) for seed in range(seeds)
+                Trainer(recipe, dataset, own, seed).run(bar.update) for seed in range(seeds)
             ]
-            accuracies[recipe.name] = 100 * np.array([h.accuracies for h in histories])
+            accuracies[own.network, recipe.name] = 100 * np.array([h.accuracies for h in histories])
     return accuracies
 
 
-def _table(accuracies) -> str:
-    lines = [f"{'recipe':<10}  {'test accuracy':>13}  {'spread':>13}  {'to float32':>10}"]
-    reference = accuracies.get("float32")
-    for name, curves in accuracies.items():
+def _table(accuracies: Accuracies) -> str:
+    lines = [
+        f"{'network':<7}  {'recipe':<10}  {'test accuracy':>13}  {'spread':>13}  {'to float32':>10}"
+    ]
+    for (network, recipe), curves in accuracies.items():
         final = curves[:, -1]
-        difference = "" if reference is None else f"{final.mean() - reference[:, -1].mean():+.2f}"
+        reference = accuracies.get((network, "float32"))
+        gap = "" if reference is None else f"{final.mean() - reference[:, -1].mean():+.2f}"
         spread = f"{final.min():.2f}..{final.max():.2f}"
-        lines.append(f"{name:<10}  {final.mean():>11.2f} %  {spread:>13}  {difference:>10}")
+        lines.append(
+            f"{network:<7}  {recipe:<10}  {final.mean():>11.2f} %  {spread:>13}  {gap:>10}"
+        )
     seeds = len(next(iter(accuracies.values())))
     lines.append(f"Mean and range over {seeds} seeds after the last epoch; differences in points.")
     return "\n".join(lines)
 
 
-def _write_csv(path, accuracies):
+def _write_csv(path, accuracies: Accuracies):
     with open(path, "w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["recipe", "seed", "epoch", "accuracy_percent"])
-        for name, curves in accuracies.items():
+        writer.writerow(["network", "recipe", "seed", "epoch", "accuracy_percent"])
+        for names, curves in accuracies.items():
             for seed, curve in enumerate(curves):
                 for epoch, accuracy in enumerate(curve, start=1):
-                    writer.writerow([name, seed, epoch, f"{accuracy:.4f}"])
+                    writer.writerow([*names, seed, epoch, f"{accuracy:.4f}"])
 
 
-def _write_chart(path, accuracies):
+def _write_chart(path, accuracies: Accuracies):
+    """Draw one chart for each network, side by side."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+
+    networks = list(dict.fromkeys(network for network, _ in accuracies))
+    figure = Figure(figsize=(8 * len(networks), 5), layout="constrained")
+    FigureCanvasAgg(figure)
+    charts = figure.subplots(1, len(networks), squeeze=False)[0]
+    for axes, network in zip(charts, networks, strict=True):
+        own = {recipe: curves for (of, recipe), curves in accuracies.items() if of == network}
+        _draw(axes, network, own)
+    figure.savefig(path, dpi=150)
+
+
+def _draw(axes, network: str, by_recipe: dict[str, npt.NDArray[np.float64]]):
     from matplotlib.ticker import MaxNLocator
 
-    figure = Figure(figsize=(8, 5), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots()
-    for name, curves in accuracies.items():
+    for name, curves in by_recipe.items():
         epochs = np.arange(1, curves.shape[1] + 1)
         mean, colour = curves.mean(axis=0), _COLOURS[name]
         axes.fill_between(
@@ -187,14 +226,14 @@ def _write_chart(path, accuracies):
         label = f"{name}  {mean[-1]:.2f} %"
         axes.plot(epochs, mean, color=colour, linewidth=2, marker=marker, label=label)
     # The first epochs may be far below; the interesting part is the top.
-    lowest = min(curves[:, -1].min() for curves in accuracies.values())
+    lowest = min(curves[:, -1].min() for curves in by_recipe.values())
     axes.set_ylim(max(lowest - 10, 0), 100)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("epoch")
     axes.set_ylabel("test accuracy, %")
-    seeds = len(next(iter(accuracies.values())))
-    axes.set_title(f"Accuracy by recipe: mean and range over {seeds} seeds", loc="left")
+    seeds = len(next(iter(by_recipe.values())))
+    title = f"Accuracy of {network} by recipe: mean and range over {seeds} seeds"
+    axes.set_title(title, loc="left")
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(alpha=0.3)
     axes.legend(loc="lower right", frameon=False)
-    figure.savefig(path, dpi=150)

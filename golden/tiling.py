@@ -73,7 +73,7 @@ def choose_tiling(size: CoreSize, rows: int, inputs: int, outputs: int) -> Tilin
             if _fits(size, (rows, inputs, outputs), tiling, at_once)
         ]
         if tilings:
-            return min(tilings, key=lambda t: _products((rows, inputs, outputs), t))
+            return min(tilings, key=lambda t: _effort((rows, inputs, outputs), t))
     raise InputError(
         f"A layer of {rows} rows, {inputs} inputs and {outputs} outputs does not fit the training "
         f"core however it is cut; make gradient_words, partial_sum_strips or max_terms larger"
@@ -93,9 +93,10 @@ def _counts(sizes, tiling):
     return [-(-count // step) for count, step in zip(sizes, steps, strict=True)]
 
 
-def _products(sizes, tiling):
+def _effort(sizes, tiling):
+    """Count of products; of as many, cuts of rows rather than of inputs or outputs."""
     rows, inputs, outputs = _counts(sizes, tiling)
-    return rows * inputs * outputs
+    return rows * inputs * outputs, outputs, inputs
 
 
 def _fits(size, sizes, tiling, at_once):

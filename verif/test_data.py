@@ -22,6 +22,7 @@ def test_digits_are_scaled_and_split():
     assert dataset.classes == 10
     assert dataset.train_x.shape == (1438, 64)
     assert dataset.test_x.shape == (359, 64)
+    assert dataset.image_shape == (8, 8, 1)
     for x in (dataset.train_x, dataset.test_x):
         assert x.dtype == np.float32
         assert x.min() == 0 and x.max() == 1
@@ -57,6 +58,16 @@ def test_file_keeps_images_with_their_labels(tmp_path):
         (dataset.test_x, dataset.test_labels),
     ):
         assert [by_image[tuple(row)] for row in x * 256] == labels.tolist()
+
+
+@pytest.mark.parametrize(
+    ("shape", "expected"),
+    [((2, 3), (2, 3, 1)), ((1, 3, 2), (1, 3, 2)), ((6,), None), ((1, 1, 2, 3), None)],
+)
+def test_file_has_images_or_features(tmp_path, shape, expected):
+    dataset = data.load(save(tmp_path / "data.npz", x=IMAGES.reshape(40, *shape), y=LABELS))
+    assert dataset.image_shape == expected
+    assert dataset.train_x.shape == (32, 6)
 
 
 def refused(path, sentence):

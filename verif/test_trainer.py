@@ -197,25 +197,29 @@ def command(*options):
 
 def test_command_writes_table_curves_and_numbers(tmp_path, capsys):
     output = tmp_path / "new" / "train"
-    options = ["--epochs", "2", "--hidden", "16", "--seeds", "2", "--recipes", "float32,luq"]
+    options = ["--epochs", "2", "--hidden", "16", "--channels", "2,3", "--seeds", "2"]
+    options += ["--recipes", "float32,luq", "--network", "cnn,mlp"]
     assert command(*options, "--output", str(output)) == 0
     assert (output / "accuracy.png").read_bytes().startswith(b"\x89PNG")
     with open(output / "accuracy.csv") as file:
         rows = list(csv.DictReader(file))
-    assert len(rows) == 2 * 2 * 2
-    final = {
-        name: [
-            float(row["accuracy_percent"])
-            for row in rows
-            if row["recipe"] == name and row["epoch"] == "2"
-        ]
-        for name in ("float32", "luq")
-    }
-    table = {line.split()[0]: line.split() for line in capsys.readouterr().out.splitlines()}
-    means = {name: np.mean(values) for name, values in final.items()}
-    for name, mean in means.items():
-        assert float(table[name][1]) == pytest.approx(mean, abs=0.006)
-        assert float(table[name][4]) == pytest.approx(mean - means["float32"], abs=0.006)
+    assert len(rows) == 2 * 2 * 2 * 2
+    table = {tuple(line.split()[:2]): line.split() for line in capsys.readouterr().out.splitlines()}
+    for network in NETWORKS:
+        means = {
+            name: np.mean(
+                [
+                    float(row["accuracy_percent"])
+                    for row in rows
+                    if (row["network"], row["recipe"], row["epoch"]) == (network, name, "2")
+                ]
+            )
+            for name in ("float32", "luq")
+        }
+        for name, mean in means.items():
+            line = table[network, name]
+            assert float(line[2]) == pytest.approx(mean, abs=0.006)
+            assert float(line[5]) == pytest.approx(mean - means["float32"], abs=0.006)
 
 
 @pytest.mark.parametrize(
@@ -224,6 +228,11 @@ def test_command_writes_table_curves_and_numbers(tmp_path, capsys):
         (
             ["--recipes", "luq,fp8"],
             r"Recipe must be one of float32, int4, luq, two_phase, not 'fp8'",
+        ),
+        (["--network", "mlp,"], r"Network must be one of mlp, cnn, not ''"),
+        (
+            ["--channels", "8;8"],
+            r"Counts of channels must be whole numbers separated by commas, not '8;8'",
         ),
         (["--seeds", "0"], r"Count of seeds must be 1 to 1000, not 0"),
         (

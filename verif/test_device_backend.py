@@ -1,0 +1,314 @@
+"""Training on a core: the same bits as in NumPy, however small the memories, and no races."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from golden import data
+from golden.backend import GradientRecipe, NumpyBackend
+from golden.command import PRODUCTS, CoreSize, Destination, Operation
+from golden.device_backend import DeviceBackend
+from golden.errors import InputError
+from golden.formats import FLOAT16, Fp4Format
+from golden.fp4_quantizer import Fp4Mode
+from golden.quantizer import InRange
+from golden.tiling import TileCache, Tiling, choose_tiling
+from golden.trainer import RECIPES, Settings, Trainer
+from golden.training_core import TrainingCore
+
+SEED = 3
+SETTINGS = {
+    "mlp": Settings(hidden=(32, 24), epochs=5, batch=32),
+    "cnn": Settings(network="cnn", channels=(4, 20), epochs=5, batch=8),
+}
+FORMATS = {"luq": Fp4Format(1), "two_phase": Fp4Format(2)}
+LARGE = CoreSize(activation_words=4096, weight_words=1024, gradient_words=4096, max_terms=2048)
+SIZES = {
+    "large": LARGE,
+    # Rows are cut, and pieces lie beside each other.
+    "rows": dataclasses.replace(LARGE, rows=2, columns=4, lanes=8, activation_words=20),
+    # Everything is cut, with room for two pieces at once.
+    "small": CoreSize(
+        rows=4, columns=2, lanes=4, activation_words=24, weight_words=12, gradient_words=20,
+        bias_words=8, partial_sum_strips=96, max_terms=16,
+    ),
+    # Single blocks, loaded again and again.
+    "least": CoreSize(
+        rows=2, columns=4, lanes=2, activation_words=1, weight_words=1, gradient_words=8,
+        bias_words=1, partial_sum_strips=8, max_terms=4,
+    ),
+    "other numbers": dataclasses.replace(
+        LARGE, wide_format=FLOAT16, residual_bits=5, in_range_rule=InRange.ROUNDED
+    ),
+}  # fmt: skip
+
+
+class AuditedCore(TrainingCore):
+    """Core that knows which commands may run at the same time, and forbids races.
+
+    Commands start in order. When one starts, those before it have surely ended if it waits for
+    their kind, if one before it did, or if the host has seen their end.
+
+    Attributes
+    ----------
+    commands : list of Command
+        All commands.
+    overlaps : int
+        Count of pairs of a load and a product that may run at the same time.
+    settings : int
+        Count of times the generators were set.
+    """
+
+    def __init__(self, size):
+        self.commands, self.overlaps, self.settings = [], 0, 0
+        self._running = {}
+        super().__init__(size)
+
+    def issue(self, command, beats=None):
+        is_load = command.operation not in PRODUCTS
+        for number, other in list(self._running.items()):
+            other_is_load = other.operation not in PRODUCTS
+            if command.wait_for_loads if other_is_load else command.wait_for_products:
+                del self._running[number]
+            elif is_load != other_is_load:
+                assert not self.words(command) & self.words(other), (command, other)
+                self.overlaps += 1
+            elif not is_load:
+                assert not command.accumulate, "partial sums may not be stored yet"
+        number = super().issue(command, beats)
+        self._running[number] = command
+        self.commands.append(command)
+        assert not self.error, (self.error, command)
+        return number
+
+    def words(self, command):
+        """Words of the operand memories that a command touches."""
+        size = self.size
+        of_element = command.masked or command.step_gradient
+        batch, inputs, outputs = command.batch, command.inputs, command.outputs
+        forward, to_inputs, to_weights = (command.operation == product for product in PRODUCTS)
+        used = {
+            ("activations", command.activation_base, size.blocks(batch, inputs)): forward
+            or to_weights
+            or (to_inputs and of_element)
+            or command.operation == Operation.LOAD_ACTIVATIONS,
+            ("weights", command.weight_base, size.blocks(outputs, inputs)): forward
+            or to_inputs
+            or (to_weights and of_element)
+            or command.operation == Operation.LOAD_WEIGHTS,
+            ("gradients", command.gradient_base, size.blocks(batch, outputs)): to_inputs
+            or to_weights
+            or command.operation == Operation.LOAD_GRADIENTS,
+            ("biases", command.bias_base, -(-outputs // size.columns)): (forward and command.bias)
+            or command.operation == Operation.LOAD_BIASES,
+        }
+        return {
+            (memory, word)
+            for (memory, base, count), is_used in used.items()
+            if is_used
+            for word in range(base, base + count)
+        }
+
+    def result(self, number):
+        self._running = {n: c for n, c in self._running.items() if n > number}
+        return super().result(number)
+
+    def finish(self):
+        self._running = {}
+        super().finish()
+
+    def seed(self, loads, results):
+        self.settings += 1
+        super().seed(loads, results)
+
+    def count(self, operation, **settings):
+        return sum(
+            command.operation == operation
+            and all(getattr(command, key) == value for key, value in settings.items())
+            for command in self.commands
+        )
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return data.digits()
+
+
+def numpy_backend(size):
+    return NumpyBackend(
+        size.wide_format,
+        size.load_lanes,
+        SEED,
+        residual_bits=size.residual_bits,
+        in_range=size.in_range_rule,
+    )
+
+
+def train(digits, network, recipe, size, steps):
+    """Train on a core, and compare with NumPy after every step."""
+    core = AuditedCore(dataclasses.replace(size, fmt=FORMATS[recipe]))
+    runs = [
+        Trainer(RECIPES[recipe], digits, SETTINGS[network], SEED, backend)
+        for backend in (numpy_backend(size), DeviceBackend(core, SEED))
+    ]
+    start = runs[0].parameters()
+    for _, rows in zip(range(steps), runs[0].batches(), strict=False):
+        losses = [run.step(rows) for run in runs]
+        assert losses[0] == losses[1]
+        expected, obtained = (run.parameters() for run in runs)
+        for name, value in expected.items():
+            assert value.tobytes() == obtained[name].tobytes(), name
+    assert not any(np.array_equal(start[name], expected[name]) for name in start)
+    return core, runs
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("recipe", FORMATS)
+@pytest.mark.parametrize("network", SETTINGS)
+def test_core_trains_to_the_same_bits(digits, network, recipe, size):
+    core, runs = train(digits, network, recipe, SIZES[size], steps=1 if size == "least" else 3)
+    if size == "large":
+        assert runs[0].accuracy() == runs[1].accuracy()
+    assert core.overlaps > 0
+    chains = {product: core.count(product, accumulate=True) > 0 for product in PRODUCTS}
+    if size in ("large", "other numbers"):
+        assert not any(chains.values())
+    elif size == "rows":
+        assert chains[Operation.WEIGHT_GRADIENT] and not chains[Operation.FORWARD]
+    else:
+        assert all(chains.values())
+
+
+@pytest.mark.parametrize("recipe", FORMATS)
+def test_what_fits_is_loaded_once_a_step(digits, recipe):
+    core, runs = train(digits, "mlp", recipe, LARGE, steps=1)
+    before = len(core.commands)
+    runs[1].step(np.arange(32))
+    step = [Operation(command.operation).name for command in core.commands[before:]]
+    forward = []
+    for layer in range(3):
+        # The weights of the next layer come while this one is multiplied.
+        forward += ["LOAD_BIASES", *(["LOAD_WEIGHTS"] * (layer == 0)), "LOAD_ACTIVATIONS"]
+        forward += [*(["LOAD_WEIGHTS"] * (layer < 2)), "FORWARD"]
+    loads = ["LOAD_GRADIENTS"] * len(set(RECIPES[recipe].gradient.phases))
+    backward = [*loads, "INPUT_GRADIENT", "WEIGHT_GRADIENT"] * 3
+    assert step == forward + backward
+    # The generator is set at the start only.
+    assert core.settings == 1
+    # The gradient by the images is wanted for the step's gradient only.
+    last = [c for c in core.commands[before:] if c.operation == Operation.INPUT_GRADIENT]
+    assert [c.destination for c in last] == [Destination.STREAM] * 2 + [Destination.NOTHING]
+
+
+def test_gradients_that_are_loaded_again_get_their_random_numbers_again(digits):
+    core, _ = train(digits, "mlp", "luq", SIZES["least"], steps=1)
+    assert core.settings > 1
+    core, _ = train(digits, "mlp", "luq", SIZES["rows"], steps=1)
+    assert core.settings == 1
+
+
+def test_profile_counts_every_multiplication(digits):
+    backend = DeviceBackend(TrainingCore(LARGE), SEED, profile=True)
+    run = Trainer(RECIPES["luq"], digits, SETTINGS["mlp"], SEED, backend)
+    backend.phases.clear()
+    run.step(np.arange(32))
+    sizes = {"layer0": (64, 32), "layer1": (32, 24), "layer2": (24, 10)}
+    assert [(phase.layer, phase.name) for phase in backend.phases] == [
+        *((layer, "forward") for layer in sizes),
+        *((layer, "backward") for layer in reversed(sizes)),
+    ]
+    for phase in backend.phases:
+        inputs, outputs = sizes[phase.layer]
+        products = 1 if phase.name == "forward" else 2
+        assert phase.counters["MACS"] == products * 32 * inputs * outputs
+
+
+def test_long_weight_gradients_are_added_in_sections():
+    """Of radix 4, 32 bits hold sums of 32768 rows; the rest is added on the host."""
+    rng = np.random.default_rng(6)
+    rows = (1 << 15) + 40
+    size = CoreSize(
+        fmt=Fp4Format(2), activation_words=300, gradient_words=300, max_terms=2048, lanes=8
+    )
+    weights, x, gradient = (
+        (rng.integers(0, 256, shape) / 16).astype(np.float32)
+        for shape in ((2, 3), (rows, 3), (rows, 2))
+    )
+    core = AuditedCore(size)
+    results = []
+    for backend in (numpy_backend(size), DeviceBackend(core, SEED)):
+        backend.load_weights("layer", weights, 1.5)
+        output = backend.forward("layer", x, 1.25, None, relu=False)
+        results.append((output, backend.backward("layer", gradient, RECIPES["two_phase"].gradient)))
+    (output, expected), (other_output, obtained) = results
+    assert np.array_equal(output, other_output)
+    assert core.count(Operation.WEIGHT_GRADIENT, destination=Destination.STREAM) == 2
+    for name in ("inputs", "weights", "activation_step", "weight_step"):
+        assert np.array_equal(getattr(expected, name), getattr(obtained, name)), name
+
+
+@pytest.mark.parametrize(
+    ("recipe", "sentence"),
+    [
+        (None, "A training core multiplies gradients in FP4 only; choose a recipe that does"),
+        (
+            RECIPES["two_phase"].gradient,
+            "Recipe and core must have the same FP4 format, not fp4_radix4 and fp4_radix2",
+        ),
+        (
+            GradientRecipe(Fp4Format(1), Fp4Mode.STOCHASTIC, random_bits=4),
+            "Recipe and core must have the same count of random bits, not 4 and 8",
+        ),
+    ],
+)
+def test_bad_recipe(recipe, sentence):
+    backend = DeviceBackend(TrainingCore(LARGE))
+    backend.load_weights("layer", np.ones((2, 2), np.float32), 1.0)
+    backend.forward("layer", np.ones((2, 2), np.float32), 1.0, None, relu=False)
+    with pytest.raises(InputError, match=f"^{sentence}$"):
+        backend.backward("layer", np.ones((2, 2), np.float32), recipe)
+
+
+def test_bad_bias():
+    backend = DeviceBackend(TrainingCore(LARGE))
+    backend.load_weights("layer", np.ones((2, 2), np.float32), 1.0)
+    with pytest.raises(
+        InputError, match=r"^Biases of layer must fit 32 bits in units of the sums$"
+    ):
+        backend.forward(
+            "layer", np.ones((2, 2), np.float32), 1.0, np.full(2, 2.0**31, np.float32), relu=False
+        )
+
+
+def test_bad_layer():
+    size = dataclasses.replace(LARGE, gradient_words=3)
+    with pytest.raises(
+        InputError,
+        match=r"^A layer of 8 rows, 8 inputs and 64 outputs does not fit the training core however "
+        r"it is cut; make gradient_words, partial_sum_strips or max_terms larger$",
+    ):
+        choose_tiling(size, 8, 8, 64)
+
+
+def test_tiling_has_the_fewest_products():
+    assert choose_tiling(LARGE, 1000, 100, 50) == Tiling(1000, 100, 50)
+    # Blocks of 16: rows take 63 x 7 words; two pieces of them shall have room at once.
+    size = dataclasses.replace(LARGE, activation_words=441)
+    assert choose_tiling(size, 1000, 100, 50) == Tiling(1000, 100, 50)
+    size = dataclasses.replace(LARGE, activation_words=440)
+    assert choose_tiling(size, 1000, 100, 50) == Tiling(256, 100, 50)
+
+
+def test_cache_makes_room_for_what_is_newer():
+    cache = TileCache[str](10)
+    assert [cache.allocate(tile, 4) for tile in "ab"] == [0, 4]
+    assert cache.find("a") == 0
+    assert cache.allocate("c", 3) == 4  # b was used the longest ago
+    assert cache.find("b") is None
+    assert cache.allocate("d", 10, keep=["a"]) is None
+    assert (cache.find("c"), cache.find("a")) == (4, 0)
+    assert cache.allocate("d", 6, keep=["a"]) == 4
+    cache.drop(lambda tile: tile == "a")
+    assert cache.allocate("e", 4) == 0
+    assert cache.find("d") == 4
