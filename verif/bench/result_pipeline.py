@@ -107,6 +107,22 @@ def make_scale(rng, target, magnitude, fp4_exponent):
     return Scale(int(rng.integers(1 << 15, 1 << 16)), exponent)
 
 
+def near_ties(rng, shape, kept):
+    """Make sums that a scale brings to a tie of ``kept`` bits, or a single bit away from it.
+
+    Returns the sums, and the scale, which leaves ``kept`` bits before the point.
+    """
+    factor = int(rng.choice([1, 3, 5, 7]))
+    bits = 30 + factor.bit_length()
+    count = 16 * shape[0] * shape[1]
+    products = rng.integers(1 << kept - 1, 1 << kept, count) << 1 | 1
+    products <<= bits - kept - 1
+    products |= (rng.random(count) < 0.8) << rng.integers(0, bits - kept - 1, count)
+    sums = np.resize(products[products % factor == 0] // factor, shape)
+    shift = 16 - factor.bit_length()
+    return sums * rng.choice([-1, 1], shape), Scale(factor << shift, kept - bits - shift)
+
+
 def golden(target, settings, factor, strips, noise):
     """Compute what comes out, and the counts; fields that the target leaves open are missing."""
     kept = strips.used & (strips.operand.in_range | (not settings.get("masked", 0)))
@@ -175,14 +191,17 @@ async def give(dut, rng, strips, pauses):
     return ports["tag"]
 
 
-async def check(dut, rng, random, target, settings, magnitude=12, count=STRIPS, pauses=0.3):
+async def check(dut, rng, random, target, settings, magnitude=12, pauses=0.3, kept=None):
     """Run strips of one target and compare all that comes out with the golden model.
 
-    Returns how often which situation occurred.
+    With ``kept`` the sums are near ties of so many bits. Returns how often each situation
+    occurred.
     """
-    strips = make_strips(rng, count, magnitude)
+    strips = make_strips(rng, STRIPS, magnitude)
     fp4_exponent = int(rng.integers(-20, 20))
     factor = make_scale(rng, target, magnitude, fp4_exponent)
+    if kept:
+        strips.sums, factor = near_ties(rng, strips.sums.shape, kept)
     settings = {**settings, "fp4_exponent": fp4_exponent}
     defaults = {key: 0 for values in SETTINGS.values() for key in values}
     configure(
@@ -268,6 +287,12 @@ async def matches_golden(dut):
         assert not bins.pop("float_underflowed", 0)
         coverage.cover(**bins)
         coverage.vectors(STRIPS * LANES)
+    nearest = {"mode": RoundMode.NEAREST_EVEN}
+    choices = [(FLOAT, nearest), (INTEGER, {"signed_result": 0}), (INTEGER, {"signed_result": 1})]
+    for kept in (1, 2, 3, 4, SIZE.wide_format.fraction_bits + 1):
+        for target, settings in 4 * choices:
+            await check(dut, rng, random, target, settings, kept=kept)
+            coverage.vectors(STRIPS * LANES)
     coverage.close()
 
 
