@@ -303,8 +303,8 @@ class NumpyBackend:
             )
             total += self._operations.step_gradient(f"{layer}.weights", sums, weights)
             gradients.append(self._masked(f"{layer}.weight_gradient", sums, factor, weights))
-        return Gradients(inputs, sum(gradients[1:], gradients[0]), input_step,
-                         _step_value(total, factor, weights))  # fmt: skip
+        weight_step = _step_value(total, factor, weights)
+        return Gradients(inputs, sum(gradients[1:], gradients[0]), input_step, weight_step)
 
     def _quantize(self, tensor, x, step, fmt):
         return self._operations.quantize(tensor, x, step_scale(1 / step), fmt, **self._rule)
@@ -337,9 +337,10 @@ class NumpyBackend:
 
     def _fp4_product(self, tensor, integers, codes, recipe):
         """Sums ``codes @ integers`` for codes (rows, terms) and integers (terms, columns)."""
-        return self._operations.matmul(
+        transposed = self._operations.matmul(
             tensor, integers.T, codes, ShiftOperand.FP4, recipe.fmt
-        ).T  # fmt: skip
+        )
+        return transposed.T
 
     def _masked(self, tensor, sums, factor, operand):
         return self._scale(tensor, sums * operand.in_range, factor)

@@ -22,6 +22,8 @@ from .errors import InputError
 __all__ = ["TileCache", "Tiling", "choose_tiling", "cuts"]
 
 _GREATEST_SIZE = (1 << 16) - 1
+# What it takes about to start and to end a product.
+_COMMAND_CYCLES = 32
 
 Name = TypeVar("Name", bound=Hashable)
 
@@ -48,10 +50,11 @@ def cuts(count: int, step: int) -> list[tuple[int, int]]:
 
 @functools.cache
 def choose_tiling(size: CoreSize, rows: int, inputs: int, outputs: int) -> Tiling:
-    """Choose the cuts with the fewest products.
+    """Choose the cuts that should take the least time.
 
     Two pieces of a memory shall have room at once, so that one is loaded while the other is used;
-    only if there are no such cuts, one is enough.
+    only if there are no such cuts, one is enough. Cutting what fits anyway may pay: the first
+    product starts when the first piece is there.
 
     Parameters
     ----------
@@ -73,7 +76,7 @@ def choose_tiling(size: CoreSize, rows: int, inputs: int, outputs: int) -> Tilin
             if _fits(size, (rows, inputs, outputs), tiling, at_once)
         ]
         if tilings:
-            return min(tilings, key=lambda t: _effort((rows, inputs, outputs), t))
+            return min(tilings, key=lambda t: _cycles(size, (rows, inputs, outputs), t))
     raise InputError(
         f"A layer of {rows} rows, {inputs} inputs and {outputs} outputs does not fit the training "
         f"core however it is cut; make gradient_words, partial_sum_strips or max_terms larger"
@@ -93,10 +96,43 @@ def _counts(sizes, tiling):
     return [-(-count // step) for count, step in zip(sizes, steps, strict=True)]
 
 
-def _effort(sizes, tiling):
-    """Count of products; of as many, cuts of rows rather than of inputs or outputs."""
-    rows, inputs, outputs = _counts(sizes, tiling)
-    return rows * inputs * outputs, outputs, inputs
+def _cycles(size, sizes, tiling):
+    """Estimate the cycles of both passes of a layer; only good enough to compare tilings.
+
+    A product takes as long as its passes or its strips, whichever are more. Sums that go on leave
+    the array once for each piece of their inner axis. While one piece is used, the next is loaded.
+    """
+    rows, inputs, outputs = sizes
+    row_cuts, input_cuts, output_cuts = _counts(sizes, tiling)
+    products = row_cuts * input_cuts * output_cuts
+
+    def beats(height, width):
+        return height * -(-width // size.load_lanes)
+
+    def array(tile_rows, tile_columns, terms, passes, strips):
+        tiles = -(-tile_rows // size.rows) * -(-tile_columns // size.columns)
+        work = tiles * -(-terms // size.lanes) * passes
+        return max(work, strips) + _COMMAND_CYCLES * products
+
+    def overlapped(load, work, pieces):
+        return (load + work + (pieces - 1) * max(load, work)) / pieces
+
+    resident_x = size.blocks(rows, inputs) <= size.activation_words
+    resident_w = size.blocks(outputs, inputs) <= size.weight_words
+    load_x = beats(rows, inputs) * (1 if resident_x else output_cuts)
+    load_w = beats(outputs, inputs) * (1 if resident_w else row_cuts)
+    load_dy = beats(rows, outputs) * size.fmt.log2_radix
+    across = -(-inputs // size.rows)
+    output_strips = rows * -(-outputs // size.columns) * input_cuts
+    forward = array(rows, outputs, inputs, 2, output_strips)
+    to_inputs = array(inputs, rows, outputs, 1, rows * across * output_cuts)
+    to_weights = array(inputs, outputs, rows, 1, outputs * across * row_cuts)
+    # Backward, activations and weights come again if they have not stayed.
+    again = (not resident_x) * load_x + (not resident_w) * load_w
+    pieces = row_cuts * (input_cuts if not resident_x else 1)
+    return overlapped(load_x + load_w, forward, pieces) + overlapped(
+        load_dy + again, to_inputs + to_weights, row_cuts
+    )
 
 
 def _fits(size, sizes, tiling, at_once):

@@ -172,19 +172,21 @@ def test_core_trains_to_the_same_bits(digits, network, recipe, size):
         assert runs[0].accuracy() == runs[1].accuracy()
     assert core.overlaps > 0
     chains = {product: core.count(product, accumulate=True) > 0 for product in PRODUCTS}
-    if size in ("large", "other numbers"):
-        assert not any(chains.values())
-    elif size == "rows":
-        assert chains[Operation.WEIGHT_GRADIENT] and not chains[Operation.FORWARD]
-    else:
+    if size in ("small", "least"):
         assert all(chains.values())
+    elif size == "rows":
+        assert any(chains.values())
+    else:
+        # Only rows are cut, where it saves time.
+        assert not chains[Operation.FORWARD] and not chains[Operation.INPUT_GRADIENT]
 
 
 @pytest.mark.parametrize("recipe", FORMATS)
 def test_what_fits_is_loaded_once_a_step(digits, recipe):
-    core, runs = train(digits, "mlp", recipe, LARGE, steps=1)
+    core = AuditedCore(dataclasses.replace(LARGE, fmt=FORMATS[recipe]))
+    run = Trainer(RECIPES[recipe], digits, SETTINGS["mlp"], SEED, DeviceBackend(core, SEED))
     before = len(core.commands)
-    runs[1].step(np.arange(32))
+    run.step(np.arange(LARGE.block))
     step = [Operation(command.operation).name for command in core.commands[before:]]
     forward = []
     for layer in range(3):
@@ -291,13 +293,29 @@ def test_bad_layer():
         choose_tiling(size, 8, 8, 64)
 
 
-def test_tiling_has_the_fewest_products():
-    assert choose_tiling(LARGE, 1000, 100, 50) == Tiling(1000, 100, 50)
-    # Blocks of 16: rows take 63 x 7 words; two pieces of them shall have room at once.
-    size = dataclasses.replace(LARGE, activation_words=441)
-    assert choose_tiling(size, 1000, 100, 50) == Tiling(1000, 100, 50)
-    size = dataclasses.replace(LARGE, activation_words=440)
-    assert choose_tiling(size, 1000, 100, 50) == Tiling(256, 100, 50)
+def test_tiling_cuts_what_does_not_fit():
+    assert choose_tiling(LARGE, 64, 128, 128) == Tiling(64, 128, 128)
+    # Blocks of 16: activations take 4 x 8 words, and two pieces of them shall have room at once.
+    size = dataclasses.replace(LARGE, activation_words=31)
+    tiling = choose_tiling(size, 64, 128, 128)
+    assert size.blocks(tiling.rows, tiling.inputs) * 2 <= 31
+    # Weights take 8 x 8 words.
+    size = dataclasses.replace(LARGE, weight_words=63)
+    tiling = choose_tiling(size, 64, 128, 128)
+    assert size.blocks(tiling.outputs, tiling.inputs) * 2 <= 63
+    # Gradients take 8 words for 16 rows; there is no room for two pieces, so that one must do.
+    size = dataclasses.replace(LARGE, gradient_words=8)
+    assert choose_tiling(size, 64, 128, 128).rows == 16
+    # Sums of 128 terms in two commands.
+    size = dataclasses.replace(LARGE, max_terms=100)
+    tiling = choose_tiling(size, 64, 128, 128)
+    assert max(tiling.inputs, tiling.outputs) == 64
+
+
+def test_tiling_cuts_many_rows_so_that_products_start_early():
+    tiling = choose_tiling(LARGE, 1024, 144, 32)
+    assert (tiling.inputs, tiling.outputs) == (144, 32)
+    assert tiling.rows < 1024 and not tiling.rows % LARGE.block
 
 
 def test_cache_makes_room_for_what_is_newer():
