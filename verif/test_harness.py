@@ -12,13 +12,27 @@ from golden.device import CoreError
 from golden.errors import InputError
 from golden.formats import FLOAT32
 from golden.registers import IDENTIFIER
+from golden.training_core import TrainingCore
+from verif.core_stimulus import random_program
 from verif.harness import build
-from verif.harness.device import HarnessError, RtlDevice, Status
+from verif.harness.device import HarnessError, RtlDevice, Status, measure
 from verif.harness.stand_in import StandIn
 
 NO_STALLS = (0.0, 0.0, 0.0)
 STALLS = [NO_STALLS, (0.5, 0.0, 0.0), (0.0, 0.7, 0.0), (0.0, 0.0, 0.6), (0.4, 0.4, 0.4)]
 SIZE = CoreSize(rows=4, columns=4, lanes=8, queue_depth=2)
+CORE = CoreSize(
+    rows=4,
+    columns=4,
+    lanes=8,
+    activation_words=16,
+    weight_words=16,
+    gradient_words=16,
+    bias_words=8,
+    partial_sum_strips=64,
+    max_terms=64,
+    queue_depth=2,
+)
 
 
 @pytest.fixture(scope="module")
@@ -237,3 +251,68 @@ def test_missing_compiler_is_named(monkeypatch):
     monkeypatch.setattr(build.shutil, "which", lambda tool: None if tool == "g++" else tool)
     with pytest.raises(InputError, match=r"g\+\+ is not on the PATH; install it"):
         build.build_library("")
+
+
+@pytest.fixture(scope="module")
+def core_library():
+    return build.build_core(CORE, optimize=1)
+
+
+def run(device, program):
+    """Results, counters that both models have, and step gradients of a program."""
+    numbers = [(command, device.issue(command, beats)) for command, beats in program]
+    results = [
+        device.result(number)
+        for command, number in numbers
+        if command.operation >= Operation.FORWARD and command.destination == Destination.STREAM
+    ]
+    steps = [device.step_gradient(memory) for memory in (Memory.ACTIVATIONS, Memory.WEIGHTS)]
+    return results, device.counters(), steps
+
+
+@pytest.mark.parametrize("stalls", [NO_STALLS, (0.4, 0.4, 0.4)])
+def test_training_core_matches_golden_model(core_library, stalls, request):
+    seed = request.config.getoption("--seed")
+    device, golden = RtlDevice(CORE, core_library, stalls=stalls, seed=seed), TrainingCore(CORE)
+    for k in range(4):
+        program = random_program(np.random.default_rng([seed, k]), CORE, 40)
+        results, counters, steps = run(device, program)
+        expected, golden_counters, golden_steps = run(golden, program)
+        assert len(results) == len(expected) > 0
+        for mine, right in zip(results, expected, strict=True):
+            np.testing.assert_array_equal(mine, right)
+        assert {name: counters[name] for name in golden_counters} == golden_counters
+        assert steps == golden_steps
+
+
+def test_training_core_refuses_as_the_golden_model(core_library):
+    device, golden = RtlDevice(CORE, core_library), TrainingCore(CORE)
+    beats = np.zeros((2, CORE.load_lanes), np.uint32)
+    good = Command(Operation.LOAD_WEIGHTS, outputs=2, codes=True)
+    for command, code in (
+        (Command(9), ErrorCode.OPERATION),
+        (Command(Operation.FORWARD, batch=0), ErrorCode.SIZE),
+        (Command(Operation.FORWARD, batch=9, activation_base=15), ErrorCode.MEMORY),
+    ):
+        for core in (device, golden):
+            core.issue(good, beats)
+            core.issue(command)
+            core.issue(good, beats)
+            assert core.error is code
+            with pytest.raises(CoreError):
+                core.finish()
+            core.clear_error()
+            core.issue(good, beats)
+            core.finish()
+    assert device.counters()["LOAD_BEATS"] == golden.counters()["LOAD_BEATS"] == 12
+
+
+def test_speed_is_measured(core_library):
+    report = measure(RtlDevice(CORE, core_library), seconds=0.05)
+    assert set(report) == {"FORWARD", "INPUT_GRADIENT", "WEIGHT_GRADIENT"}
+    for figures in report.values():
+        assert 0.5 < figures["utilization"] <= 1
+        lanes = CORE.rows * CORE.columns * CORE.lanes
+        assert figures["lane_operations_per_second"] == pytest.approx(
+            figures["cycles_per_second"] * figures["utilization"] * lanes
+        )
