@@ -15,7 +15,8 @@ from golden.registers import IDENTIFIER
 from golden.training_core import TrainingCore
 from verif.core_stimulus import random_program
 from verif.harness import build
-from verif.harness.device import HarnessError, RtlDevice, Status, measure
+from verif.harness.device import HarnessError, RtlDevice, Status
+from verif.harness.measure import measure
 from verif.harness.stand_in import StandIn
 
 NO_STALLS = (0.0, 0.0, 0.0)

@@ -1,0 +1,1 @@
+"""The Verilated training core as a shared library, called from NumPy."""

@@ -19,7 +19,7 @@ __all__ = ["BUILD", "build_core", "build_library"]
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 BUILD = ROOT / "build" / "harness"
-SOURCES = [Path(__file__).with_name(name) for name in ("harness.cpp", "harness.h")]
+SOURCES = [Path(__file__).with_name(name) for name in ("harness.cpp", "driver.h", "harness.h")]
 
 VERILATOR_ARGS = [
     "--cc",

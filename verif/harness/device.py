@@ -1,19 +1,18 @@
 """The simulated Verilog as a device: the same commands as the golden core's, in clock cycles."""
 
 import ctypes
-import enum
-import time
 
 import numpy as np
 
-from golden.command import PRODUCTS, Command, Destination, ErrorCode, Memory, Operation
+from golden.command import PRODUCTS, Command, Destination, ErrorCode, Memory
 from golden.command_checks import check_command
 from golden.device import CoreError
 from golden.errors import InputError
 from golden.registers import BY_NAME, REGISTERS, command_writes
 from verif.harness.build import build_core
+from verif.harness.library import Goal, Map, Status, load_library
 
-__all__ = ["HarnessError", "RtlDevice", "Status", "measure"]
+__all__ = ["HarnessError", "RtlDevice", "Status"]
 
 #: The counters; those of 64 bits are two registers.
 _FIRST_COUNTER = BY_NAME["CYCLES_LOW"].offset
@@ -21,26 +20,6 @@ _LANE_TYPES = {16: np.uint16, 32: np.uint32}
 _FOREVER = (1 << 64) - 1
 #: Cycles after the response to a write in which the core acts on it.
 _SETTLE = 8
-
-
-class Status(enum.IntEnum):
-    """What a run returns; ``harness_status`` of ``harness.h``."""
-
-    DONE = 0
-    LIMIT = 1
-    INTERRUPTED = 2
-    STALLED = 3
-    UNEXPECTED = 4
-    WRONG_LAST = 5
-    BAD_RESPONSE = 6
-    NO_RESULT = 7
-
-
-class _Goal(enum.IntEnum):
-    CYCLES = 0
-    WRITTEN = 1
-    RESULT = 2
-    IDLE = 3
 
 
 class HarnessError(Exception):
@@ -55,35 +34,6 @@ class HarnessError(Exception):
     def __init__(self, status, cycles):
         super().__init__(f"The simulated core: {status.name} in cycle {cycles}")
         self.status = status
-
-
-class _Map(ctypes.Structure):
-    _fields_ = [
-        (name, ctypes.c_uint32)
-        for name in ("commands_done", "status", "status_busy", "queue_depth")
-    ]
-
-
-_POINTER, _U32, _U64 = ctypes.c_void_p, ctypes.c_uint32, ctypes.c_uint64
-_SIGNATURES = {
-    "harness_create": (_POINTER, [ctypes.POINTER(_Map)]),
-    "harness_destroy": (None, [_POINTER]),
-    "harness_reset": (None, [_POINTER]),
-    "harness_beat_bytes": (_U32, []),
-    "harness_strip_bytes": (_U32, []),
-    "harness_issue": (_U64, [_POINTER, _POINTER, _U64, _POINTER, _POINTER, _U64, _U64]),
-    "harness_write": (None, [_POINTER, _U32, _U32]),
-    "harness_read": (ctypes.c_int, [_POINTER, _U32, ctypes.POINTER(_U32)]),
-    "harness_run": (ctypes.c_int, [_POINTER, ctypes.c_int, _U64, _U64]),
-    "harness_take": (ctypes.c_int, [_POINTER, _U64, _POINTER]),
-    "harness_forget": (None, [_POINTER]),
-    "harness_watch_interrupt": (None, [_POINTER, ctypes.c_int]),
-    "harness_watchdog": (None, [_POINTER, _U64]),
-    "harness_stalls": (None, [_POINTER, _U32, _U32, _U32, _U64]),
-    "harness_cycles": (_U64, [_POINTER]),
-    "harness_interrupt": (ctypes.c_int, [_POINTER]),
-    "harness_beats_left": (_U64, [_POINTER]),
-}
 
 
 def _mask(register, field):
@@ -124,10 +74,7 @@ class RtlDevice:
             )
         self.size = size
         self._lane_type = _LANE_TYPES[size.wide_format.width]
-        self._library = ctypes.CDLL(str(library or build_core(size, optimize)))
-        for name, (result, arguments) in _SIGNATURES.items():
-            function = getattr(self._library, name)
-            function.restype, function.argtypes = result, arguments
+        self._library = load_library(library or build_core(size, optimize))
         self._check_width("beat", size.load_lanes)
         self._check_width("strip", size.strip)
         self._patience = 100_000
@@ -140,7 +87,7 @@ class RtlDevice:
             raise InputError(f"A {what} of the library has {have} bytes, and this size has {need}")
 
     def _start(self, stalls, seed):
-        where = _Map(
+        where = Map(
             BY_NAME["COMMANDS_DONE"].offset,
             BY_NAME["STATUS"].offset,
             _mask("STATUS", "busy"),
@@ -241,14 +188,14 @@ class RtlDevice:
             raise InputError(
                 f"Command {number} has no result on the stream, or it was taken before"
             )
-        self._run(_Goal.RESULT, number)
+        self._run(Goal.RESULT, number)
         strips = np.empty((self._results.pop(number), self.size.strip), self._lane_type)
         self._library.harness_take(self._core, number, strips.ctypes.data)
         return strips.astype(np.uint32)
 
     def finish(self) -> None:
         """Simulate until every command has ended. Raises CoreError if there was an error."""
-        self._run(_Goal.IDLE)
+        self._run(Goal.IDLE)
 
     def step_gradient(self, memory: Memory) -> int:
         """Finish, and read the step gradient of the activations or of the weights."""
@@ -295,7 +242,7 @@ class RtlDevice:
     @property
     def error(self) -> ErrorCode:
         """Finish as far as possible, and read the code of the first error."""
-        self._run(_Goal.IDLE, raise_core_error=False)
+        self._run(Goal.IDLE, raise_core_error=False)
         return ErrorCode(self.read_register("ERROR"))
 
     def clear_error(self) -> None:
@@ -356,7 +303,7 @@ class RtlDevice:
 
     def read_address(self, address):
         """Read at a byte address."""
-        value = _U32()
+        value = ctypes.c_uint32()
         status = self._library.harness_read(self._core, address, ctypes.byref(value))
         if status:
             raise HarnessError(Status(status), self.cycles)
@@ -370,11 +317,11 @@ class RtlDevice:
     def write_address(self, address, value):
         """Write at a byte address."""
         self._library.harness_write(self._core, address, value)
-        self._run(_Goal.WRITTEN, raise_core_error=False)
+        self._run(Goal.WRITTEN, raise_core_error=False)
 
     def run_cycles(self, count):
         """Simulate so many cycles."""
-        self._library.harness_run(self._core, _Goal.CYCLES, 0, count)
+        self._library.harness_run(self._core, Goal.CYCLES, 0, count)
 
     def hard_reset(self):
         """Pull the reset pin; memories may hold anything afterwards."""
@@ -390,61 +337,3 @@ class RtlDevice:
             raise InputError(f"Command {number} has no result on the stream")
         elif status is not Status.DONE:
             raise HarnessError(status, self.cycles)
-
-
-def measure(device, side=None, seconds=2.0, seed=1):
-    """Measure the speed of a simulated core on products of square matrices that it holds.
-
-    Parameters
-    ----------
-    device : RtlDevice
-        The core; its memories are overwritten.
-    side : int, optional
-        Rows and columns of all matrices; by default what fits, up to 512.
-    seconds : float
-        How long to run each product.
-    seed : int
-        Seed of the codes.
-
-    Returns
-    -------
-    dict of str to dict of str to float
-        By operation: ``cycles_per_second``, ``lane_operations_per_second`` (passes times lanes of
-        the whole array) and ``utilization`` (share of cycles with a pass).
-    """
-    size = device.size
-    words = min(size.activation_words, size.weight_words, size.gradient_words)
-    side = side or min(512, size.max_terms, size.block * int(words**0.5))
-    rng = np.random.default_rng(seed)
-    shape = {"batch": side, "inputs": side, "outputs": side}
-    for operation in (
-        Operation.LOAD_ACTIVATIONS,
-        Operation.LOAD_WEIGHTS,
-        Operation.LOAD_GRADIENTS,
-    ):
-        beats = rng.integers(16, size=(side * -(-side // size.load_lanes), size.load_lanes))
-        device.issue(Command(operation, codes=True, **shape), beats)
-    device.finish()
-    report = {}
-    for operation, destination in (
-        (Operation.FORWARD, Destination.STREAM),
-        (Operation.INPUT_GRADIENT, Destination.NOTHING),
-        (Operation.WEIGHT_GRADIENT, Destination.NOTHING),
-    ):
-        command = Command(operation, destination=destination, **shape)
-        device.clear_counters()
-        cycles, begin = device.cycles, time.perf_counter()
-        while time.perf_counter() - begin < seconds:
-            number = device.issue(command)
-            if destination == Destination.STREAM:
-                device.result(number)
-            else:
-                device.finish()
-        spent, cycles = time.perf_counter() - begin, device.cycles - cycles
-        passes = device.counters()["PASSES"]
-        report[operation.name] = {
-            "cycles_per_second": cycles / spent,
-            "lane_operations_per_second": passes * (size.rows * size.columns * size.lanes) / spent,
-            "utilization": passes / cycles,
-        }
-    return report

@@ -155,8 +155,6 @@ class StandIn(wiring.Component):
             regs.passes_low.eq(passes),
             regs.activation_step_gradient_low.eq(0xFFFF_FFFE),
             regs.activation_step_gradient_high.eq(-1),
-            self.irq.eq(
-                Cat(Value.cast(regs.interrupt) & Value.cast(regs.interrupt_enable)).any()
-            ),
+            self.irq.eq(Cat(Value.cast(regs.interrupt) & Value.cast(regs.interrupt_enable)).any()),
         ]
         return m
