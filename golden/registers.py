@@ -108,7 +108,7 @@ def _wide(name, offset, description, signed=False):
 REGISTERS: tuple[Register, ...] = (
     # What the core is.
     _value("ID", 0x000, "ro", "Always 0x4E424C47, NBLG in ASCII."),
-    _value("VERSION", 0x004, "ro", "Version of this register map, 16.16 bits."),
+    _value("VERSION", 0x004, "ro", "Version of this register map, major in the upper half."),
     Register("SIZE", 0x008, "ro", "Size of the array and of the formats.", (
         Field("log2_rows", 0, 4, "Logarithm of the count of rows."),
         Field("log2_columns", 4, 4, "Logarithm of the count of columns."),
@@ -135,7 +135,7 @@ REGISTERS: tuple[Register, ...] = (
         Field("loading", 1, 1, "A load is under way."),
         Field("computing", 2, 1, "A product is under way."),
         Field("error", 3, 1, "ERROR is not NONE: commands are ignored."),
-        Field("queue_free", 8, 5, "Count of commands that can be written."),
+        Field("queue_free", 8, 5, "Count of commands that there is room for."),
     )),
     _value("ERROR", 0x048, "ro", "Code of the first error since it was cleared.", bits=8),
     Register("INTERRUPT_ENABLE", 0x04C, "rw", "Which events raise the interrupt.", (
@@ -148,9 +148,9 @@ REGISTERS: tuple[Register, ...] = (
     )),
     _value("COMMANDS_DONE", 0x054, "ro", "Count of commands that ended, modulo 2**32."),
     _value("LOAD_SEED", 0x058, "wo",
-           "Four writes, oldest word first, set the random state of loads; while idle."),
+           "Four writes while idle, oldest word first, set the random state of loads."),
     _value("RESULT_SEED", 0x05C, "wo",
-           "Four writes, oldest word first, set the random state of results; while idle."),
+           "Four writes while idle, oldest word first, set the random state of results."),
     # Settings of the next command. They are kept.
     _value("BATCH", 0x080, "rw", "Rows of activations and gradients.", bits=16),
     _value("INPUTS", 0x084, "rw", "Columns of activations and weights.", bits=16),
@@ -168,8 +168,8 @@ REGISTERS: tuple[Register, ...] = (
     Register("COMMAND", 0x0A8, "wo", "Writing it issues a command with the settings above.", (
         Field("operation", 0, 4, "What to do."),
         Field("destination", 4, 2, "Where the result goes."),
-        Field("mode", 6, 2, "Rounding of wide floats."),
-        Field("codes", 8, 1, "Load ready codes."),
+        Field("mode", 6, 2, "Rounding to wide floats; no product takes SELF_STOCHASTIC."),
+        Field("codes", 8, 1, "The load brings ready codes."),
         Field("signed_activations", 9, 1, "Activations are INT4, not UINT4."),
         Field("signed_result", 10, 1, "The result is INT4, not UINT4."),
         Field("relu", 11, 1, "Negative sums become zero."),
@@ -178,24 +178,24 @@ REGISTERS: tuple[Register, ...] = (
         Field("accumulate", 14, 1, "Go on with the partial sums."),
         Field("step_gradient", 15, 1, "Add to the step gradient."),
         Field("clear_step_gradient", 16, 1, "Set the step gradient to zero before."),
-        Field("stochastic", 17, 1, "Stochastic rounding to FP4 (radix 2)."),
-        Field("phase", 18, 1, "Odd grid of FP4 (radix 4)."),
-        Field("wait_for_loads", 19, 1, "Start after all earlier loads."),
-        Field("wait_for_products", 20, 1, "Start after all earlier products."),
+        Field("stochastic", 17, 1, "Round to FP4 stochastically (radix 2)."),
+        Field("phase", 18, 1, "Round to the odd grid of FP4 (radix 4)."),
+        Field("wait_for_loads", 19, 1, "Start when all earlier loads have ended."),
+        Field("wait_for_products", 20, 1, "Start when all earlier products have ended."),
     )),
     # Results and counters.
     *_wide("ACTIVATION_STEP_GRADIENT", 0x0C0, "Step gradient of the activations.", signed=True),
     *_wide("WEIGHT_STEP_GRADIENT", 0x0C8, "Step gradient of the weights.", signed=True),
     *_wide("CYCLES", 0x100, "Cycles in which the core was busy."),
     *_wide("PASSES", 0x108, "Cycles in which the lanes worked."),
-    *_wide("MACS", 0x110, "Products of two numbers that were added up, padding not counted."),
+    *_wide("MACS", 0x110, "Multiply-accumulates, those of padding not counted."),
     *_wide("LOAD_BEATS", 0x118, "Beats that were loaded."),
     *_wide("STRIPS", 0x120, "Strips of results that left the array."),
-    _value("LOAD_SATURATIONS", 0x128, "ro", "Numbers that were clipped by loads."),
-    _value("LOAD_UNDERFLOWS", 0x12C, "ro", "Numbers but 0 that loads made 0."),
+    _value("LOAD_SATURATIONS", 0x128, "ro", "Numbers that loads clipped."),
+    _value("LOAD_UNDERFLOWS", 0x12C, "ro", "Numbers other than 0 that became 0 in loads."),
     _value("LOAD_NONFINITES", 0x130, "ro", "NaN and infinities that were loaded."),
     _value("RESULT_SATURATIONS", 0x134, "ro", "Results that were clipped or became infinite."),
-    _value("RESULT_UNDERFLOWS", 0x138, "ro", "Results but 0 that became 0."),
+    _value("RESULT_UNDERFLOWS", 0x138, "ro", "Results other than 0 that became 0."),
 )  # fmt: skip
 
 #: The registers by name.

@@ -43,3 +43,11 @@ def test_latencies_are_those_of_the_cores():
     assert len(rows) == 5
     for name, latency in rows:
         assert modules[name].build().latency == int(latency), name
+
+
+def test_registers_are_those_of_the_default_configuration():
+    from gen import registers
+
+    page = (ROOT / "docs" / "registers.md").read_text()
+    again = "make verilog && cp build/verilog/training_core_registers.md docs/registers.md"
+    assert page == registers.to_markdown("training_core"), f"to be made anew: {again}"
