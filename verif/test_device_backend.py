@@ -146,8 +146,14 @@ def numpy_backend(size):
 
 
 def train(digits, network, recipe, size, steps):
-    """Train on a core, and compare with NumPy after every step."""
+    """Train on the golden core, and compare with NumPy after every step."""
     core = AuditedCore(dataclasses.replace(size, fmt=FORMATS[recipe]))
+    return core, compare(digits, network, recipe, core, steps)
+
+
+def compare(digits, network, recipe, core, steps):
+    """Train on a core and in NumPy, and compare after every step; returns both trainers."""
+    size = core.size
     runs = [
         Trainer(RECIPES[recipe], digits, SETTINGS[network], SEED, backend)
         for backend in (numpy_backend(size), DeviceBackend(core, SEED))
@@ -160,7 +166,7 @@ def train(digits, network, recipe, size, steps):
         for name, value in expected.items():
             assert value.tobytes() == obtained[name].tobytes(), name
     assert not any(np.array_equal(start[name], expected[name]) for name in start)
-    return core, runs
+    return runs
 
 
 @pytest.mark.parametrize("size", SIZES)
