@@ -61,8 +61,6 @@ class LoadUnit(wiring.Component):
         TLAST was wrong: an :class:`golden.command.ErrorCode`.
     i_seed : ``In(stream.Signature(32))``
         New state of the random generator (radix 2), see :class:`hdl.random_bits.RandomBits`.
-    seed_error : ``Out(1)``
-        Sticky: a state of zeros was loaded.
     saturation_count, underflow_count, nonfinite_count : ``Out(32)``
         Events of all loads.
     clear_counts : ``In(1)``
@@ -84,7 +82,6 @@ class LoadUnit(wiring.Component):
                 "error": Out(1),
                 "error_code": Out(8),
                 "i_seed": In(stream.Signature(32)),
-                "seed_error": Out(1),
                 **{f"{event}_count": Out(32) for event in EVENTS},
                 "clear_counts": In(1),
             }
@@ -218,10 +215,7 @@ class LoadUnit(wiring.Component):
             fp4.scale_exponent.eq(command.fp4_exponent),
         ]
         if size.fmt.log2_radix == 1:
-            m.d.comb += [
-                fp4.stochastic.eq(command.stochastic),
-                self.seed_error.eq(fp4.seed_error),
-            ]
+            m.d.comb += fp4.stochastic.eq(command.stochastic)
             wiring.connect(m, wiring.flipped(self.i_seed), fp4.i_seed)
         else:
             m.d.comb += [fp4.phase.eq(command.phase), self.i_seed.ready.eq(1)]

@@ -9,7 +9,7 @@ from golden.command import INTEGER_BITS, Memory, Operation
 from .load_unit import load_write
 from .operand_memory import OperandMemory, StripMemory
 from .product_unit import operand_read, pass_control
-from .result_unit import result_write
+from .result_unit import derivative_address_bits, result_write
 from .select import equals
 from .step_gradient import derivative_layout
 
@@ -45,7 +45,7 @@ class OperandStore(wiring.Component):
         Operands; see :class:`hdl.dot_product_array.DotProductArray`.
     bias_address : ``In(16)``, biases : ``Out(ArrayLayout(signed(32), columns))``
         Reading of biases.
-    derivative_address : ``In(24)``
+    derivative_address : ``In(derivative_address_bits(size))``
         Strip of derivatives to read.
     activation_derivatives, weight_derivatives : ``Out(ArrayLayout(derivative_layout, strip))``
         What is read.
@@ -75,7 +75,7 @@ class OperandStore(wiring.Component):
                 ),
                 "bias_address": In(16),
                 "biases": Out(data.ArrayLayout(signed(32), size.columns)),
-                "derivative_address": In(24),
+                "derivative_address": In(derivative_address_bits(size)),
                 "activation_derivatives": Out(strip),
                 "weight_derivatives": Out(strip),
             }

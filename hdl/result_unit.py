@@ -15,7 +15,12 @@ from .step_gradient import derivative_layout
 from .stream import beat_signature
 from .tile_drain import TileDrain
 
-__all__ = ["ResultUnit", "result_write"]
+__all__ = ["ResultUnit", "derivative_address_bits", "result_write"]
+
+
+def derivative_address_bits(size):
+    """Width of the number of a strip of derivatives: of a word of the memory, and in the word."""
+    return 16 + (size.block * size.block // size.strip - 1).bit_length()
 
 
 def result_write(size):
@@ -62,7 +67,7 @@ class ResultUnit(wiring.Component):
         A tile is complete; see :class:`hdl.dot_product_array.DotProductArray`.
     bias_address : ``Out(16)``, biases : ``In(ArrayLayout(signed(32), columns))``
         Reading of biases, a cycle later.
-    derivative_address : ``Out(24)``
+    derivative_address : ``Out(derivative_address_bits(size))``
         Strip of the derivatives to read.
     activation_derivatives, weight_derivatives : ``In(ArrayLayout(derivative_layout, strip))``
         What is read, a cycle later.
@@ -82,8 +87,6 @@ class ResultUnit(wiring.Component):
         Step gradients of activations and weights.
     i_seed : ``In(stream.Signature(32))``
         New state of the random generator, see :class:`hdl.random_bits.RandomBits`.
-    seed_error : ``Out(1)``
-        Sticky: a state of zeros was loaded.
     saturation_count, underflow_count : ``Out(32)``
         Events of all results.
     clear_counts : ``In(1)``
@@ -114,7 +117,7 @@ class ResultUnit(wiring.Component):
                 "sums": In(data.ArrayLayout(sums, size.rows)),
                 "bias_address": Out(16),
                 "biases": In(data.ArrayLayout(signed(32), size.columns)),
-                "derivative_address": Out(24),
+                "derivative_address": Out(derivative_address_bits(size)),
                 "activation_derivatives": In(derivatives),
                 "weight_derivatives": In(derivatives),
                 "o": Out(beat_signature(data.ArrayLayout(size.wide_format.width, size.strip))),
@@ -127,7 +130,6 @@ class ResultUnit(wiring.Component):
                 "strip_taken": Out(1),
                 "step_gradients": Out(data.ArrayLayout(signed(64), 2)),
                 "i_seed": In(stream.Signature(32)),
-                "seed_error": Out(1),
                 "saturation_count": Out(32),
                 "underflow_count": Out(32),
                 "clear_counts": In(1),
@@ -278,7 +280,6 @@ class ResultUnit(wiring.Component):
             pipeline.step_gradient.eq(command.step_gradient),
             pipeline.step_select.eq(command.operation == Operation.WEIGHT_GRADIENT),
             self.step_gradients.eq(pipeline.step_gradients),
-            self.seed_error.eq(pipeline.seed_error),
             self.saturation_count.eq(pipeline.saturation_count),
             self.underflow_count.eq(pipeline.underflow_count),
             pipeline.clear_counts.eq(self.clear_counts),
@@ -306,7 +307,8 @@ class ResultUnit(wiring.Component):
             Cat(self.o.p.data.as_value(), self.o.p.last).eq(buffer.r_data),
             self.o.valid.eq(buffer.r_rdy),
             buffer.r_en.eq(self.o.ready),
-            self.pending.eq(self.o.valid),
+            # Not `o.valid`: what was written lately is not at the output yet.
+            self.pending.eq(buffer.level.any()),
         ]
 
     def _admit(self, m, current, to_stream):

@@ -97,10 +97,10 @@ class TrainingCore(wiring.Component):
             engine.clear_error.eq(registers.control_written & registers.control.clear_error),
             engine.clear_counters.eq(registers.control_written & registers.control.clear_counters),
         ]
-        self._report(m, registers, engine)
+        self._report(m, registers, engine, reset)
         return m
 
-    def _report(self, m, registers, engine):
+    def _report(self, m, registers, engine, reset):
         """Show what happens in the registers, and raise the interrupt."""
         m.d.comb += [
             registers.status.busy.eq(engine.busy),
@@ -126,7 +126,8 @@ class TrainingCore(wiring.Component):
                 getattr(registers, f"{name}_high").eq(value[32:]),
             ]
         was_busy = Signal()
-        m.d.sync += was_busy.eq(engine.busy)
+        # What a soft reset gives up is not done.
+        m.d.sync += was_busy.eq(engine.busy & ~reset)
         happened, enabled = registers.interrupt, registers.interrupt_enable
         m.d.comb += [
             registers.interrupt_set.done.eq(was_busy & ~engine.busy),

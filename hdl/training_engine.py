@@ -123,8 +123,7 @@ class TrainingEngine(wiring.Component):
         ]
         self._issue(m, commands, loads, products, results)
         self._connect(m, loads, products, store, array, results)
-        seed_errors = self._seed(m, loads, results)
-        self._report(m, commands, loads, results, seed_errors)
+        self._report(m, commands, loads, self._seed(m, loads, results))
         self._count(m, loads, products, results)
         return m
 
@@ -189,25 +188,35 @@ class TrainingEngine(wiring.Component):
         ]
 
     def _seed(self, m, loads, results):
-        """Pass words of seeds on while nothing is under way; returns errors of each generator."""
-        errors = []
-        for name, unit in (("load", loads), ("result", results)):
-            written = getattr(self, f"write_{name}_seed")
+        """Pass seeds on while nothing is under way; tells whether one is wrong."""
+        units = {"load": loads, "result": results}
+        if self._size.fmt.log2_radix != 1:
+            del units["load"]  # there is no generator, and its seeds are ignored
+        wrong = []
+        for name, unit in units.items():
+            written, word = getattr(self, f"write_{name}_seed"), getattr(self, f"{name}_seed")
+            # The first of the four words decides for all, so that those that follow a refused
+            # one are not taken for the beginning of a state.
+            count = Signal(2, name=f"{name}_seed_count")
+            refuse, refused, zeros_before, zeros = (
+                Signal(name=f"{name}_seed_{x}")
+                for x in ("refuse", "refused", "zeros_before", "zeros")
+            )
             m.d.comb += [
-                unit.i_seed.payload.eq(getattr(self, f"{name}_seed")),
-                unit.i_seed.valid.eq(written & ~self.busy),
+                refuse.eq(Mux(count.any(), refused, self.busy)),
+                zeros.eq((zeros_before | ~count.any()) & ~word.any()),
+                unit.i_seed.payload.eq(word),
+                unit.i_seed.valid.eq(written & ~refuse),
             ]
-            refused = Signal(name=f"{name}_seed_refused")
-            before = Signal(name=f"{name}_seed_error_before")
-            m.d.sync += before.eq(unit.seed_error)
-            m.d.comb += refused.eq((written & self.busy) | (unit.seed_error & ~before))
-            errors.append(refused)
-        return errors
+            with m.If(written):
+                m.d.sync += [count.eq(count + 1), refused.eq(refuse), zeros_before.eq(zeros)]
+            wrong.append(written & (self.busy | (count.all() & ~refuse & zeros)))
+        return Cat(wrong).any()
 
-    def _report(self, m, commands, loads, results, seed_errors):
+    def _report(self, m, commands, loads, wrong_seed):
         """Keep the first error, and drop what waits when a load fails."""
         code = Signal(8)
-        with m.If(seed_errors[0] | seed_errors[1]):
+        with m.If(wrong_seed):
             m.d.comb += code.eq(ErrorCode.SEED)
         with m.If(commands.error):
             m.d.comb += code.eq(commands.error_code)
@@ -218,9 +227,7 @@ class TrainingEngine(wiring.Component):
             commands.drop.eq(loads.error),
             commands.blocked.eq(self.error.any()),
         ]
-        with m.If(self.clear_error):
-            m.d.sync += self.error.eq(0)
-        with m.Elif(~self.error.any()):
+        with m.If(self.clear_error | ~self.error.any()):
             m.d.sync += self.error.eq(code)
 
     def _count(self, m, loads, products, results):

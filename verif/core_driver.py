@@ -1,6 +1,7 @@
 """Drives the training core in cocotb: AXI4-Lite and AXI4-Stream by the rules, at any pace."""
 
 import random
+from collections import Counter
 
 import cocotb
 import numpy as np
@@ -15,11 +16,12 @@ from cocotbext.axi import (
     AxiStreamSource,
 )
 
-from golden.command import Command, Destination, ErrorCode, Operation
+from golden.command import ErrorCode
 from golden.registers import BY_NAME, REGISTERS, command_writes
+from verif.core_scenarios import is_stream
 from verif.stream import check_rules
 
-__all__ = ["CoreDriver", "from_bytes", "to_bytes"]
+__all__ = ["CoreDriver", "expected"]
 
 #: Nanoseconds after which a bench gives up waiting; a cycle takes 10.
 PATIENCE = 3_000_000
@@ -67,25 +69,29 @@ class CoreDriver:
         self.sink = AxiStreamSink(
             AxiStreamBus.from_prefix(dut, "m_axis"), *ports, reset_active_level=False
         )
+        #: What can be stalled, by name.
+        self.channels = {
+            "aw": self.axi.write_if.aw_channel,
+            "w": self.axi.write_if.w_channel,
+            "b": self.axi.write_if.b_channel,
+            "ar": self.axi.read_if.ar_channel,
+            "r": self.axi.read_if.r_channel,
+            "s_axis": self.source,
+            "m_axis": self.sink,
+        }
         for log in (self.axi.write_if.log, self.axi.read_if.log, self.source.log, self.sink.log):
             log.setLevel("WARNING")
+        #: How often STATUS showed what; "overlap" is loading and computing, "full" no room.
+        self.seen = Counter()
         self._settings = {}
-        cocotb.start_soon(check_rules(dut, "m_axis"))
+        self._rules = None
 
-    def stall(self, probability):
-        """Stall every channel of every port in this part of the cycles."""
-        channels = [
-            self.axi.write_if.aw_channel,
-            self.axi.write_if.w_channel,
-            self.axi.write_if.b_channel,
-            self.axi.read_if.ar_channel,
-            self.axi.read_if.r_channel,
-            self.source,
-            self.sink,
-        ]
-        for channel in channels:
-            channel.set_pause_generator(stalls(probability) if probability else None)
-            if not probability:
+    def stall(self, probability, channels=None):
+        """Stall channels, by default all of them, in this part of the cycles, and no others."""
+        for name, channel in self.channels.items():
+            if probability and (channels is None or name in channels):
+                channel.set_pause_generator(stalls(probability))
+            else:
                 channel.clear_pause_generator()
                 channel.pause = False
 
@@ -95,9 +101,26 @@ class CoreDriver:
         await ClockCycles(self.dut.aclk, 2)
         self.dut.aresetn.value = 1
         await ClockCycles(self.dut.aclk, 2)
-        self.source.clear()
-        self.sink.clear()
         self._settings = {}
+        await self._restart_streams()
+
+    async def soft_reset(self):
+        """Reset by CONTROL; what was offered on either stream is taken back."""
+        await self.write("CONTROL", 1)
+        await self._restart_streams()
+
+    async def _restart_streams(self):
+        """Forget everything about the streams, and watch the rules from now on."""
+        if self._rules is not None:
+            self._rules.cancel()
+        for end in (self.source, self.sink):
+            end.assert_reset(True)
+        await ClockCycles(self.dut.aclk, 2)
+        for end in (self.source, self.sink):
+            end.clear()
+            end.assert_reset(False)
+        await ClockCycles(self.dut.aclk, 2)
+        self._rules = cocotb.start_soon(check_rules(self.dut, "m_axis"))
 
     async def write(self, name, value):
         """Write a register."""
@@ -121,11 +144,10 @@ class CoreDriver:
 
     async def status(self):
         """Read STATUS, as a dict of its fields."""
-        value = await self.read("STATUS")
-        return {
-            part.name: value >> part.low & ((1 << part.bits) - 1)
-            for part in BY_NAME["STATUS"].fields
-        }
+        status = BY_NAME["STATUS"].unpack(await self.read("STATUS"))
+        self.seen["overlap"] += status["loading"] & status["computing"]
+        self.seen["full"] += not status["queue_free"]
+        return status
 
     async def issue(self, command, wait=True):
         """Write a command; with ``wait`` only when the queue has room."""
@@ -179,12 +201,7 @@ class CoreDriver:
         """
 
         async def collect():
-            return [
-                await self.receive()
-                for command, _ in program
-                if command.operation >= Operation.FORWARD
-                and command.destination == Destination.STREAM
-            ]
+            return [await self.receive() for command, _ in program if is_stream(command)]
 
         receiving = cocotb.start_soon(collect())
         for command, beats in program:
@@ -203,13 +220,4 @@ class CoreDriver:
 def expected(twin, program):
     """Run a program on the golden model: strips of each product to STREAM, in order."""
     numbers = [(twin.issue(command, beats), command) for command, beats in program]
-    return [
-        twin.result(number)
-        for number, command in numbers
-        if command.operation >= Operation.FORWARD and command.destination == Destination.STREAM
-    ]
-
-
-def is_stream(command: Command) -> bool:
-    """Tell whether a command makes strips on the output stream."""
-    return command.operation >= Operation.FORWARD and command.destination == Destination.STREAM
+    return [twin.result(number) for number, command in numbers if is_stream(command)]

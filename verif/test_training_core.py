@@ -1,24 +1,23 @@
 # amaranth: UnusedElaboratable=no
-"""The training core: hardware against model."""
+"""The training core on its pins: hardware against model."""
 
 import pytest
 
-from gen.config import parse
+from verif.core_scenarios import CORES, config
 
-CONFIGS = {
-    "4x4x8": "",
-    "4x4x8 float32 radix 4": "wide_format = 'float32'\nfmt = 'fp4_radix4'\nmax_terms = 2048\n",
-}
-SMALL = """
-activation_words = 40
-weight_words = 40
-gradient_words = 40
-bias_words = 32
-partial_sum_strips = 256
-"""
+#: What `make test` has time for. The largest cores are tested by test_training_core_device.py only.
+QUICK = ("4x4x8",)
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.slow] * (name not in QUICK))
+        for name in CORES
+        if not name.startswith("8x8x16")
+    ],
+)
 def test_rtl_matches_golden(sim, name):
-    text = f"[modules.core]\ncore = 'training_core'\n{SMALL}{CONFIGS[name]}"
-    sim(parse(text)["core"].build(), "training_core", {"config": text, "name": name})
+    core = config(name).build()
+    params = {"name": name, "core": f"training_core {name}", "latency": core.latency}
+    sim(core, "training_core", params)
