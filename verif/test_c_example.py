@@ -8,21 +8,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gen import config, registers
+from gen import registers
 from golden.command import Command, ErrorCode, Memory, Operation
 from golden.device import pack_biases, pack_matrix, unpack_result
 from golden.formats import Scale
 from golden.training_core import TrainingCore
+from verif.core_scenarios import config
 from verif.harness.build import build_core
 
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLES = ROOT / "docs" / "examples"
-SIZE = config.load(config.DEFAULT)["training_core"].size()
+SIZE = config("4x4x8").size()
 
 
 @pytest.fixture(scope="module")
 def program(tmp_path_factory):
-    """The program, on the default core."""
+    """The program, with a core."""
     library = build_core(SIZE, optimize=1)
     folder = tmp_path_factory.mktemp("c")
     for name, text in registers.files("training_core").items():
@@ -134,7 +135,7 @@ def test_layers_are_those_of_the_golden_model(program):
 
 def test_refused_layer_leaves_the_core_ready_for_another(program):
     rng = np.random.default_rng(2)
-    refused, good = Layer(rng, 8, 8, 8, weight_base=512), Layer(rng, 10, 9, 11)
+    refused, good = Layer(rng, 8, 8, 8, weight_base=SIZE.weight_words), Layer(rng, 10, 9, 11)
     done = subprocess.run([program], input=refused.stdin() + good.stdin(),
                           capture_output=True, check=True)  # fmt: skip
     error = np.array([ErrorCode.MEMORY, 0], np.int32).tobytes()
