@@ -1,0 +1,73 @@
+# amaranth: UnusedElaboratable=no
+"""What the handbook says about the time that a layer takes, measured on the Verilog."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from golden.command import PRODUCTS, Command, Operation
+from verif.core_scenarios import config
+from verif.harness.build import build_core
+from verif.harness.device import RtlDevice
+
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "training_core.md"
+SIZE = config("4x4x8").size()
+ORDER = [
+    Operation.LOAD_WEIGHTS,
+    Operation.LOAD_ACTIVATIONS,
+    Operation.FORWARD,
+    Operation.LOAD_GRADIENTS,
+    Operation.INPUT_GRADIENT,
+    Operation.WEIGHT_GRADIENT,
+]
+
+
+def rows(batch, inputs, outputs):
+    """Read passes, beats or strips, and cycles of a layer in the table; None for an empty cell."""
+    begin = f"| {batch} x {inputs} -> {outputs} | passes |"
+    lines = PAGE.read_text().partition(begin)[2].splitlines()[:3]
+    cells = [re.sub(r"beats or strips|cycles|,", "", line).split("|") for line in lines]
+    wanted = len(ORDER) + 1
+    return [[int(cell) if cell.strip() else None for cell in line[:-1][-wanted:]] for line in cells]
+
+
+@pytest.fixture(scope="module")
+def device():
+    return RtlDevice(SIZE, build_core(SIZE, 1))
+
+
+def measure(device, commands):
+    """Run commands one after the other; returns passes, beats or strips, and cycles."""
+    device.clear_counters()
+    numbers = []
+    for command in commands:
+        beats = None
+        if command.operation not in PRODUCTS:
+            height, width = command.load_shape()
+            count = height * -(-width // SIZE.load_lanes)
+            beats = np.zeros((count, SIZE.load_lanes), np.uint32)
+        numbers.append((device.issue(command, beats), command))
+    for number, command in numbers:
+        if command.operation in PRODUCTS:
+            device.result(number)
+    counters = device.counters()
+    moved = counters["LOAD_BEATS"] + counters["STRIPS"]
+    return counters["PASSES"], moved, counters["CYCLES"]
+
+
+@pytest.mark.parametrize("shape", [(64, 128, 128), (64, 128, 10)], ids=str)
+def test_cycles_are_those_of_the_handbook(device, shape):
+    commands = [
+        Command(operation, **dict(zip(("batch", "inputs", "outputs"), shape, strict=True)))
+        for operation in ORDER
+    ]
+    passes, moved, cycles = rows(*shape)
+    for column, command in enumerate([[c] for c in commands] + [commands]):
+        name = ORDER[column].name if column < len(ORDER) else "together"
+        found = measure(device, command)
+        assert found[0] == (passes[column] or 0), name
+        assert moved[column] is None or found[1] == moved[column], name
+        # A few cycles depend on when the host writes.
+        assert abs(found[2] - cycles[column]) <= 8 * len(command), name
