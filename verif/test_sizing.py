@@ -71,3 +71,31 @@ def test_cycles_are_those_of_the_handbook(device, shape):
         assert moved[column] is None or found[1] == moved[column], name
         # A few cycles depend on when the host writes.
         assert abs(found[2] - cycles[column]) <= 8 * len(command), name
+
+
+def test_loads_hide_behind_products(device):
+    """Eight layers in a row; each is loaded into the other half of the memories."""
+    shape = {"batch": 64, "inputs": 128, "outputs": 64}
+    commands = []
+
+    def issue(layer, *operations, **waits):
+        half = layer % 2
+        places = {
+            "activation_base": half * SIZE.blocks(64, 128),
+            "weight_base": half * SIZE.blocks(64, 128),
+            "gradient_base": half * SIZE.blocks(64, 64),
+        }
+        waits = {"wait_for_products": False, **waits}
+        commands.extend(Command(operation, **shape, **places, **waits) for operation in operations)
+
+    issue(0, Operation.LOAD_WEIGHTS, Operation.LOAD_ACTIVATIONS)
+    for layer in range(8):
+        issue(layer, Operation.FORWARD, Operation.LOAD_GRADIENTS, Operation.INPUT_GRADIENT)
+        if layer < 7:
+            issue(layer + 1, Operation.LOAD_WEIGHTS, Operation.LOAD_ACTIVATIONS)
+        issue(layer, Operation.WEIGHT_GRADIENT, wait_for_loads=False)
+    passes, _, cycles = measure(device, commands)
+    words = " ".join(PAGE.read_text().split())
+    said, share = re.search(r"take ([\d,]+) cycles, ([\d.]+) % of them passes", words).groups()
+    assert abs(cycles - int(said.replace(",", ""))) <= 8 * len(commands)
+    assert abs(100 * passes / cycles - float(share)) < 0.5
