@@ -317,7 +317,8 @@ def misuse(device, rng):
         elif kind == "product":
             device.issue(*layer.disturb()[4 + int(rng.integers(3))])
         elif kind == "clear":
-            device.clear_error()
+            device.write_register("CONTROL", 2)
+            device._library.harness_forget(device._core)
         elif kind == "soft":
             device.reset()
         elif kind == "hard" and rng.random() < 0.2:
