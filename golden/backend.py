@@ -8,6 +8,7 @@ under the name of the layer.
 # Ref: Chmiel et al., arXiv 2112.10769, section 4; Sun et al., NeurIPS 2020 (two phases)
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -71,24 +72,48 @@ class GradientRecipe:
     random_bits: int = 8
 
 
-@dataclass(frozen=True)
 class Gradients:
     """What a layer gets back from its backend.
+
+    A device that works while the host does something else is waited for when one of the others
+    but ``inputs`` is asked for.
+
+    Parameters
+    ----------
+    inputs : array of float32, shape (rows, inputs), or None
+        Gradient by the input, +0 where its quantiser was out of range; None if not wanted.
+    others : function
+        Returns ``weights``, ``activation_step`` and ``weight_step``.
 
     Attributes
     ----------
     inputs : array of float32, shape (rows, inputs), or None
-        Gradient by the input, +0 where its quantiser was out of range; None if not wanted.
+        As given.
     weights : array of float32, shape (outputs, inputs)
         Gradient by the weights, likewise.
     activation_step, weight_step : float
         Gradients by the steps, without the factor of the LSQ paper.
     """
 
-    inputs: npt.NDArray[np.float32] | None
-    weights: npt.NDArray[np.float32]
-    activation_step: float
-    weight_step: float
+    def __init__(
+        self,
+        inputs: npt.NDArray[np.float32] | None,
+        others: Callable[[], tuple[npt.NDArray[np.float32], float, float]],
+    ) -> None:
+        self.inputs = inputs
+        self._others = others
+
+    @property
+    def weights(self) -> npt.NDArray[np.float32]:
+        return self._others()[0]
+
+    @property
+    def activation_step(self) -> float:
+        return self._others()[1]
+
+    @property
+    def weight_step(self) -> float:
+        return self._others()[2]
 
 
 class Backend(Protocol):
@@ -304,7 +329,8 @@ class NumpyBackend:
             total += self._operations.step_gradient(f"{layer}.weights", sums, weights)
             gradients.append(self._masked(f"{layer}.weight_gradient", sums, factor, weights))
         weight_step = _step_value(total, factor, weights)
-        return Gradients(inputs, sum(gradients[1:], gradients[0]), input_step, weight_step)
+        others = sum(gradients[1:], gradients[0]), input_step, weight_step
+        return Gradients(inputs, lambda: others)
 
     def _quantize(self, tensor, x, step, fmt):
         return self._operations.quantize(tensor, x, step_scale(1 / step), fmt, **self._rule)
@@ -360,12 +386,13 @@ class NumpyBackend:
         )
         dx = gradient @ (weights.codes * np.float32(weight_step))
         dw = gradient.T @ (activations.codes * np.float32(activation_step))
-        steps = (
+        input_step, weight_step = (
             float(np.sum(upstream * quantized.derivative, dtype=np.float64))
             * 2.0**-quantized.residual_bits
             for upstream, quantized in ((dx, activations), (dw, weights))
         )
-        return Gradients(dx * activations.in_range, dw * weights.in_range, *steps)
+        others = dw * weights.in_range, input_step, weight_step
+        return Gradients(dx * activations.in_range, lambda: others)
 
 
 def _step_value(total, factor, operand):

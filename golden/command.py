@@ -246,6 +246,14 @@ class CoreSize:
             Operation.WEIGHT_GRADIENT: command.batch,
         }[Operation(command.operation)]
 
+    def passes(self, command: "Command") -> int:
+        """Count the cycles in which a product keeps the lanes busy."""
+        rows, columns = self.result_shape(command)
+        tile_rows, tile_columns = self.tile_shape(command.operation)
+        tiles = -(-rows // tile_rows) * -(-columns // tile_columns)
+        digits = 2 if command.operation == Operation.FORWARD else 1
+        return tiles * -(-self.terms(command) // self.lanes) * digits
+
     def strips(self, command: "Command") -> int:
         """Count the strips of the result of a product."""
         rows, columns = self.result_shape(command)

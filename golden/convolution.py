@@ -95,8 +95,12 @@ class Convolution:
 
     def __init__(self, product: Layer) -> None:
         self.parameters = product.parameters
-        self.gradients = product.gradients
         self._product = product
+
+    @property
+    def gradients(self) -> dict[str, npt.NDArray]:
+        """Those of the product."""
+        return self._product.gradients
 
     def prepare(self) -> None:
         """Announce the weights."""
@@ -114,7 +118,6 @@ class Convolution:
         """Compute the gradient by the input, and set ``gradients``."""
         rows = output_gradient.reshape(-1, output_gradient.shape[-1])
         columns = self._product.backward(rows, want_input_gradient=want_input_gradient)
-        self.gradients = self._product.gradients
         return None if columns is None else col2im(columns, self._shape)
 
 

@@ -74,8 +74,12 @@ class Device(Protocol):
             If an error was reported.
         """
 
-    def step_gradient(self, memory: Memory) -> int:
-        """Finish, and read the step gradient of the activations or of the weights."""
+    def step_gradient(self, memory: Memory, *, finish: bool = True) -> int:
+        """Read the step gradient of the activations or of the weights.
+
+        Without ``finish`` it is read at once: right if the result of the product that made it was
+        taken, and no later product adds to it yet.
+        """
 
     def counters(self) -> dict[str, int]:
         """Finish, and read the counters, by the names of their registers without _LOW."""

@@ -25,34 +25,35 @@ from .backend import (
     section_rows,
     step_scale,
 )
-from .command import CoreSize, Destination, Memory, Operation
+from .command import Command, CoreSize, Destination, Memory, Operation
 from .device import Device
 from .errors import InputError
 from .formats import Scale
 from .fp4_quantizer import Fp4Mode
-from .scheduler import Operand, Product, Scheduler, Tile
-from .tiling import Tiling, choose_tiling, cuts
+from .pending_gradient import PendingGradient
+from .scheduler import Issued, Operand, Product, Scheduler, Tile
+from .tiling import Tiling, choose_rows, choose_tiling, cuts
 
-__all__ = ["DeviceBackend", "Phase"]
+__all__ = ["DeviceBackend", "Entry"]
 
 
 @dataclass(frozen=True)
-class Phase:
-    """Pass of a layer.
+class Entry:
+    """Product in the log of a backend.
 
     Attributes
     ----------
     layer : str
         Name of the layer.
-    name : str
-        ``forward`` or ``backward``.
-    counters : dict of int
-        What the core counted meanwhile, by the names of its registers.
+    number : int
+        Number that the device gave the product.
+    command : Command
+        The product.
     """
 
     layer: str
-    name: str
-    counters: dict[str, int]
+    number: int
+    command: Command
 
 
 @dataclass
@@ -74,29 +75,25 @@ class DeviceBackend:
         The core; nobody else may use it.
     seed : int
         Seed of the random bits, as in :class:`golden.backend.NumpyBackend`.
-    profile : bool
-        Whether to read and clear the counters after each pass of a layer. The core is idle then.
 
     Attributes
     ----------
     wide : FloatFormat
         Wide format of the core.
-    phases : list of Phase
-        Passes so far, if ``profile`` is set.
+    log : list of Entry or None
+        Set it to a list to have every product added.
     """
 
-    def __init__(self, device: Device, seed: int = 0, *, profile: bool = False) -> None:
+    def __init__(self, device: Device, seed: int = 0) -> None:
         self.wide = device.size.wide_format
-        self.phases: list[Phase] = []
-        self._device = device
+        self.log: list[Entry] | None = None
         self._size: CoreSize = device.size
-        self._profile = profile
         self._scheduler = Scheduler(device, seed)
         self._layers: dict[str, _Layer] = {}
         # Random word that the next gradient begins with.
         self._word = 0
-        if profile:
-            device.clear_counters()
+        # The weight gradient that is under way.
+        self._pending: PendingGradient | None = None
 
     def load_weights(self, layer: str, weights: npt.NDArray[np.float32], step: float) -> None:
         if layer in self._layers:
@@ -127,9 +124,9 @@ class DeviceBackend:
         output = np.empty((len(x), len(state.weights.matrix)), np.float32)
         last = {"relu": relu, "bias": bias is not None, **_scale_fields(factor)}
         products = list(self._forward_products(state, biases, last, output))
-        self._scheduler.run(products, self._weights_after(layer))
+        issued = self._issue(layer, products, self._weights_after(layer))
         self._scheduler.drop(biases)
-        self._mark(layer, "forward")
+        self._scheduler.fetch(issued)
         return output
 
     def backward(
@@ -164,50 +161,58 @@ class DeviceBackend:
         to_weights = list(
             self._weight_products(state, tiling, second, _scale_fields(weight_factor), weights)
         )
-        if tiling.outputs >= weights.shape[1] and tiling.inputs >= weights.shape[2]:
+        before, self._pending = self._pending, None
+        if before and not before.has_activation_step:
+            before.collect()
+        whole_weights = tiling.outputs >= weights.shape[1] and tiling.inputs >= weights.shape[2]
+        if tiling.rows < rows and whole_weights:
             # Weights in one piece: both products of some rows, before the next rows are loaded.
+            if before:
+                before.collect()
             pairs = zip(to_inputs, to_weights, strict=True)
-            products = [product for pair in pairs for product in pair]
+            issued = self._issue(layer, [product for pair in pairs for product in pair])
         else:
-            products = to_inputs + to_weights
-        self._scheduler.run(products)
-        activation_step, weight_step = (
-            self._scheduler.step_gradient(memory)
-            * float(factor.value)
-            * 2.0**-self._size.residual_bits
-            for memory, factor in (
-                (Memory.ACTIVATIONS, input_factor),
-                (Memory.WEIGHTS, weight_factor),
-            )
+            # The input gradient begins while the weight gradient of the layer behind goes on. Its
+            # step is read before this layer's weight gradient begins.
+            issued = self._issue(layer, to_inputs, to_weights[0].tiles)
+            if before:
+                before.collect()
+            issued += self._issue(layer, to_weights)
+        others = [product for product in issued if not product.is_input_gradient]
+        self._pending = pending = PendingGradient(
+            self._scheduler, others, weights, input_factor, weight_factor, self._size.residual_bits
         )
+        if want_input_gradient:
+            self._scheduler.fetch([product for product in issued if product.is_input_gradient])
+            pending.read_activation_step(fetched=True)
         for operand in (first, second, state.activations):
             self._scheduler.drop(operand)
-        self._mark(layer, "backward")
-        return Gradients(
-            inputs if want_input_gradient else None,
-            sum(weights[1:], weights[0]),
-            activation_step,
-            weight_step,
-        )
+        return Gradients(inputs if want_input_gradient else None, pending.collect)
 
     def _forward_products(self, state, biases, last, output) -> Iterator[Product]:
         weights, activations = state.weights, state.activations
         tiling = self._tiling(state, len(output))
+        inputs = weights.matrix.shape[1]
         for row in cuts(len(output), tiling.rows):
             for column in cuts(output.shape[1], tiling.outputs):
-                *others, final = cuts(weights.matrix.shape[1], tiling.inputs)
+                *others, final = cuts(inputs, tiling.inputs)
                 for term in (*others, final):
-                    tiles = [Tile(weights, column, term), Tile(activations, row, term)]
-                    if term is final and biases is not None:
-                        tiles.insert(0, Tile(biases, (0, 1), column))
-                    yield self._product(
-                        Operation.FORWARD,
-                        (row, term, column),
-                        tiles,
-                        last if term is final else None,
-                        _part(output, row, column),
-                        accumulate=term[0] > 0,
-                    )
+                    sizes = {"batch": row[1], "inputs": term[1], "outputs": column[1]}
+                    for used in self._rows(Operation.FORWARD, sizes, whole=not others):
+                        tiles = [
+                            Tile(weights, column, term),
+                            Tile(activations, row, term, used),
+                        ]
+                        if term is final and biases is not None:
+                            tiles.insert(0, Tile(biases, (0, 1), column))
+                        yield self._product(
+                            Operation.FORWARD,
+                            (used, term, column),
+                            tiles,
+                            last if term is final else None,
+                            _part(output, _within(row, used), column),
+                            accumulate=term[0] > 0,
+                        )
 
     def _input_products(self, state, tiling, gradient, last, result) -> Iterator[Product]:
         """Products with the weights; without a result, for the step gradient only."""
@@ -217,22 +222,37 @@ class DeviceBackend:
             for column in cuts(state.weights.matrix.shape[1], tiling.inputs):
                 *others, final = cuts(outputs, tiling.outputs)
                 for term in (*others, final):
-                    tiles = [
-                        Tile(state.weights, term, column),
-                        Tile(gradient, row, (0, outputs)),
-                    ]
-                    if term is final:
-                        tiles.append(Tile(state.activations, row, column))
-                    ends = {"masked": True, "step_gradient": True, "clear_step_gradient": clear}
-                    yield self._product(
-                        Operation.INPUT_GRADIENT,
-                        (row, column, term),
-                        tiles,
-                        {**last, **ends} if term is final else None,
-                        None if result is None else _part(result, row, column),
-                        accumulate=term[0] > 0,
-                    )
-                clear = False
+                    sizes = {"batch": row[1], "inputs": column[1], "outputs": term[1]}
+                    whole = tiling.rows >= rows and not others
+                    for used in self._rows(Operation.INPUT_GRADIENT, sizes, whole):
+                        tiles = [
+                            Tile(state.weights, term, column),
+                            Tile(gradient, row, (0, outputs), used),
+                        ]
+                        if term is final:
+                            tiles.append(Tile(state.activations, row, column, used))
+                        ends = {"masked": True, "step_gradient": True, "clear_step_gradient": clear}
+                        yield self._product(
+                            Operation.INPUT_GRADIENT,
+                            (used, column, term),
+                            tiles,
+                            {**last, **ends} if term is final else None,
+                            None if result is None else _part(result, _within(row, used), column),
+                            accumulate=term[0] > 0,
+                        )
+                        clear = clear and term is not final
+
+    def _rows(self, operation, sizes, whole) -> list[tuple[int, int]]:
+        """Rows of a piece that each product takes; all of them if the sums go on."""
+        rows = sizes["batch"]
+        if not whole:
+            return [(0, rows)]
+        size = self._size
+        command = Command(operation, **sizes)
+        columns = sizes["inputs"] if operation is Operation.FORWARD else sizes["outputs"]
+        load = rows * -(-columns // size.load_lanes)
+        work = max(size.passes(command), size.strips(command))
+        return cuts(rows, choose_rows(size, rows, load, work))
 
     def _weight_products(self, state, tiling, gradient, last, result) -> Iterator[Product]:
         """Products with the activations; ``result`` has a matrix for each section of rows."""
@@ -325,14 +345,20 @@ class DeviceBackend:
                     f"Recipe and core must have the same {what}, not {wanted} and {there}"
                 )
 
-    def _mark(self, layer: str, name: str) -> None:
-        if self._profile:
-            self.phases.append(Phase(layer, name, self._device.counters()))
-            self._device.clear_counters()
+    def _issue(self, layer: str, products, following=()) -> list[Issued]:
+        issued = self._scheduler.issue(products, following)
+        if self.log is not None:
+            self.log += [Entry(layer, product.number, product.command) for product in issued]
+        return issued
 
 
 def _scale_fields(scale: Scale) -> dict[str, int]:
     return {"significand": int(scale.significand), "exponent": int(scale.exponent)}
+
+
+def _within(rows, used):
+    """Rows of the whole that are some rows of a piece."""
+    return rows[0] + used[0], used[1]
 
 
 def _part(matrix, rows, columns):

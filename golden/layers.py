@@ -87,7 +87,9 @@ class Layer(Protocol):
     """
 
     parameters: dict[str, npt.NDArray[np.float32]]
-    gradients: dict[str, npt.NDArray]
+
+    @property
+    def gradients(self) -> dict[str, npt.NDArray]: ...
 
     def prepare(self) -> None:
         """Announce the parameters for the passes to come, after each update."""
@@ -209,7 +211,6 @@ class QuantizedDense:
         }
         self.name = name
         self.parameters = {**_parameters(weights, has_bias), **steps}
-        self.gradients: dict[str, npt.NDArray] = {}
         self.has_relu = has_relu
         # Of the LSQ paper: N is the count of weights, or of features of one image.
         self._factors = {
@@ -242,13 +243,20 @@ class QuantizedDense:
     def backward(
         self, output_gradient: npt.NDArray, *, want_input_gradient: bool = True
     ) -> npt.NDArray | None:
-        """Compute the gradient by the input, and set ``gradients``."""
+        """Compute the gradient by the input; ``gradients`` has the others."""
         if self.has_relu:
             output_gradient = relu_backward(output_gradient, self._output)
-        products = self._backend.backward(
+        self._products = self._backend.backward(
             self.name, output_gradient, self._recipe, want_input_gradient=want_input_gradient
         )
-        self.gradients = {
+        self._bias_gradient = output_gradient.sum(axis=0, dtype=np.float64)
+        return self._products.inputs
+
+    @property
+    def gradients(self) -> dict[str, npt.NDArray]:
+        """Gradients of the last backward pass; waits for a backend that is still at work."""
+        products = self._products
+        gradients = {
             "weights": products.weights,
             "weight_step": np.array(products.weight_step * self._factors["weight_step"]),
             "activation_step": np.array(
@@ -256,8 +264,8 @@ class QuantizedDense:
             ),
         }
         if "bias" in self.parameters:
-            self.gradients["bias"] = output_gradient.sum(axis=0, dtype=np.float64)
-        return products.inputs
+            gradients["bias"] = self._bias_gradient
+        return gradients
 
 
 def _parameters(weights, has_bias):

@@ -1,7 +1,8 @@
 """Commands for products of pieces: what is loaded where and when, and who waits for whom.
 
 The operand memories are caches of pieces. The pieces of a product are asked for before the product
-ahead of it is issued, so that they are loaded while that one is under way, if there is room.
+ahead of it is issued, so that they are loaded while that one is under way, if there is room. Of a
+piece, only the rows that products have asked for are loaded: a product may begin with some of them.
 
 Commands start in order, and a load waits for the loads before it. So when a product starts, every
 load that was issued before it has ended but the last; it waits only if it uses what that one
@@ -20,7 +21,7 @@ from .device import Device, pack_biases, pack_matrix, unpack_result
 from .random_bits import jump, seed_state
 from .tiling import TileCache
 
-__all__ = ["Operand", "Product", "Scheduler", "Tile"]
+__all__ = ["Issued", "Operand", "Product", "Scheduler", "Tile"]
 
 
 @dataclass(frozen=True)
@@ -74,11 +75,19 @@ class Tile:
         The whole.
     rows, columns : pair of int
         Beginning and size.
+    used : pair of int or None
+        Rows of the piece that are used, from a multiple of ``block`` on; all of them if None.
     """
 
     operand: Operand
     rows: tuple[int, int]
     columns: tuple[int, int]
+    used: tuple[int, int] | None = field(default=None, compare=False)
+
+    @property
+    def used_rows(self) -> tuple[int, int]:
+        """Rows of the piece that are used: beginning and size."""
+        return self.used or (0, self.rows[1])
 
 
 @dataclass(frozen=True)
@@ -101,6 +110,30 @@ class Product:
     settings: dict[str, Any]
     gradient_column: int = 0
     result: npt.NDArray[np.float32] | None = None
+
+
+@dataclass(frozen=True)
+class Issued:
+    """Product under way.
+
+    Attributes
+    ----------
+    number : int
+        Number that the device gave it.
+    command : Command
+        Its command.
+    result : array of float32 or None
+        What to fill with the result on the stream.
+    """
+
+    number: int
+    command: Command
+    result: npt.NDArray[np.float32] | None
+
+    @property
+    def is_input_gradient(self) -> bool:
+        """Whether it is a gradient by the input of a layer."""
+        return self.command.operation == Operation.INPUT_GRADIENT
 
 
 @dataclass(frozen=True)
@@ -139,14 +172,16 @@ class Scheduler:
             Memory.GRADIENTS: TileCache[Tile](size.gradient_words),
             Memory.BIASES: TileCache[Tile](size.bias_words),
         }
-        # What the last load and the products under way may touch.
+        # Rows of the pieces that have been loaded so far.
+        self._loaded: dict[Tile, int] = {}
+        # What the last load may touch, and the products under way, by their numbers.
         self._last_load: _Region | None = None
-        self._in_use: list[_Region] = []
+        self._in_use: list[tuple[int, _Region]] = []
         self._seed = seed
         self._set_generator(0)
 
-    def run(self, products: Sequence[Product], following: Sequence[Tile] = ()) -> None:
-        """Issue products, and fill their results.
+    def issue(self, products: Sequence[Product], following: Sequence[Tile] = ()) -> list[Issued]:
+        """Issue products, and what they need.
 
         Parameters
         ----------
@@ -155,32 +190,45 @@ class Scheduler:
         following : sequence of Tile
             What will be needed next; it is loaded during the last product, if there is room.
         """
-        results = []
+        issued = []
         ahead = [*(product.tiles for product in products[1:]), following]
         for product, next_tiles in zip(products, ahead, strict=True):
             for tile in product.tiles:
                 self._place(tile)
             for tile in next_tiles:
                 self._place(tile, keep=product.tiles)
-            number, command = self._multiply(product)
-            if product.result is not None:
-                results.append((number, command, product.result))
-        for number, command, result in results:
-            codes = unpack_result(self._device.result(number), command, self._size)
-            result[...] = self._size.wide_format.decode(codes)
-        if products and products[-1].result is not None:
-            self._in_use.clear()
+            issued.append(self._multiply(product))
+        return issued
+
+    def fetch(self, issued: Sequence[Issued]) -> None:
+        """Fill the results of products, in the order in which they were issued."""
+        for product in issued:
+            if product.result is None:
+                continue
+            codes = unpack_result(self._device.result(product.number), product.command, self._size)
+            product.result[...] = self._size.wide_format.decode(codes)
+            # Products end in order.
+            self._in_use = [entry for entry in self._in_use if entry[0] > product.number]
 
     def drop(self, operand: Operand | None) -> None:
         """Forget the pieces of an operand that is not needed any more."""
         if operand is not None:
             self._caches[operand.memory].drop(lambda tile: tile.operand is operand)
+            self._loaded = {t: rows for t, rows in self._loaded.items() if t.operand is not operand}
 
-    def step_gradient(self, memory: Memory) -> int:
-        """Wait for every product, and read a step gradient."""
-        total = self._device.step_gradient(memory)
-        self._in_use.clear()
-        return total
+    def step_gradient(self, memory: Memory, *, fetched: bool) -> int:
+        """Read a step gradient.
+
+        Parameters
+        ----------
+        memory : Memory
+            Activations or weights.
+        fetched : bool
+            Whether the result of the product that made it was fetched; if not, wait for everything.
+        """
+        if not fetched:
+            self._in_use.clear()
+        return self._device.step_gradient(memory, finish=not fetched)
 
     def row_words(self, columns: int) -> int:
         """Count the random words that a row of gradients takes."""
@@ -189,18 +237,25 @@ class Scheduler:
         return -(-columns // self._size.load_lanes) * self._size.load_words
 
     def _place(self, tile: Tile, keep: Collection[Tile] = ()) -> None:
-        """Load a tile if it is not there, and if it has room beside what is kept."""
+        """Load of a tile what is not there, if it has room beside what is kept."""
         cache = self._caches[tile.operand.memory]
-        if cache.find(tile) is not None:
-            return
-        base = cache.allocate(tile, self._words(tile), keep)
-        if base is not None:
-            self._load(tile, base)
+        base = cache.find(tile)
+        if base is None:
+            base = cache.allocate(tile, self._words(tile, tile.rows[1]), keep)
+            if base is None:
+                return
+            self._loaded[tile] = 0
+        first, end = self._loaded[tile], sum(tile.used_rows)
+        if first < end:
+            self._load(tile, base, first, end - first)
+            self._loaded[tile] = end
 
-    def _load(self, tile: Tile, base: int) -> None:
+    def _load(self, tile: Tile, base: int, first: int, rows: int) -> None:
+        """Load some rows of a tile; the first one begins a block, or the tile is in the making."""
         operand, size = tile.operand, self._size
         place = _PLACES[operand.memory]
-        (row, rows), (column, columns) = tile.rows, tile.columns
+        row, (column, columns) = tile.rows[0] + first, tile.columns
+        base += self._words(tile, first)
         matrix = operand.matrix[row : row + rows, column : column + columns]
         if operand.memory is Memory.BIASES:
             beats = pack_biases(matrix[0], size)
@@ -211,8 +266,8 @@ class Scheduler:
             if self._word != first_word:
                 self._set_generator(first_word)
             self._word += rows * self.row_words(columns)
-        region = _Region(operand.memory, base, self._words(tile))
-        waits = any(region.overlaps(other) for other in self._in_use)
+        region = _Region(operand.memory, base, self._words(tile, rows))
+        waits = any(region.overlaps(other) for _, other in self._in_use)
         if waits:
             self._in_use.clear()
         self._last_load = region
@@ -227,30 +282,34 @@ class Scheduler:
             beats,
         )
 
-    def _multiply(self, product: Product) -> tuple[int, Command]:
+    def _multiply(self, product: Product) -> Issued:
         bases, regions = {}, []
         for tile in product.tiles:
             memory = tile.operand.memory
             base = self._caches[memory].find(tile)
             assert base is not None, "there is room for one tile of each memory"
-            regions.append(_Region(memory, base, self._words(tile)))
+            first, rows = tile.used_rows
+            base += self._words(tile, first)
+            regions.append(_Region(memory, base, self._words(tile, rows)))
             if memory is Memory.GRADIENTS:
                 base += product.gradient_column // self._size.block
             bases[_PLACES[memory].base] = base
         waits = self._last_load is not None and any(map(self._last_load.overlaps, regions))
-        self._in_use += regions
         command = Command(
             **{**product.settings, **bases},
             wait_for_loads=waits,
             # Sums that go on must have been stored.
             wait_for_products=bool(product.settings.get("accumulate")),
         )
-        return self._device.issue(command), command
+        number = self._device.issue(command)
+        self._in_use += [(number, region) for region in regions]
+        return Issued(number, command, product.result)
 
-    def _words(self, tile: Tile) -> int:
+    def _words(self, tile: Tile, rows: int) -> int:
+        """Count the words of the first rows of a tile."""
         if tile.operand.memory is Memory.BIASES:
-            return -(-tile.columns[1] // self._size.columns)
-        return self._size.blocks(tile.rows[1], tile.columns[1])
+            return -(-tile.columns[1] // self._size.columns) if rows else 0
+        return self._size.blocks(rows, tile.columns[1])
 
     def _set_generator(self, word: int) -> None:
         """Let the next load of gradients begin with this random word; waits for everything."""

@@ -19,7 +19,7 @@ from typing import Generic, TypeVar
 from .command import CoreSize
 from .errors import InputError
 
-__all__ = ["TileCache", "Tiling", "choose_tiling", "cuts"]
+__all__ = ["TileCache", "Tiling", "choose_rows", "choose_tiling", "cuts"]
 
 _GREATEST_SIZE = (1 << 16) - 1
 # What it takes about to start and to end a product.
@@ -81,6 +81,33 @@ def choose_tiling(size: CoreSize, rows: int, inputs: int, outputs: int) -> Tilin
         f"A layer of {rows} rows, {inputs} inputs and {outputs} outputs does not fit the training "
         f"core however it is cut; make gradient_words, partial_sum_strips or max_terms larger"
     )
+
+
+@functools.cache
+def choose_rows(size: CoreSize, rows: int, load: int, work: int) -> int:
+    """Choose how many rows of a piece one product takes, so that loads overlap with products.
+
+    Parameters
+    ----------
+    size : CoreSize
+        Parameters of the core.
+    rows : int
+        Rows of the piece.
+    load, work : int
+        Cycles to load all rows, and to multiply all of them.
+
+    Returns
+    -------
+    int
+        All rows, or a multiple of ``block``.
+    """
+
+    def cycles(step):
+        count = -(-rows // step)
+        first, last = load / count, work / count
+        return first + max(load, work) * (count - 1) / count + last + _COMMAND_CYCLES * count
+
+    return min(_steps(size, rows), key=cycles)
 
 
 def _steps(size, count):

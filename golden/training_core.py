@@ -136,7 +136,7 @@ class TrainingCore:
         if self._error is not ErrorCode.NONE:
             raise CoreError(self._error)
 
-    def step_gradient(self, memory: Memory) -> int:
+    def step_gradient(self, memory: Memory, *, finish: bool = True) -> int:
         """Read the step gradient of the activations or of the weights."""
         self.finish()
         return self._step_gradients[memory]

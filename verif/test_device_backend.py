@@ -1,6 +1,7 @@
 """Training on a core: the same bits as in NumPy, however small the memories, and no races."""
 
 import dataclasses
+import math
 
 import numpy as np
 import pytest
@@ -216,20 +217,23 @@ def test_gradients_that_are_loaded_again_get_their_random_numbers_again(digits):
     assert core.settings == 1
 
 
-def test_profile_counts_every_multiplication(digits):
-    backend = DeviceBackend(TrainingCore(LARGE), SEED, profile=True)
+def test_log_has_every_multiplication(digits):
+    backend = DeviceBackend(TrainingCore(LARGE), SEED)
     run = Trainer(RECIPES["luq"], digits, SETTINGS["mlp"], SEED, backend)
-    backend.phases.clear()
+    backend.log = []
     run.step(np.arange(32))
     sizes = {"layer0": (64, 32), "layer1": (32, 24), "layer2": (24, 10)}
-    assert [(phase.layer, phase.name) for phase in backend.phases] == [
-        *((layer, "forward") for layer in sizes),
-        *((layer, "backward") for layer in reversed(sizes)),
-    ]
-    for phase in backend.phases:
-        inputs, outputs = sizes[phase.layer]
-        products = 1 if phase.name == "forward" else 2
-        assert phase.counters["MACS"] == products * 32 * inputs * outputs
+    products = (Operation.FORWARD, Operation.INPUT_GRADIENT, Operation.WEIGHT_GRADIENT)
+    macs = {(layer, operation): 0 for layer in sizes for operation in products}
+    for entry in backend.log:
+        command = entry.command
+        macs[entry.layer, Operation(command.operation)] += (
+            command.batch * command.inputs * command.outputs
+        )
+    for (layer, _), count in macs.items():
+        assert count == 32 * math.prod(sizes[layer])
+    numbers = [entry.number for entry in backend.log]
+    assert numbers == sorted(numbers)
 
 
 def test_long_weight_gradients_are_added_in_sections():
