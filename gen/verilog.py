@@ -1,5 +1,6 @@
 """Verilog text of a component."""
 
+import itertools
 import os
 import re
 from pathlib import Path
@@ -12,6 +13,12 @@ __all__ = ["to_verilog", "write_if_changed"]
 _ESCAPED = re.compile(r"\\(\S+) ")
 _MODULE = re.compile(r"^module (\w+)\s*(.*?^endmodule)\n", re.DOTALL | re.MULTILINE)
 _INSTANCE = re.compile(r"^  (\w+)(?= +\w+ \($)", re.MULTILINE)
+_ANY_MODULE = re.compile(r"^module .*?^endmodule\n", re.DOTALL | re.MULTILINE)
+_TRIGGER = re.compile(r"\\\$auto\$\S+ ")
+_ZEROS = re.compile(
+    r"^  initial begin\n((?:    (\w+)\[\d+\] = (\d+'[hd])0+;\n)+)  end\n", re.MULTILINE
+)
+_CONCATENATION = re.compile(r"\{ ([^{}]*?) \}")
 
 
 def to_verilog(component, name: str) -> str:
@@ -34,7 +41,40 @@ def to_verilog(component, name: str) -> str:
     text = verilog.convert(
         AxiWrapper(component), name=name, emit_src=False, strip_internal_attrs=True
     )
-    return _share_modules(_plain_identifiers(text))
+    text = _plain_identifiers(_ANY_MODULE.sub(_name_triggers, text))
+    return _share_modules(_CONCATENATION.sub(_replicate, _ZEROS.sub(_clear_in_a_loop, text)))
+
+
+def _name_triggers(module):
+    """Name the signals by which Yosys starts processes without inputs, anew in each module."""
+    names: dict[str, str] = {}
+
+    def rename(match):
+        count = len(names)
+        return names.setdefault(match[0], f"unused_trigger{f'_{count}' if count else ''} ")
+
+    return _TRIGGER.sub(rename, module[0])
+
+
+def _clear_in_a_loop(block):
+    """Clear a memory in a loop: a line for each word makes tools slow, and readers tired."""
+    count, name, zero = block[1].count("\n"), block[2], block[3] + "0"
+    index = f"{name}_word"
+    high = max((count - 1).bit_length(), 1) - 1
+    return (
+        f"  integer {index};\n  initial begin\n"
+        f"    for ({index} = 0; {index} < {count}; {index} = {index} + 1)\n"
+        f"      {name}[{index}[{high}:0]] = {zero};\n  end\n"
+    )
+
+
+def _replicate(concatenation):
+    """Write an operand that is repeated, as in the extension of a sign, with its count."""
+    parts = []
+    for operand, repeated in itertools.groupby(concatenation[1].split(", ")):
+        count = len(list(repeated))
+        parts.append(operand if count == 1 else f"{{{count}{{{operand.strip()}}}}}")
+    return f"{{ {', '.join(parts)} }}"
 
 
 def _plain_identifiers(text: str) -> str:
@@ -44,8 +84,6 @@ def _plain_identifiers(text: str) -> str:
 
     def rename(match):
         escaped = match.group(1)
-        if escaped.startswith("$auto$"):
-            return "unused_trigger "  # Yosys makes processes without inputs start by it
         if escaped not in plain:
             # Hierarchy is a double underscore; a leading dollar marks a nameless intermediate.
             is_module = escaped.count(".") and "[" not in escaped and "__" not in escaped

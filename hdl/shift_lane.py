@@ -116,10 +116,13 @@ class ShiftLane(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         width = len(self.product)
-        shifted = Mux(self.control.enable, self.operand, 0)
-        for k in range(len(self.control.amount)):
-            stage = Signal(signed(width), name=f"by_{1 << k}")
-            m.d.comb += stage.eq(Mux(self.control.amount[k], shifted << (1 << k), shifted))
-            shifted = stage
-        m.d.sync += self.product.eq(shifted ^ self.control.negate.replicate(width))
+        kept = Signal.like(self.operand, name="kept")
+        shifted = Signal(signed(width), name="shifted")
+        product = Signal(signed(width), name="product_register", reset_less=True)
+        m.d.comb += [
+            kept.eq(self.operand & self.control.enable.replicate(len(kept))),
+            shifted.eq(kept << self.control.amount),
+            self.product.eq(product),
+        ]
+        m.d.sync += product.eq(shifted ^ self.control.negate.replicate(width))
         return m

@@ -197,9 +197,10 @@ class RtlDevice:
         """Simulate until every command has ended. Raises CoreError if there was an error."""
         self._run(Goal.IDLE)
 
-    def step_gradient(self, memory: Memory) -> int:
-        """Finish, and read the step gradient of the activations or of the weights."""
-        self.finish()
+    def step_gradient(self, memory: Memory, *, finish: bool = True) -> int:
+        """Read the step gradient of the activations or of the weights, when all has ended or now."""
+        if finish:
+            self.finish()
         kind = {Memory.ACTIVATIONS: "ACTIVATION", Memory.WEIGHTS: "WEIGHT"}[Memory(memory)]
         value = self._read_wide(f"{kind}_STEP_GRADIENT")
         return value - (1 << 64) if value >> 63 else value
