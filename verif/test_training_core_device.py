@@ -90,6 +90,21 @@ def test_strips_wait_as_long_as_it_takes(device, twin, size, rng):
         matches(device, twin, layer.loads() + layer.products())
 
 
+def test_a_result_is_an_operand_at_once(device, twin, size, rng):
+    # The second product reads first what the first one stores last.
+    block = size.block
+    layer = Layer(rng, size, 0, 16 * block, block, block)
+    matches(device, twin, layer.loads())
+    to_operand = {"destination": Destination.OPERAND, "result_base": 16, "bias": False}
+    for first, second, base in (
+        (Operation.FORWARD, Operation.FORWARD, "activation_base"),
+        (Operation.INPUT_GRADIENT, Operation.WEIGHT_GRADIENT, "gradient_base"),
+    ):
+        reading = layer.product(second, **{base: 31})[0]
+        reading = dataclasses.replace(reading, batch=block)
+        matches(device, twin, [layer.product(first, **to_operand), (reading, None)])
+
+
 def test_every_refusal_is_reported_and_harmless(device, twin, size, rng):
     layer = Layer(rng, size, 1)
     matches(device, twin, layer.loads())
@@ -216,9 +231,9 @@ def test_soft_reset_at_any_time_keeps_what_was_stored(device, twin, size, rng):
         for entry in program:
             device.issue(*entry)
         device.run_cycles(int(cycles))
+        device.set_stalls(PACES[0])
         device.reset()
         twin.reset()
-        device.set_stalls(PACES[0])
         assert device.read_register("STATUS") == size.queue_depth << 8
         matches(device, twin, stored.products())
         assert device.read_register("COMMANDS_DONE") == 3
