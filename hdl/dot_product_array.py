@@ -49,13 +49,13 @@ class DotProductArray(wiring.Component):
         Which digit of INT4.
     lanes_used : ``In(lanes)``
         Lanes that have a term; the others add nothing.
-    integers : ``In(ArrayLayout(ArrayLayout(signed(integer_bits), lanes), rows))``
+    integers : ``In(signed(integer_bits)).array(rows, lanes)``
         Integer operands.
-    codes : ``In(ArrayLayout(ArrayLayout(4, lanes), columns))``
+    codes : ``In(4).array(columns, lanes)``
         Shift operands.
     done : ``Out(1)``
         Whether the sums are complete.
-    sums : ``Out(ArrayLayout(ArrayLayout(signed(accumulator_bits), columns), rows))``
+    sums : ``Out(signed(accumulator_bits)).array(rows, columns)``
         Sums.
     """
 
@@ -67,19 +67,16 @@ class DotProductArray(wiring.Component):
         self._integer_bits = integer_bits
         self._accumulator_bits = accumulator_bits
         self.latency = 3 + tree_depth(lanes)
-        total = data.ArrayLayout(signed(accumulator_bits), columns)
         super().__init__(
             {
                 "flags": In(pass_flags()),
                 "operand": In(1),
                 "digit": In(1),
                 "lanes_used": In(lanes),
-                "integers": In(
-                    data.ArrayLayout(data.ArrayLayout(signed(integer_bits), lanes), rows)
-                ),
-                "codes": In(data.ArrayLayout(data.ArrayLayout(4, lanes), columns)),
+                "integers": In(signed(integer_bits)).array(rows, lanes),
+                "codes": In(4).array(columns, lanes),
                 "done": Out(1),
-                "sums": Out(data.ArrayLayout(total, rows)),
+                "sums": Out(signed(accumulator_bits)).array(rows, columns),
             }
         )
 

@@ -50,10 +50,10 @@ class OperandMemory(wiring.Component):
     read_column_part : ``In(range(block // by_column))``, read_column_lanes : \
 ``In(range(block // lanes))``
         By column: which columns, and which lanes of them.
-    rows : ``Out(ArrayLayout(ArrayLayout(4, lanes), by_row))``
-        Codes by row.
-    columns : ``Out(ArrayLayout(ArrayLayout(4, lanes), by_column))``
-        Codes by column.
+    rows : ``Out(4 * group).array(by_row, lanes // group)``
+        Codes by row: the groups of each row; see :meth:`row_code`.
+    columns : ``Out(4 * group).array(lanes, by_column // group)``
+        Codes by column: of each lane the groups of columns; see :meth:`column_code`.
     """
 
     latency = 1
@@ -82,8 +82,8 @@ class OperandMemory(wiring.Component):
                 "read_row_lanes": In(part(lanes)),
                 "read_column_part": In(part(by_column)),
                 "read_column_lanes": In(part(lanes)),
-                "rows": Out(data.ArrayLayout(data.ArrayLayout(4, lanes), by_row)),
-                "columns": Out(data.ArrayLayout(data.ArrayLayout(4, lanes), by_column)),
+                "rows": Out(4 * group).array(by_row, lanes // group),
+                "columns": Out(4 * group).array(lanes, by_column // group),
             }
         )
 
@@ -111,32 +111,39 @@ class OperandMemory(wiring.Component):
                 groups.append(read.data)
             square.append(groups)
 
-        def code(row, column):
-            return square[row][column // group].word_select(column % group, 4)
-
         by_row, by_column = self._by_row, self._by_column
         chosen = {}
         for name in ("row_part", "row_lanes", "column_part", "column_lanes"):
             wanted = getattr(self, f"read_{name}")
             chosen[name] = Signal.like(wanted, name=f"{name}_now")
             m.d.sync += chosen[name].eq(wanted)
+        choice = self._choice(chosen["row_part"], chosen["row_lanes"], by_row)
         for k in range(by_row):
-            options = [
-                Cat(code(k + part * by_row, lane + slot * lanes) for lane in range(lanes))
-                for part in range(block // by_row)
-                for slot in range(block // lanes)
-            ]
-            choice = self._choice(chosen["row_part"], chosen["row_lanes"], by_row)
-            m.d.comb += self.rows[k].eq(choose(options, choice))
-        for k in range(by_column):
-            options = [
-                Cat(code(lane + slot * lanes, k + part * by_column) for lane in range(lanes))
-                for part in range(block // by_column)
-                for slot in range(block // lanes)
-            ]
-            choice = self._choice(chosen["column_part"], chosen["column_lanes"], by_column)
-            m.d.comb += self.columns[k].eq(choose(options, choice))
+            for g in range(lanes // group):
+                options = [
+                    square[k + part * by_row][g + slot * (lanes // group)]
+                    for part in range(block // by_row)
+                    for slot in range(block // lanes)
+                ]
+                m.d.comb += self.rows[k][g].eq(choose(options, choice))
+        choice = self._choice(chosen["column_part"], chosen["column_lanes"], by_column)
+        for lane in range(lanes):
+            for g in range(by_column // group):
+                options = [
+                    square[lane + slot * lanes][g + part * (by_column // group)]
+                    for part in range(block // by_column)
+                    for slot in range(block // lanes)
+                ]
+                m.d.comb += self.columns[lane][g].eq(choose(options, choice))
         return m
+
+    def row_code(self, row, lane):
+        """Find the code of a lane of one of the rows that are read."""
+        return self.rows[row][lane // self._group].word_select(lane % self._group, 4)
+
+    def column_code(self, column, lane):
+        """Find the code of a lane of one of the columns that are read."""
+        return self.columns[lane][column // self._group].word_select(column % self._group, 4)
 
     def _choice(self, part, slot, size):
         """Join the bits of part and lanes that there are to an index into the options."""

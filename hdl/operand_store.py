@@ -67,12 +67,8 @@ class OperandStore(wiring.Component):
                 "codes": In(operand_read(size, size.columns)),
                 "control": In(pass_control(size)),
                 "operands_control": Out(pass_control(size)),
-                "operand_integers": Out(
-                    data.ArrayLayout(data.ArrayLayout(signed(INTEGER_BITS), size.lanes), size.rows)
-                ),
-                "operand_codes": Out(
-                    data.ArrayLayout(data.ArrayLayout(CODE_BITS, size.lanes), size.columns)
-                ),
+                "operand_integers": Out(signed(INTEGER_BITS)).array(size.rows, size.lanes),
+                "operand_codes": Out(CODE_BITS).array(size.columns, size.lanes),
                 "bias_address": In(16),
                 "biases": Out(data.ArrayLayout(signed(32), size.columns)),
                 "derivative_address": In(derivative_address_bits(size)),
@@ -226,33 +222,32 @@ class OperandStore(wiring.Component):
             input_now.eq(now.operation == Operation.INPUT_GRADIENT),
             is_signed.eq(now.signed_activations | input_now),
         ]
-        for row in range(size.rows):
-            chosen = Signal(4 * size.lanes, name=f"integers_{row}")
-            m.d.comb += chosen.eq(
-                Mux(
-                    input_now,
-                    weights.columns[row].as_value(),
+        for lane in range(size.lanes):
+            for row in range(size.rows):
+                code = Signal(CODE_BITS, name=f"integer_code_{row}_{lane}")
+                m.d.comb += code.eq(
                     Mux(
-                        forward_now,
-                        activations.rows[row].as_value(),
-                        activations.columns[row].as_value(),
-                    ),
+                        input_now,
+                        weights.column_code(row, lane),
+                        Mux(
+                            forward_now,
+                            activations.row_code(row, lane),
+                            activations.column_code(row, lane),
+                        ),
+                    )
                 )
-            )
-            for lane in range(size.lanes):
-                code = chosen.word_select(lane, CODE_BITS)
                 m.d.sync += self.operand_integers[row][lane].eq(
                     Cat(code, code[-1] & is_signed).as_signed()
                 )
-        for column in range(size.columns):
-            m.d.sync += self.operand_codes[column].eq(
-                Mux(
-                    forward_now,
-                    weights.rows[column].as_value(),
+            for column in range(size.columns):
+                m.d.sync += self.operand_codes[column][lane].eq(
                     Mux(
-                        weight_now,
-                        gradients.columns[column].as_value(),
-                        gradients.rows[column].as_value(),
-                    ),
+                        forward_now,
+                        weights.row_code(column, lane),
+                        Mux(
+                            weight_now,
+                            gradients.column_code(column, lane),
+                            gradients.row_code(column, lane),
+                        ),
+                    )
                 )
-            )

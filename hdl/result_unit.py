@@ -11,6 +11,7 @@ from golden.command import Destination, Operation
 from .command_queue import command_layout
 from .operand_memory import StripMemory
 from .result_pipeline import ResultPipeline, Target
+from .select import assign_all
 from .step_gradient import derivative_layout
 from .stream import beat_signature
 from .tile_drain import TileDrain
@@ -98,7 +99,7 @@ class ResultUnit(wiring.Component):
         self._accumulator_bits = accumulator_bits
         self._flight = flight
         derivatives = data.ArrayLayout(derivative_layout(size.residual_bits), size.strip)
-        sums = data.ArrayLayout(signed(accumulator_bits), size.columns)
+        sums = In(signed(accumulator_bits)).array(size.rows, size.columns)
         self._tag = data.StructLayout(
             {"last": 1, "address": 16, "row": range(size.block), "column": range(size.block)}
         )
@@ -114,7 +115,7 @@ class ResultUnit(wiring.Component):
                 "tile": In(1),
                 "tile_strips": In(7),
                 "done": In(1),
-                "sums": In(data.ArrayLayout(sums, size.rows)),
+                "sums": sums,
                 "bias_address": Out(16),
                 "biases": In(data.ArrayLayout(signed(32), size.columns)),
                 "derivative_address": Out(derivative_address_bits(size)),
@@ -165,10 +166,10 @@ class ResultUnit(wiring.Component):
             drain.command.eq(Mux(begin, coming.as_value(), command.as_value())),
             drain.tile_strips.eq(self.tile_strips),
             drain.done.eq(self.done),
-            drain.sums.eq(self.sums),
+            *assign_all(drain.sums, self.sums),
         ]
         popped, final = drain.popped, drain.final
-        self._feed(m, pipeline, drain.strip, command)
+        self._feed(m, pipeline, drain, command)
         self._configure(m, pipeline, command, forward)
         m.d.comb += [
             pipeline.clear_step.eq(
@@ -192,10 +193,10 @@ class ResultUnit(wiring.Component):
         self._admit(m, active & ~remembered, to_stream)
         return m
 
-    def _feed(self, m, pipeline, position, command):
+    def _feed(self, m, pipeline, drain, command):
         """Bring together what belongs to a strip: partial sums, biases, derivatives."""
         size = self._size
-        strip = size.strip
+        strip, position = size.strip, drain.strip
         by_weight = command.operation == Operation.WEIGHT_GRADIENT
         m.submodules.partial_sums = memory = StripMemory(
             size.partial_sum_strips, signed(32), strip, strip
@@ -211,6 +212,12 @@ class ResultUnit(wiring.Component):
         read = Signal.like(position, name="position_read")
         kept = Signal.like(position, name="position_kept")
         m.d.sync += [read.eq(position), kept.eq(read)]
+        numbers = []
+        for lane, number in enumerate(drain.numbers):
+            number_read = Signal.like(number, name=f"number_read_{lane}", reset_less=True)
+            number_kept = Signal.like(number, name=f"number_kept_{lane}", reset_less=True)
+            m.d.sync += [number_read.eq(number), number_kept.eq(number_read)]
+            numbers.append(number_kept)
 
         partial = Signal.like(memory.read_data, name="partial")
         biases = Signal.like(self.biases, name="biases_kept")
@@ -238,7 +245,7 @@ class ResultUnit(wiring.Component):
         for lane in range(strip):
             added = Mux(command.accumulate, partial[lane], 0)
             whole = Signal(signed(32), name=f"whole_{lane}")
-            m.d.comb += whole.eq(kept.sums[lane] + added)
+            m.d.comb += whole.eq(numbers[lane] + added)
             m.d.sync += [
                 total[lane].eq(Mux(kept.lanes_used[lane], whole, 0)),
                 pipeline.derivatives[lane].eq(derivatives[lane]),

@@ -248,9 +248,16 @@ class ShiftMultiplyArray(wiring.Component):
             array.operand.eq(self.operand),
             array.digit.eq(digit),
             array.lanes_used.eq(~0),
-            array.integers.eq(self.i.p.data.integers),
-            array.codes.eq(self.i.p.data.codes),
         ]
+        for lane in range(self._lanes):
+            m.d.comb += [
+                array.integers[row][lane].eq(self.i.p.data.integers[row][lane])
+                for row in range(self._rows)
+            ]
+            m.d.comb += [
+                array.codes[column][lane].eq(self.i.p.data.codes[column][lane])
+                for column in range(self._columns)
+            ]
         sums = [
             array.sums[row][column] for row in range(self._rows) for column in range(self._columns)
         ]

@@ -7,12 +7,13 @@ from amaranth.lib.wiring import In, Out
 from golden.command import Operation
 
 from .command_queue import command_layout
+from .select import assign_all
 
 __all__ = ["TileDrain", "strip_layout"]
 
 
-def strip_layout(size, accumulator_bits):
-    """Lay out a strip with its place in the result.
+def strip_layout(size):
+    """Lay out the place of a strip in the result.
 
     ``offset`` counts words of operand memory from the beginning of the result, ``row`` and
     ``column`` codes in the word, ``number`` strips of the command; ``bias`` is the word of the
@@ -28,7 +29,6 @@ def strip_layout(size, accumulator_bits):
             "number": 16,
             "bias": 16,
             "lanes_used": size.strip,
-            "sums": data.ArrayLayout(signed(accumulator_bits), size.strip),
         }
     )
 
@@ -56,12 +56,12 @@ class TileDrain(wiring.Component):
         A product whose tiles are to come; the command stays until the next ``begin``.
     tile_strips : ``In(7)``
         With the last pass of a tile: how many strips it has. Tiles come no closer than that.
-    done : ``In(1)``, sums : ``In(...)``
+    done : ``In(1)``, sums : ``In(signed(accumulator_bits)).array(rows, columns)``
         A tile is complete; see :class:`hdl.dot_product_array.DotProductArray`.
     popped, final : ``Out(1)``
         A strip leaves, and is the last one of the product. It is on ``strip`` a cycle later.
-    strip : ``Out(strip_layout(size, accumulator_bits))``
-        The strip.
+    strip : ``Out(strip_layout(size))``, numbers : ``Out(signed(accumulator_bits)).array(strip)``
+        Its place, and the strip.
     """
 
     latency = 2
@@ -70,17 +70,18 @@ class TileDrain(wiring.Component):
         self._size = size
         self._accumulator_bits = accumulator_bits
         self._flight = flight
-        sums = data.ArrayLayout(signed(accumulator_bits), size.columns)
+        bits = signed(accumulator_bits)
         super().__init__(
             {
                 "begin": In(1),
                 "command": In(command_layout()),
                 "tile_strips": In(7),
                 "done": In(1),
-                "sums": In(data.ArrayLayout(sums, size.rows)),
+                "sums": In(bits).array(size.rows, size.columns),
                 "popped": Out(1),
                 "final": Out(1),
-                "strip": Out(strip_layout(size, accumulator_bits)),
+                "strip": Out(strip_layout(size)),
+                "numbers": Out(bits).array(size.strip),
             }
         )
 
@@ -107,14 +108,11 @@ class TileDrain(wiring.Component):
         tile_ends = Signal()
         m.d.comb += tile_ends.eq(self.popped & (strips_left == 1))
         self._follow(m, forward, tile_ends)
-        m.d.sync += [
-            self.strip.sums[lane].eq(number)
-            for lane, number in enumerate(self._registers(m, forward))
-        ]
+        m.d.sync += assign_all(self.numbers, self._registers(m, forward))
         return m
 
     def _registers(self, m, forward):
-        """Hold a tile; returns the strip at its head, the sign extended by whoever uses it."""
+        """Hold a tile; returns the strip at its head."""
         size = self._size
         bits = signed(self._accumulator_bits)
         waiting = [

@@ -133,9 +133,7 @@ class TrainingCore(wiring.Component):
             registers.interrupt_set.done.eq(was_busy & ~engine.busy),
             registers.interrupt_set.error.eq(engine.error_found),
         ]
-        m.d.sync += self.irq.eq(
-            (happened.done & enabled.done) | (happened.error & enabled.error)
-        )
+        m.d.sync += self.irq.eq((happened.done & enabled.done) | (happened.error & enabled.error))
 
 
 def _constants(size):

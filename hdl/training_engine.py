@@ -14,6 +14,7 @@ from .load_unit import LoadUnit
 from .operand_store import OperandStore
 from .product_unit import ProductUnit
 from .result_unit import ResultUnit
+from .select import assign_all
 from .stream import beat_signature
 
 __all__ = ["COUNTERS", "TrainingEngine"]
@@ -169,13 +170,13 @@ class TrainingEngine(wiring.Component):
             array.operand.eq(control.operand),
             array.digit.eq(control.digit),
             array.lanes_used.eq(control.lanes_used),
-            array.integers.eq(store.operand_integers),
-            array.codes.eq(store.operand_codes),
+            *assign_all(array.integers, store.operand_integers),
+            *assign_all(array.codes, store.operand_codes),
             products.room.eq(results.room),
             results.tile.eq(products.tile),
             results.tile_strips.eq(products.tile_strips),
             results.done.eq(array.done),
-            results.sums.eq(array.sums),
+            *assign_all(results.sums, array.sums),
             store.bias_address.eq(results.bias_address),
             results.biases.eq(store.biases),
             store.derivative_address.eq(results.derivative_address),
