@@ -63,6 +63,15 @@ def run(device, twin, rng, cycles):
     return commands
 
 
+def refuses(device, twin, command, code):
+    """Check that both refuse a command for the same reason, and clear the error."""
+    twin.issue(command)
+    device.issue(command)
+    assert device.error == twin.error == code, command
+    device.clear_error()
+    twin.clear_error()
+
+
 def test_random_programs_at_any_pace(device, twin, rng):
     commands = run(device, twin, rng, 150_000)
     assert device.read_register("COMMANDS_DONE") == commands
@@ -149,11 +158,7 @@ def test_a_chain_cannot_be_continued_by_another_product(device, twin, size, rng)
         matches(device, twin, [(dataclasses.replace(start, accumulate=True), None)] * 2)
         end = (layer.command(operation, accumulate=True), None)
         matches(device, twin, [end])
-        twin.issue(*end)
-        device.issue(*end)
-        assert device.error == twin.error == ErrorCode.PARTIAL_SUMS
-        device.clear_error()
-        twin.clear_error()
+        refuses(device, twin, end[0], ErrorCode.PARTIAL_SUMS)
 
 
 @pytest.mark.parametrize("size", ["8x2x4 radix 4"], indirect=True)
@@ -172,18 +177,14 @@ def test_sums_grow_as_far_as_they_can(device, twin, size):
     count = size.chain_terms // terms
     again = dataclasses.replace(product, accumulate=True)
     matches(device, twin, [(product, None)] + [(again, None)] * (count - 1))
-    twin.issue(again)
-    device.issue(again)
-    assert device.error == twin.error == ErrorCode.TERMS
-    device.clear_error()
-    twin.clear_error()
+    refuses(device, twin, again, ErrorCode.TERMS)
     # What is left of the terms is used up to the last one.
     rest = size.chain_terms - count * terms
     matches(device, twin, [(dataclasses.replace(again, batch=rest), None)])
     end = dataclasses.replace(again, batch=1, destination=Destination.STREAM)
-    twin.issue(end)
-    device.issue(end)
-    assert device.error == twin.error == ErrorCode.TERMS
+    refuses(device, twin, end, ErrorCode.TERMS)
+    # What begins anew begins with no terms.
+    matches(device, twin, [(product, None), (again, None)])
 
 
 @pytest.mark.parametrize("operation", list(Operation)[:4])
@@ -208,12 +209,8 @@ def test_a_load_with_the_wrong_end_is_given_up(device, twin, size, rng, operatio
         device.clear_error()
         twin.clear_error()
         # The chain is closed.
-        entry = (dataclasses.replace(sums, accumulate=True), None)
-        twin.issue(*entry)
-        device.issue(*entry)
-        assert device.error == twin.error == ErrorCode.PARTIAL_SUMS
-        device.clear_error()
-        twin.clear_error()
+        again = dataclasses.replace(sums, accumulate=True)
+        refuses(device, twin, again, ErrorCode.PARTIAL_SUMS)
         matches(device, twin, stored.products())
         matches(device, twin, other.loads() + other.products())
 
@@ -371,7 +368,6 @@ def test_lanes_are_used(device, size, rng, operation):
     passes = 2 if operation == Operation.FORWARD else 1
     assert counters["PASSES"] * size.rows * size.columns * size.lanes == 128**3 * passes
     assert counters["MACS"] == 128**3
-    print(counters["PASSES"] / counters["CYCLES"])
     assert counters["PASSES"] / counters["CYCLES"] >= 0.97
 
 

@@ -198,6 +198,25 @@ async def queue_and_commands_done(dut):
     assert await driver.read("COMMANDS_DONE") == 7 + len(program)
 
 
+@cocotb.test()
+async def too_many_beats_are_thrown_away(dut):
+    """After a load without an end, up to TLAST; the next load begins behind it."""
+    driver, twin, rng = await begin(dut)
+    layer = Layer(rng, SIZE)
+    for operation in list(Operation)[:4]:
+        command, beats = layer.load(operation)
+        beats = np.concatenate([beats, beats])
+        twin.issue(command, beats)
+        driver.send(beats)
+        await driver.issue(command)
+        while await driver.error() is ErrorCode.NONE:
+            pass
+        assert await driver.error() == twin.error == ErrorCode.MISSING_LAST
+        await driver.write("CONTROL", 2)
+        twin.clear_error()
+        await compare(driver, twin, layer.loads() + layer.products())
+
+
 async def into_load(driver, layer):
     """Begin a load, and leave it half done."""
     command, beats = layer.load(Operation.LOAD_ACTIVATIONS)
