@@ -10,7 +10,7 @@ from golden.registers import BY_NAME, IDENTIFIER
 from golden.training_core import TrainingCore
 from verif.core_driver import CoreDriver, expected
 from verif.core_refusals import random_malformed
-from verif.core_scenarios import Layer, config, situations
+from verif.core_scenarios import Layer, config, seeds, situations
 from verif.core_stimulus import random_program
 from verif.coverage import Coverage, assert_equal
 from verif.sim import bench_params
@@ -215,6 +215,30 @@ async def too_many_beats_are_thrown_away(dut):
         await driver.write("CONTROL", 2)
         twin.clear_error()
         await compare(driver, twin, layer.loads() + layer.products())
+
+
+@cocotb.test()
+async def seeds_are_refused_whole(dut):
+    """The core becomes idle in the middle of a seed, which is refused to its end."""
+    driver, twin, rng = await begin(dut)
+    await driver.issue(LOAD)
+    for _ in range(2):
+        await driver.write("RESULT_SEED", 5)
+    driver.send(BEAT)
+    await driver.finish()
+    for _ in range(2):
+        await driver.write("RESULT_SEED", 5)
+    assert await driver.error() == ErrorCode.SEED
+    await driver.write("CONTROL", 2)
+    twin.issue(LOAD, BEAT)
+    layer = Layer(rng, SIZE)
+    await compare(driver, twin, layer.loads() + layer.products())
+    state = seeds(rng)
+    for name in ("LOAD_SEED", "RESULT_SEED"):
+        for word in state:
+            await driver.write(name, word)
+    twin.seed(state, state)
+    await compare(driver, twin, layer.loads() + layer.products())
 
 
 async def into_load(driver, layer):
