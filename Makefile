@@ -48,9 +48,14 @@ test: $(STAMP) tools  ## run the tests; WAVES=1 leaves waveforms, SEED= sets cha
 test-all: $(STAMP) tools  ## run the slow tests as well: synthesis of every module
 	$(PYTEST)
 
+BACKEND ?= numpy
+TRAIN_numpy = gen train
+TRAIN_rtl = verif.train
+
 .PHONY: train
-train: $(STAMP)  ## train on the digits in float32 and 4 bits; table, curves in build/train/
-	@$(RUN) -m gen train $(if $(DATA),--data $(DATA)) $(ARGS)
+train: $(STAMP) $(if $(filter rtl,$(BACKEND)),tools)  ## train in float32 and 4 bits; BACKEND=rtl in the Verilog; DATA=file.npz
+	@test -n "$(TRAIN_$(BACKEND))" || { echo "make: error: BACKEND must be numpy or rtl, not $(BACKEND)" >&2; exit 2; }
+	@$(RUN) -m $(TRAIN_$(BACKEND)) $(if $(DATA),--data $(DATA)) $(ARGS)
 
 .PHONY: bench
 bench: $(STAMP)  ## measure the speed of the golden model against its bounds

@@ -15,7 +15,7 @@ from golden.errors import InputError
 from golden.networks import NETWORKS
 from golden.trainer import RECIPES, Settings, Trainer
 
-__all__ = ["add_arguments", "run"]
+__all__ = ["add_arguments", "make_settings", "run"]
 
 _MOST_SEEDS = 1000
 # Colours that stay apart for colour-blind readers (Okabe and Ito, 2008), in the order of RECIPES.
@@ -109,13 +109,7 @@ def run(args: argparse.Namespace) -> int:
 
     recipes = [RECIPES[name] for name in _names("Recipe", args.recipes, RECIPES)]
     networks = _names("Network", args.network, NETWORKS)
-    settings = Settings(
-        hidden=_sizes("Hidden layer sizes", args.hidden),
-        channels=_sizes("Counts of channels", args.channels),
-        epochs=args.epochs,
-        batch=args.batch,
-        learning_rate=args.learning_rate,
-    )
+    settings = make_settings(args)
     if not 1 <= args.seeds <= _MOST_SEEDS:
         raise InputError(f"Count of seeds must be 1 to {_MOST_SEEDS}, not {args.seeds}")
     if args.output.exists() and not args.output.is_dir():
@@ -132,6 +126,17 @@ def run(args: argparse.Namespace) -> int:
         write(args.output / name, accuracies)
         print(f"wrote {args.output / name}")
     return 0
+
+
+def make_settings(args: argparse.Namespace) -> Settings:
+    """Make the settings that the options ask for; the network is left at its default."""
+    return Settings(
+        hidden=_sizes("Hidden layer sizes", args.hidden),
+        channels=_sizes("Counts of channels", args.channels),
+        epochs=args.epochs,
+        batch=args.batch,
+        learning_rate=args.learning_rate,
+    )
 
 
 def _names(what: str, text: str, known: Collection[str]) -> list[str]:

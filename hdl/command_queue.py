@@ -86,8 +86,8 @@ class CommandQueue(wiring.Component):
                 "checking": Out(1),
             }
         )
-        # Latch, then three cycles per region, then the verdict.
-        self.latency = 1 + 3 * 6 + 1
+        # Latch, then a cycle per region, three stages deep, then the verdict.
+        self.latency = 1 + 6 + 2 + 1
 
     def elaborate(self, platform):
         m = Module()
@@ -126,35 +126,42 @@ class CommandQueue(wiring.Component):
             total_terms.eq(Mux(candidate.accumulate & same_chain, chain_terms, 0) + terms),
         ]
 
-        # One region after the other: choose, multiply, compare.
+        # A region per cycle, in three stages: choose, multiply, compare.
         checks = self._region_checks(candidate, rows, columns)
-        step = Signal(range(len(checks)))
-        chosen, multiplied, verdict, full = (
-            Signal(name=name) for name in ("chosen", "multiplied", "verdict", "full")
+        step = Signal(range(len(checks) + 1))
+        choosing, chosen, multiplied, final, last, verdict, full = (
+            Signal(name=name)
+            for name in "choosing chosen multiplied final last verdict full".split()
         )
         region = Signal(
             data.StructLayout({"wanted": 1, "base": 16, "limit": 16, "first": 17, "second": 17})
         )
+        compared = Signal.like(region, name="compared")
         words = Signal(34)
-        choosing = Signal()
         idle = ~self.checking & ~full
         m.d.comb += [
             self.ready.eq(idle),
-            choosing.eq(self.checking & ~chosen & ~multiplied & ~verdict),
+            choosing.eq(self.checking & (step != len(checks))),
             self.error.eq(full | (verdict & failed.any() & ~self.drop)),
         ]
-        m.d.sync += [full.eq(0), chosen.eq(choosing), multiplied.eq(chosen), verdict.eq(0)]
+        m.d.sync += [
+            full.eq(0),
+            chosen.eq(choosing),
+            multiplied.eq(chosen),
+            final.eq(choosing & (step == len(checks) - 1)),
+            last.eq(final),
+            verdict.eq(last),
+            compared.eq(region),
+            words.eq(region.first * region.second),
+        ]
         with m.If(self.write & idle & ~self.blocked):
             m.d.sync += [candidate.eq(self.command), step.eq(0), failed.eq(0)]
             m.d.sync += [self.checking.eq(fifo.w_rdy), full.eq(~fifo.w_rdy)]
         with m.If(choosing):
             options = [Cat(*check) for check in self._cut(region, checks)]
-            m.d.sync += region.eq(choose(options, step))
-        m.d.sync += words.eq(region.first * region.second)
-        with m.If(multiplied):
-            with m.If(region.wanted & (region.base + words > region.limit)):
-                m.d.sync += failed[ErrorCode.MEMORY].eq(1)
-            m.d.sync += [step.eq(step + 1), verdict.eq(step == len(checks) - 1)]
+            m.d.sync += [region.eq(choose(options, step)), step.eq(step + 1)]
+        with m.If(multiplied & compared.wanted & (compared.base + words > compared.limit)):
+            m.d.sync += failed[ErrorCode.MEMORY].eq(1)
         with m.If(self.checking):
             self._simple_checks(m, candidate, failed, is_forward, is_input, is_product)
             too_many = candidate.accumulate & (total_terms > size.chain_terms)

@@ -10,7 +10,7 @@ from .command_queue import command_layout
 from .fp4_quantizer import Fp4Quantizer
 from .quantizer import Quantizer
 from .step_gradient import derivative_layout
-from .stream import beat_signature
+from .stream import Pipeline, beat_signature
 
 __all__ = ["EVENTS", "LoadUnit", "load_write"]
 
@@ -192,6 +192,7 @@ class LoadUnit(wiring.Component):
             size.seed,
         )
         beat = stream.Signature(data.ArrayLayout(width, lanes)).create(path=("offered",))
+        kept = stream.Signature(data.ArrayLayout(width, lanes)).create(path=("kept",))
         is_biases = memory == Memory.BIASES
         to_fp4 = ~command.codes & (memory == Memory.GRADIENTS)
         to_integer = ~command.codes & ~is_biases & ~to_fp4
@@ -204,14 +205,18 @@ class LoadUnit(wiring.Component):
                 inside.eq((columns_left > lane) | is_biases),
                 beat.payload[lane].eq(self.i.p.data[lane] & inside.replicate(width)),
             ]
+        # A register right behind the input.
+        pipeline = Pipeline(m, beat, kept, 1)
+        with m.If(pipeline.enable[0]):
+            m.d.sync += kept.payload.eq(beat.payload)
         m.d.comb += [
-            quantizer.i.p.data.eq(beat.payload),
-            quantizer.i.valid.eq(beat.valid & to_integer),
+            quantizer.i.p.data.eq(kept.payload),
+            quantizer.i.valid.eq(kept.valid & to_integer),
             quantizer.is_signed.eq((memory == Memory.WEIGHTS) | command.signed_activations),
             quantizer.reciprocal_significand.eq(command.significand),
             quantizer.reciprocal_exponent.eq(command.exponent),
-            fp4.i.p.data.eq(beat.payload),
-            fp4.i.valid.eq(beat.valid & to_fp4),
+            fp4.i.p.data.eq(kept.payload),
+            fp4.i.valid.eq(kept.valid & to_fp4),
             fp4.scale_exponent.eq(command.fp4_exponent),
         ]
         if size.fmt.log2_radix == 1:
@@ -220,20 +225,18 @@ class LoadUnit(wiring.Component):
         else:
             m.d.comb += [fp4.phase.eq(command.phase), self.i_seed.ready.eq(1)]
 
-        # What needs no quantiser passes by, through one register.
-        full = Signal()
-        kept = Signal(data.ArrayLayout(width, lanes))
-        pass_ready = ~full | self.o.ready
-        with m.If(pass_ready):
-            m.d.sync += [full.eq(beat.valid & raw), kept.eq(beat.payload)]
-        m.d.comb += beat.ready.eq(Mux(raw, pass_ready, Mux(to_fp4, fp4.i.ready, quantizer.i.ready)))
+        # What needs no quantiser passes by.
+        full = kept.valid & raw
+        m.d.comb += kept.ready.eq(
+            Mux(raw, self.o.ready, Mux(to_fp4, fp4.i.ready, quantizer.i.ready))
+        )
 
         write = self.o.payload
         m.d.comb += [
             self.o.valid.eq(full | fp4.o.valid | quantizer.o.valid),
             fp4.o.ready.eq(self.o.ready),
             quantizer.o.ready.eq(self.o.ready),
-            write.biases.eq(kept.as_value()),
+            write.biases.eq(kept.payload.as_value()),
         ]
         for lane in range(lanes):
             side = quantizer.o.p.user[lane]
@@ -241,7 +244,7 @@ class LoadUnit(wiring.Component):
             is_signed = quantizer.is_signed
             m.d.comb += [
                 write.codes[lane].eq(
-                    Mux(full, kept[lane][:4], Mux(fp4.o.valid, fp4.o.p.data[lane], code))
+                    Mux(full, kept.payload[lane][:4], Mux(fp4.o.valid, fp4.o.p.data[lane], code))
                 ),
                 write.derivatives[lane].in_range.eq(side.in_range | full),
                 write.derivatives[lane].value.eq(

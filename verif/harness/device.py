@@ -64,6 +64,8 @@ class RtlDevice:
     ----------
     size : CoreSize
         Parameters of the core.
+    ended : dict of int to int, or None
+        Set it to a dict to have the cycle added in which each result that is taken was complete.
     """
 
     def __init__(self, size, library=None, optimize=2, stalls=(0.0, 0.0, 0.0), seed=1):
@@ -189,6 +191,8 @@ class RtlDevice:
                 f"Command {number} has no result on the stream, or it was taken before"
             )
         self._run(Goal.RESULT, number)
+        if self.ended is not None:
+            self.ended[number] = self._library.harness_ended(self._core, number)
         strips = np.empty((self._results.pop(number), self.size.strip), self._lane_type)
         self._library.harness_take(self._core, number, strips.ctypes.data)
         return strips.astype(np.uint32)

@@ -32,6 +32,7 @@ struct Result {
     uint64_t expected;
     std::vector<uint8_t> strips;
     uint64_t received = 0;
+    uint64_t ended = 0;  // cycle of the last strip
 };
 
 struct harness {
@@ -49,6 +50,7 @@ struct harness {
     int run(int goal, uint64_t number, uint64_t limit);
     int read(uint32_t address, uint32_t &value);
     int take(uint64_t number, uint8_t *strips);
+    uint64_t ended(uint64_t number) const;
     uint64_t beats_left() const;
 
     const harness_map map;

@@ -125,6 +125,11 @@ int harness::read(uint32_t address, uint32_t &value) {
     return failure == HARNESS_BAD_RESPONSE ? failure : HARNESS_DONE;
 }
 
+uint64_t harness::ended(uint64_t number) const {
+    const auto found = results.find(number);
+    return found == results.end() ? 0 : found->second.ended;
+}
+
 int harness::take(uint64_t number, uint8_t *strips) {
     const auto found = results.find(number);
     if (found == results.end() || found->second.received != found->second.expected)
@@ -288,7 +293,10 @@ void harness::sample_streams() {
     result.strips.insert(result.strips.end(), strip, strip + STRIP_BYTES);
     const bool ends = ++result.received == result.expected;
     if (ends != static_cast<bool>(top.m_axis_tlast)) fail(HARNESS_WRONG_LAST);
-    if (ends) awaited.pop_front();
+    if (ends) {
+        result.ended = cycles;
+        awaited.pop_front();
+    }
 }
 
 extern "C" {
@@ -323,6 +331,8 @@ int harness_run(harness *self, int goal, uint64_t number, uint64_t cycles) {
 int harness_take(harness *self, uint64_t number, uint8_t *strips) {
     return self->take(number, strips);
 }
+
+uint64_t harness_ended(const harness *self, uint64_t number) { return self->ended(number); }
 
 void harness_forget(harness *self) { self->forget(); }
 

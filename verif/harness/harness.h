@@ -71,6 +71,9 @@ int harness_run(harness *self, int goal, uint64_t number, uint64_t cycles);
 /* Copy the strips of a command, once. */
 int harness_take(harness *self, uint64_t number, uint8_t *strips);
 
+/* Cycle in which the last strip of a command came; 0 if there is none, or it was copied. */
+uint64_t harness_ended(const harness *self, uint64_t number);
+
 /* Forget the last failure and everything queued, and count what the core has done anew. To be called
  * while the core is idle, also after writes that set COMMANDS_DONE to zero. */
 void harness_forget(harness *self);

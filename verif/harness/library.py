@@ -49,6 +49,7 @@ _SIGNATURES = {
     "harness_read": (ctypes.c_int, [_POINTER, _U32, ctypes.POINTER(_U32)]),
     "harness_run": (ctypes.c_int, [_POINTER, ctypes.c_int, _U64, _U64]),
     "harness_take": (ctypes.c_int, [_POINTER, _U64, _POINTER]),
+    "harness_ended": (_U64, [_POINTER, _U64]),
     "harness_forget": (None, [_POINTER]),
     "harness_watch_interrupt": (None, [_POINTER, ctypes.c_int]),
     "harness_watchdog": (None, [_POINTER, _U64]),

@@ -1,0 +1,178 @@
+"""``make train BACKEND=rtl``: train in the Verilog, and compare every bit with the golden model.
+
+The host here is Python: it brings mini-batches, the loss and its gradient, batch normalisation,
+pooling and the optimiser. Everything between is done by the simulated core.
+"""
+
+import argparse
+import csv
+import dataclasses
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+from tqdm import tqdm
+
+from gen import train
+from gen.config import load
+from golden import data
+from golden.backend import NumpyBackend
+from golden.device_backend import DeviceBackend
+from golden.errors import InputError
+from golden.networks import NETWORKS
+from golden.trainer import RECIPES, Trainer
+from verif.harness.device import RtlDevice
+from verif.roofline import layer_report, report_table
+
+__all__ = ["compare", "main", "train_in_rtl"]
+
+CONFIG = Path(__file__).parent.parent / "gen" / "configs" / "training_8x8x16.toml"
+
+
+def main(argv=None):
+    """Train each network; return 0 if every bit is equal, 1 if not, 2 for a mistake of the user."""
+    args = _arguments(argv)
+    try:
+        return run(args)
+    except InputError as error:
+        print(f"train: error: {error}", file=sys.stderr)
+        return 2
+
+
+def _arguments(argv):
+    parser = argparse.ArgumentParser(
+        prog="make train BACKEND=rtl", description=__doc__.partition("\n")[0]
+    )
+    train.add_arguments(parser)
+    parser.set_defaults(network=",".join(NETWORKS), recipes="float32,luq")
+    parser.add_argument(
+        "--config",
+        type=Path,
+        default=CONFIG,
+        metavar="FILE",
+        help="TOML file with the core (default: gen/configs/training_8x8x16.toml)",
+    )
+    parser.add_argument(
+        "--module",
+        default="training_core",
+        metavar="NAME",
+        help="module of that file to train on (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, help="seed of the run in the Verilog (default: 0)"
+    )
+    return parser.parse_args(argv)
+
+
+def run(args):
+    """Train by NumPy for the table, then in the Verilog; write tables and curves."""
+    modules = load(args.config)
+    config = modules.get(args.module)
+    if config is None or config.core != "training_core":
+        raise InputError(f"{args.config} has no training core {args.module}; choose with --module")
+    size = config.size()
+    recipe = RECIPES["luq" if size.fmt.log2_radix == 1 else "two_phase"]
+    status = train.run(args)
+    if status:
+        return status
+    dataset = data.load(args.data) if args.data else data.digits()
+    settings = train.make_settings(args)
+    print(f"\nbuilding the simulation of {size.rows} x {size.columns} x {size.lanes} lanes")
+    device = RtlDevice(size)
+    equal = True
+    with threadpool_limits(1):
+        for network in args.network.split(","):
+            own = dataclasses.replace(settings, network=network)
+            equal &= _train_network(device, recipe, dataset, own, args)
+    return 0 if equal else 1
+
+
+def _train_network(device, recipe, dataset, settings, args):
+    name = f"{settings.network} {recipe.name}, seed {args.seed}"
+    trainer, figures = train_in_rtl(device, recipe, dataset, settings, args.seed)
+    reference = Trainer(recipe, dataset, settings, args.seed, numpy_backend(device.size, args.seed))
+    reference.run()
+    different = compare(trainer, reference)
+    print(f"\n{name}: trained in the Verilog to {100 * trainer.history.accuracies[-1]:.2f} %")
+    for what, value in figures.items():
+        print(f"  {what:<34}{value}")
+    count = sum(value.size for value in reference.parameters().values())
+    if different:
+        print(f"  DIFFERENT from NumPy: {', '.join(different)}")
+    else:
+        print(f"  all {count:,} weights, biases and steps are bit-identical to NumPy's")
+    report = layer_report(device, recipe, dataset, settings, args.seed)
+    print(report_table(report))
+    args.output.mkdir(parents=True, exist_ok=True)
+    path = args.output / f"rtl_{settings.network}.csv"
+    with open(path, "w", newline="") as file:
+        writer = csv.DictWriter(file, list(report[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(report)
+    print(f"wrote {path}")
+    return not different
+
+
+def numpy_backend(size, seed):
+    """Make the golden backend that computes what a core of this size does."""
+    return NumpyBackend(
+        size.wide_format,
+        size.load_lanes,
+        seed,
+        residual_bits=size.residual_bits,
+        in_range=size.in_range_rule,
+    )
+
+
+def train_in_rtl(device, recipe, dataset, settings, seed):
+    """Train on a device.
+
+    Returns
+    -------
+    Trainer
+        The trained network.
+    dict of str to str
+        What the core did, and how fast it was simulated.
+    """
+    device.reset()
+    size = device.size
+    begin, first_cycle = time.perf_counter(), device.cycles
+    trainer = Trainer(recipe, dataset, settings, seed, DeviceBackend(device, seed))
+    steps = -(-len(dataset.train_x) // settings.batch)
+    with tqdm(total=settings.epochs * steps, unit="step", disable=None) as bar:
+        bar.set_description(f"{settings.network} {recipe.name} in Verilog")
+        trainer.run(lambda: bar.update(steps))
+    counters = device.counters()
+    seconds, cycles = time.perf_counter() - begin, device.cycles - first_cycle
+    lanes = size.rows * size.columns * size.lanes
+    return trainer, {
+        "multiply-accumulates": f"{counters['MACS']:,}",
+        "cycles": f"{counters['CYCLES']:,}",
+        "lane operations": f"{counters['PASSES'] * lanes:,}",
+        "utilisation": f"{100 * counters['PASSES'] / counters['CYCLES']:.1f} %",
+        "simulated cycles per second": f"{cycles / seconds:,.0f}",
+        "lane operations per second": f"{counters['PASSES'] * lanes / seconds:,.0f}",
+        "seconds": f"{seconds:.1f}",
+    }
+
+
+def compare(one, other):
+    """List the parameters, and the curve, in which two trained networks differ by any bit."""
+    mine, theirs = one.parameters(), other.parameters()
+    assert mine.keys() == theirs.keys()
+    different = [
+        name
+        for name in mine
+        if mine[name].dtype != theirs[name].dtype or mine[name].tobytes() != theirs[name].tobytes()
+    ]
+    if one.history.accuracies != other.history.accuracies:
+        different.append("accuracies")
+    if not all(np.isfinite(value).all() for value in mine.values()):
+        different.append("finite numbers")
+    return different
+
+
+if __name__ == "__main__":
+    sys.exit(main())
