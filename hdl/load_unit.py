@@ -67,7 +67,7 @@ class LoadUnit(wiring.Component):
         Clears the counts.
     """
 
-    latency = 4
+    latency = 5
 
     def __init__(self, size):
         self._size = size
