@@ -75,6 +75,7 @@ class RtlDevice:
                 f"choose another wide format"
             )
         self.size = size
+        self.ended: dict[int, int] | None = None
         self._lane_type = _LANE_TYPES[size.wide_format.width]
         self._library = load_library(library or build_core(size, optimize))
         self._check_width("beat", size.load_lanes)
