@@ -10,6 +10,8 @@ had at first; the generator is set back then. That happens only to a gradient th
 whole, in a layer whose weights are cut, too.
 """
 
+import dataclasses
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -32,7 +34,7 @@ from .formats import Scale
 from .fp4_quantizer import Fp4Mode
 from .pending_gradient import PendingGradient
 from .scheduler import Issued, Operand, Product, Scheduler, Tile
-from .tiling import Tiling, choose_rows, choose_tiling, cuts
+from .tiling import Tiling, choose_step, choose_tiling, cuts, forward_cuts
 
 __all__ = ["DeviceBackend", "Entry"]
 
@@ -192,27 +194,50 @@ class DeviceBackend:
     def _forward_products(self, state, biases, last, output) -> Iterator[Product]:
         weights, activations = state.weights, state.activations
         tiling = self._tiling(state, len(output))
-        inputs = weights.matrix.shape[1]
+        outputs, inputs = weights.matrix.shape
+        if tiling == Tiling(len(output), inputs, outputs):
+            yield from self._whole_forward_products(state, biases, last, output)
+            return
         for row in cuts(len(output), tiling.rows):
             for column in cuts(output.shape[1], tiling.outputs):
                 *others, final = cuts(inputs, tiling.inputs)
                 for term in (*others, final):
-                    sizes = {"batch": row[1], "inputs": term[1], "outputs": column[1]}
-                    for used in self._rows(Operation.FORWARD, sizes, whole=not others):
-                        tiles = [
-                            Tile(weights, column, term),
-                            Tile(activations, row, term, used),
-                        ]
-                        if term is final and biases is not None:
-                            tiles.insert(0, Tile(biases, (0, 1), column))
-                        yield self._product(
-                            Operation.FORWARD,
-                            (used, term, column),
-                            tiles,
-                            last if term is final else None,
-                            _part(output, _within(row, used), column),
-                            accumulate=term[0] > 0,
-                        )
+                    tiles = [Tile(weights, column, term), Tile(activations, row, term)]
+                    if term is final and biases is not None:
+                        tiles.insert(0, Tile(biases, (0, 1), column))
+                    yield self._product(
+                        Operation.FORWARD,
+                        (row, term, column),
+                        tiles,
+                        last if term is final else None,
+                        _part(output, row, column),
+                        accumulate=term[0] > 0,
+                    )
+
+    def _whole_forward_products(self, state, biases, last, output) -> Iterator[Product]:
+        """Products of operands that fit, of some rows or of some outputs each."""
+        rows, (outputs, inputs) = len(output), state.weights.matrix.shape
+        weights = Tile(state.weights, (0, outputs), (0, inputs))
+        activations = Tile(state.activations, (0, rows), (0, inputs))
+        others = [] if biases is None else [Tile(biases, (0, 1), (0, outputs))]
+        row_cuts, output_cuts = forward_cuts(
+            self._size, rows, inputs, outputs, self._scheduler.holds(weights)
+        )
+        for row, column in itertools.product(row_cuts, output_cuts):
+            tiles = [
+                dataclasses.replace(weights, used=column),
+                dataclasses.replace(activations, used=row),
+            ]
+            yield self._product(
+                Operation.FORWARD,
+                (row, (0, inputs), column),
+                # What is cut is loaded last.
+                [*others, *(reversed(tiles) if len(output_cuts) > 1 else tiles)],
+                last,
+                _part(output, row, column),
+                accumulate=False,
+                bias_column=column[0],
+            )
 
     def _input_products(self, state, tiling, gradient, last, result) -> Iterator[Product]:
         """Products with the weights; without a result, for the step gradient only."""
@@ -243,16 +268,15 @@ class DeviceBackend:
                         clear = clear and term is not final
 
     def _rows(self, operation, sizes, whole) -> list[tuple[int, int]]:
-        """Rows of a piece that each product takes; all of them if the sums go on."""
+        """Rows of a gradient that each product takes; all of them if the sums go on."""
         rows = sizes["batch"]
         if not whole:
             return [(0, rows)]
         size = self._size
         command = Command(operation, **sizes)
-        columns = sizes["inputs"] if operation is Operation.FORWARD else sizes["outputs"]
-        load = rows * -(-columns // size.load_lanes)
+        load = rows * -(-sizes["outputs"] // size.load_lanes)
         work = max(size.passes(command), size.strips(command))
-        return cuts(rows, choose_rows(size, rows, load, work))
+        return cuts(rows, choose_step(size, rows, load, work)[0])
 
     def _weight_products(self, state, tiling, gradient, last, result) -> Iterator[Product]:
         """Products with the activations; ``result`` has a matrix for each section of rows."""
@@ -281,7 +305,9 @@ class DeviceBackend:
                     )
                     clear = clear and not is_last
 
-    def _product(self, operation, sizes, tiles, last, result, *, accumulate) -> Product:
+    def _product(
+        self, operation, sizes, tiles, last, result, *, accumulate, bias_column=0
+    ) -> Product:
         """Make a product on pieces of batch, inputs and outputs.
 
         ``last`` are the settings of the product that ends a sum; None has the sum go on.
@@ -302,7 +328,7 @@ class DeviceBackend:
             "accumulate": accumulate,
             **(last or {}),
         }
-        return Product(tuple(tiles), settings, gradient_column=output, result=result)
+        return Product(tuple(tiles), settings, output, bias_column, result)
 
     def _gradient_operands(self, output_gradient, recipe, exponent) -> list[Operand]:
         """Operands of the two phases; the same one if the phases are the same."""
@@ -321,12 +347,21 @@ class DeviceBackend:
     def _weights_after(self, layer) -> list[Tile]:
         """Weights of the next layer, if they fit as a whole."""
         names = list(self._layers)
-        return [
-            Tile(weights, (0, weights.matrix.shape[0]), (0, weights.matrix.shape[1]))
-            for name in names[names.index(layer) + 1 :][:1]
-            if (weights := self._layers[name].weights)
-            and self._size.blocks(*weights.matrix.shape) <= self._size.weight_words
-        ]
+        this, *others = names[names.index(layer) :]
+        state, size = self._layers[this], self._size
+        assert state.activations is not None
+        outputs, inputs = state.weights.matrix.shape
+        rows = len(state.activations.matrix)
+        work = size.passes(Command(Operation.FORWARD, rows, inputs, outputs))
+        following = []
+        for name in others[:1]:
+            weights = self._layers[name].weights
+            outputs, inputs = weights.matrix.shape
+            beats = outputs * -(-inputs // size.load_lanes)
+            # Activations come behind what is loaded now, and so must not wait long.
+            if size.blocks(outputs, inputs) <= size.weight_words and beats <= work // 2:
+                following.append(Tile(weights, (0, outputs), (0, inputs)))
+        return following
 
     def _tiling(self, state, rows) -> Tiling:
         outputs, inputs = state.weights.matrix.shape

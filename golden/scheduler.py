@@ -100,8 +100,9 @@ class Product:
         What must be in the memories, one for each memory at most.
     settings : dict
         Fields of the command but the bases.
-    gradient_column : int
-        Where the columns of the gradient that are used begin within its piece.
+    gradient_column, bias_column : int
+        Where the columns of the gradient, and of the biases, that are used begin within their
+        pieces.
     result : array of float32 or None
         What to fill with the result on the stream.
     """
@@ -109,6 +110,7 @@ class Product:
     tiles: Sequence[Tile]
     settings: dict[str, Any]
     gradient_column: int = 0
+    bias_column: int = 0
     result: npt.NDArray[np.float32] | None = None
 
 
@@ -210,6 +212,11 @@ class Scheduler:
             # Products end in order.
             self._in_use = [entry for entry in self._in_use if entry[0] > product.number]
 
+    def holds(self, tile: Tile) -> bool:
+        """Tell whether a tile has been loaded, or is being loaded, as a whole."""
+        cache = self._caches[tile.operand.memory]
+        return cache.find(tile) is not None and self._loaded[tile] == tile.rows[1]
+
     def drop(self, operand: Operand | None) -> None:
         """Forget the pieces of an operand that is not needed any more."""
         if operand is not None:
@@ -293,6 +300,8 @@ class Scheduler:
             regions.append(_Region(memory, base, self._words(tile, rows)))
             if memory is Memory.GRADIENTS:
                 base += product.gradient_column // self._size.block
+            if memory is Memory.BIASES:
+                base += product.bias_column // self._size.columns
             bases[_PLACES[memory].base] = base
         waits = self._last_load is not None and any(map(self._last_load.overlaps, regions))
         command = Command(

@@ -16,14 +16,16 @@ from collections.abc import Callable, Collection, Hashable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from .command import CoreSize
+from .command import Command, CoreSize, Operation
 from .errors import InputError
 
-__all__ = ["TileCache", "Tiling", "choose_rows", "choose_tiling", "cuts"]
+__all__ = ["TileCache", "Tiling", "choose_step", "choose_tiling", "cuts", "forward_cuts"]
 
 _GREATEST_SIZE = (1 << 16) - 1
 # What it takes about to start and to end a product.
 _COMMAND_CYCLES = 32
+# The same where one follows another with the same settings.
+_SHORT_COMMAND_CYCLES = 8
 
 Name = TypeVar("Name", bound=Hashable)
 
@@ -84,30 +86,67 @@ def choose_tiling(size: CoreSize, rows: int, inputs: int, outputs: int) -> Tilin
 
 
 @functools.cache
-def choose_rows(size: CoreSize, rows: int, load: int, work: int) -> int:
-    """Choose how many rows of a piece one product takes, so that loads overlap with products.
+def choose_step(size: CoreSize, count: int, load: int, work: int) -> tuple[int, float]:
+    """Choose how much of an axis one product takes, so that loads overlap with products.
 
     Parameters
     ----------
     size : CoreSize
         Parameters of the core.
-    rows : int
-        Rows of the piece.
+    count : int
+        Size of the axis.
     load, work : int
-        Cycles to load all rows, and to multiply all of them.
+        Cycles to load all of it, and to multiply all of it.
 
     Returns
     -------
     int
-        All rows, or a multiple of ``block``.
+        All of it, or a multiple of ``block``.
+    float
+        About the cycles that it takes.
     """
 
     def cycles(step):
-        count = -(-rows // step)
-        first, last = load / count, work / count
-        return first + max(load, work) * (count - 1) / count + last + _COMMAND_CYCLES * count
+        pieces = -(-count // step)
+        overlapped = max(load, work) * (pieces - 1)
+        return (load + overlapped + work) / pieces + _SHORT_COMMAND_CYCLES * pieces
 
-    return min(_steps(size, rows), key=cycles)
+    step = min(_steps(size, count), key=cycles)
+    return step, cycles(step)
+
+
+def forward_cuts(
+    size: CoreSize, rows: int, inputs: int, outputs: int, weights_loaded: bool
+) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
+    """Choose the pieces of a forward product whose operands fit.
+
+    Pieces of what is loaded last overlap with products: of the weights, output by output, or of
+    the activations, row by row, always if the weights have come before.
+
+    Parameters
+    ----------
+    size : CoreSize
+        Parameters of the core.
+    rows, inputs, outputs : int
+        Sizes of the layer.
+    weights_loaded : bool
+        Whether the weights need not be loaded.
+
+    Returns
+    -------
+    list of pair of int
+        Beginning and size of the pieces of the rows.
+    list of pair of int
+        The same of the outputs. One of the axes is in one piece.
+    """
+    command = Command(Operation.FORWARD, rows, inputs, outputs)
+    work = max(size.passes(command), size.strips(command))
+    beats = -(-inputs // size.load_lanes)
+    row_step, row_cycles = choose_step(size, rows, rows * beats, work)
+    output_step, output_cycles = choose_step(size, outputs, outputs * beats, work)
+    if weights_loaded or outputs * beats + row_cycles <= rows * beats + output_cycles:
+        return cuts(rows, row_step), [(0, outputs)]
+    return [(0, rows)], cuts(outputs, output_step)
 
 
 def _steps(size, count):
@@ -187,6 +226,9 @@ def _fits(size, sizes, tiling, at_once):
 class TileCache(Generic[Name]):
     """What lies where in a memory of the core; what was used the longest ago makes room first.
 
+    What was dropped makes room before all others, but not until it must: a product under way may
+    still use it, and a load that takes other words need not wait for that.
+
     Parameters
     ----------
     words : int
@@ -197,10 +239,11 @@ class TileCache(Generic[Name]):
         self._depth = words
         # Base and size in words, in the order of use.
         self._places: dict[Name, tuple[int, int]] = {}
+        self._dropped: set[Name] = set()
 
     def find(self, tile: Name) -> int | None:
         """Find the base of a tile that is used now, or None if it is not there."""
-        if tile not in self._places:
+        if tile not in self._places or tile in self._dropped:
             return None
         self._places[tile] = place = self._places.pop(tile)
         return place[0]
@@ -222,18 +265,20 @@ class TileCache(Generic[Name]):
         int or None
             Its base; None, and nothing changes, if there is no room beside those that must stay.
         """
-        places = dict(self._places)
-        victims = [other for other in places if other not in keep]
+        places = {other: at for other, at in self._places.items() if other != tile}
+        victims = [other for other in places if other in self._dropped]
+        victims += [other for other in places if other not in self._dropped and other not in keep]
         while (base := self._gap(places, words)) is None:
             if not victims:
                 return None
             del places[victims.pop(0)]
         self._places = {**places, tile: (base, words)}
+        self._dropped &= places.keys()
         return base
 
     def drop(self, useless: Callable[[Name], bool]) -> None:
         """Forget the tiles that are not needed any more."""
-        self._places = {tile: at for tile, at in self._places.items() if not useless(tile)}
+        self._dropped |= {tile for tile in self._places if useless(tile)}
 
     def _gap(self, places, words):
         """First gap of so many words."""

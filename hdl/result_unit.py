@@ -37,6 +37,19 @@ def result_write(size):
     )
 
 
+def _are_alike(command, coming):
+    """Tell whether the results of two commands go the same way, with the same settings."""
+    alike = Const(1, 1)
+    for name in (
+        "operation destination mode signed_result relu bias masked step_gradient stochastic phase "
+        "significand exponent fp4_exponent"
+    ).split():
+        alike &= command[name] == coming[name]
+    sums = command.accumulate | coming.accumulate
+    sums |= command.destination == Destination.PARTIAL_SUMS
+    return alike & ~sums & ~coming.clear_step_gradient
+
+
 class ResultUnit(wiring.Component):
     """Take tiles of sums from the array, strip by strip, and bring them where they belong.
 
@@ -104,7 +117,9 @@ class ResultUnit(wiring.Component):
             {"last": 1, "address": 16, "row": range(size.block), "column": range(size.block)}
         )
         self._pipeline = ResultPipeline(size, self._tag.size)
-        self.latency = 5 + self._pipeline.latency + 1
+        #: Cycles of a strip from the array to the end of the pipeline.
+        self._way = 4 + self._pipeline.latency
+        self.latency = self._way + 2
         # Strips that are under way in the steady state, and the tiles before and behind them.
         under_way = flight + self.latency + 4 * size.strip
         self._depth = 1 << (under_way - 1).bit_length()
@@ -144,11 +159,15 @@ class ResultUnit(wiring.Component):
         active = Signal()  # `command` has results to come
         coming = Signal(command_layout())
         remembered = Signal()  # `coming` is the next command
+        all_popped = Signal()  # the last strip of `command` has left the array
+        m.submodules.drain = drain = TileDrain(self._size, self._accumulator_bits, self._flight)
         m.d.comb += [self.command.ready.eq(~remembered), self.busy.eq(active | remembered)]
         with m.If(self.command.ready & self.command.valid):
             m.d.sync += [coming.eq(self.command.payload), remembered.eq(1)]
         begin = Signal()
-        m.d.comb += begin.eq(remembered & ~active)
+        follows = Signal()  # the next command needs no other settings: no gap between them
+        m.d.comb += begin.eq(remembered & (~active | (follows & (drain.final | all_popped))))
+        m.d.sync += follows.eq(remembered & ~begin & _are_alike(command, coming))
         with m.If(begin):
             m.d.sync += [
                 command.eq(coming),
@@ -160,10 +179,10 @@ class ResultUnit(wiring.Component):
         to_operand = command.destination == Destination.OPERAND
 
         m.submodules.pipeline = pipeline = self._pipeline
-        m.submodules.drain = drain = TileDrain(self._size, self._accumulator_bits, self._flight)
         m.d.comb += [
             drain.begin.eq(begin),
-            drain.command.eq(Mux(begin, coming.as_value(), command.as_value())),
+            drain.command.eq(command),
+            drain.coming.eq(coming),
             drain.tile_strips.eq(self.tile_strips),
             drain.done.eq(self.done),
             *assign_all(drain.sums, self.sums),
@@ -181,16 +200,24 @@ class ResultUnit(wiring.Component):
 
         # The end of a command: its last strip has come out of the pipeline.
         inside = Signal(range(64))
-        all_popped = Signal()
         m.d.sync += inside.eq(inside + popped - pipeline.o_valid)
         with m.If(popped & final):
             m.d.sync += all_popped.eq(1)
-        with m.If(active & all_popped & ~inside.any()):
-            m.d.comb += self.ended.eq(1)
+        stored = active & all_popped & ~inside.any()
+        with m.If(begin):
+            m.d.sync += all_popped.eq(0)
+        with m.Elif(stored):
             m.d.sync += [active.eq(0), all_popped.eq(0)]
+        # Where another one follows at once, the end comes when the strips are through.
+        overtaken = begin & active & ~stored
+        for k in range(self._way):
+            delayed = Signal(name=f"overtaken_{k}")
+            m.d.sync += delayed.eq(overtaken)
+            overtaken = delayed
+        m.d.comb += self.ended.eq(stored | overtaken)
 
         self._deliver(m, pipeline, to_stream, to_operand, forward)
-        self._admit(m, active & ~remembered, to_stream)
+        self._admit(m, active & (~remembered | follows), to_stream)
         return m
 
     def _feed(self, m, pipeline, drain, command):
@@ -202,12 +229,11 @@ class ResultUnit(wiring.Component):
             size.partial_sum_strips, signed(32), strip, strip
         )
         # The memories answer a cycle later, and their answer waits in a register.
-        base = Mux(by_weight, command.weight_base, command.activation_base)
         strip_of_word = Cat(position.column[strip.bit_length() - 1 :], position.row)
         m.d.comb += [
             memory.read_address.eq(position.number),
             self.bias_address.eq(position.bias),
-            self.derivative_address.eq(Cat(strip_of_word, (base + position.offset)[:16])),
+            self.derivative_address.eq(Cat(strip_of_word, position.element)),
         ]
         read = Signal.like(position, name="position_read")
         kept = Signal.like(position, name="position_kept")
@@ -260,7 +286,7 @@ class ResultUnit(wiring.Component):
             pipeline.sums.eq(total),
             pipeline.lanes_used.eq(final.lanes_used),
             self._tag(pipeline.tag).last.eq(final.last),
-            self._tag(pipeline.tag).address.eq(command.result_base + final.offset),
+            self._tag(pipeline.tag).address.eq(final.result),
             self._tag(pipeline.tag).row.eq(final.row),
             self._tag(pipeline.tag).column.eq(final.column),
         ]

@@ -15,15 +15,16 @@ __all__ = ["TileDrain", "strip_layout"]
 def strip_layout(size):
     """Lay out the place of a strip in the result.
 
-    ``offset`` counts words of operand memory from the beginning of the result, ``row`` and
-    ``column`` codes in the word, ``number`` strips of the command; ``bias`` is the word of the
-    biases; ``last`` marks the end of the result.
+    ``element`` is the word of what the strip is the gradient of, ``result`` the word where its own
+    codes go, ``row`` and ``column`` count codes in the word, ``number`` strips of the command;
+    ``bias`` is the word of the biases; ``last`` marks the end of the result.
     """
     return data.StructLayout(
         {
             "valid": 1,
             "last": 1,
-            "offset": 16,
+            "element": 16,
+            "result": 16,
             "row": range(size.block),
             "column": range(size.block),
             "number": 16,
@@ -52,8 +53,10 @@ class TileDrain(wiring.Component):
 
     Members
     -------
-    begin : ``In(1)``, command : ``In(command_layout())``
-        A product whose tiles are to come; the command stays until the next ``begin``.
+    command : ``In(command_layout())``
+        The product whose strips leave.
+    begin : ``In(1)``, coming : ``In(command_layout())``
+        The next product, whose tiles are to come; it may begin with the last strip of this one.
     tile_strips : ``In(7)``
         With the last pass of a tile: how many strips it has. Tiles come no closer than that.
     done : ``In(1)``, sums : ``In(signed(accumulator_bits)).array(rows, columns)``
@@ -75,6 +78,7 @@ class TileDrain(wiring.Component):
             {
                 "begin": In(1),
                 "command": In(command_layout()),
+                "coming": In(command_layout()),
                 "tile_strips": In(7),
                 "done": In(1),
                 "sums": In(bits).array(size.rows, size.columns),
@@ -92,7 +96,7 @@ class TileDrain(wiring.Component):
         strips_left = Signal(range(size.strip + 1))
         m.d.comb += self.popped.eq(strips_left.any())
         with m.If(self.begin):
-            m.d.sync += forward.eq(self.command.operation == Operation.FORWARD)
+            m.d.sync += forward.eq(self.coming.operation == Operation.FORWARD)
 
         # How many strips a tile has was known when it was begun.
         strips = self.tile_strips
@@ -182,23 +186,28 @@ class TileDrain(wiring.Component):
             with m.If(~following_row.any()):
                 m.d.sync += row_word.eq(row_word + across)
         with m.If(self.begin):
-            by_weight = command.operation == Operation.WEIGHT_GRADIENT
-            is_forward = command.operation == Operation.FORWARD
-            wide = Mux(is_forward, command.outputs, command.inputs)
+            coming = self.coming
+            by_weight = coming.operation == Operation.WEIGHT_GRADIENT
+            is_forward = coming.operation == Operation.FORWARD
+            wide = Mux(is_forward, coming.outputs, coming.inputs)
             m.d.sync += [
-                rows_left.eq(Mux(by_weight, command.outputs, command.batch)),
+                rows_left.eq(Mux(by_weight, coming.outputs, coming.batch)),
                 columns.eq(wide),
                 columns_left.eq(wide),
                 across.eq((wide + (block - 1)) >> (block.bit_length() - 1)),
-                bias.eq(command.bias_base),
+                bias.eq(coming.bias_base),
                 Cat(row_word, column_word, tile_row, tile_column, row, number).eq(0),
             ]
         for lane in range(size.strip):
             m.d.sync += self.strip.lanes_used[lane].eq((columns_left > lane) & (lane < width))
+        of_weights = command.operation == Operation.WEIGHT_GRADIENT
+        base = Mux(of_weights, command.weight_base, command.activation_base)
+        offset = row_word + column_word
         m.d.sync += [
             self.strip.valid.eq(self.popped),
             self.strip.last.eq(self.final),
-            self.strip.offset.eq(row_word + column_word),
+            self.strip.element.eq(base + offset),
+            self.strip.result.eq(command.result_base + offset),
             self.strip.row.eq(row),
             self.strip.column.eq(tile_column),
             self.strip.number.eq(number),
