@@ -34,7 +34,7 @@ from .formats import Scale
 from .fp4_quantizer import Fp4Mode
 from .pending_gradient import PendingGradient
 from .scheduler import Issued, Operand, Product, Scheduler, Tile
-from .tiling import Tiling, choose_step, choose_tiling, cuts, forward_cuts
+from .tiling import Tiling, choose_step, choose_tiling, cuts, forward_cuts, part, within
 
 __all__ = ["DeviceBackend", "Entry"]
 
@@ -155,15 +155,16 @@ class DeviceBackend:
         rows, sections = len(inputs), section_rows(recipe.fmt)
         weights = np.empty((-(-rows // sections), *state.weights.matrix.shape), np.float32)
         tiling = self._tiling(state, rows)
+        before, self._pending = self._pending, None
+        hidden = before.cycles(self._size) if before and not before.is_collected else 0
         to_inputs = list(
-            self._input_products(state, tiling, first, _scale_fields(input_factor), inputs)
+            self._input_products(state, tiling, first, _scale_fields(input_factor), inputs, hidden)
             if want_input_gradient
-            else self._input_products(state, tiling, first, {}, None)
+            else self._input_products(state, tiling, first, {}, None, hidden)
         )
         to_weights = list(
             self._weight_products(state, tiling, second, _scale_fields(weight_factor), weights)
         )
-        before, self._pending = self._pending, None
         if before and not before.has_activation_step:
             before.collect()
         whole_weights = tiling.outputs >= weights.shape[1] and tiling.inputs >= weights.shape[2]
@@ -210,7 +211,7 @@ class DeviceBackend:
                         (row, term, column),
                         tiles,
                         last if term is final else None,
-                        _part(output, row, column),
+                        part(output, row, column),
                         accumulate=term[0] > 0,
                     )
 
@@ -234,12 +235,12 @@ class DeviceBackend:
                 # What is cut is loaded last.
                 [*others, *(reversed(tiles) if len(output_cuts) > 1 else tiles)],
                 last,
-                _part(output, row, column),
+                part(output, row, column),
                 accumulate=False,
                 bias_column=column[0],
             )
 
-    def _input_products(self, state, tiling, gradient, last, result) -> Iterator[Product]:
+    def _input_products(self, state, tiling, gradient, last, result, hidden) -> Iterator[Product]:
         """Products with the weights; without a result, for the step gradient only."""
         rows, outputs = gradient.matrix.shape
         clear = True
@@ -249,7 +250,7 @@ class DeviceBackend:
                 for term in (*others, final):
                     sizes = {"batch": row[1], "inputs": column[1], "outputs": term[1]}
                     whole = tiling.rows >= rows and not others
-                    for used in self._rows(Operation.INPUT_GRADIENT, sizes, whole):
+                    for used in self._rows(sizes, whole, hidden):
                         tiles = [
                             Tile(state.weights, term, column),
                             Tile(gradient, row, (0, outputs), used),
@@ -262,21 +263,28 @@ class DeviceBackend:
                             (used, column, term),
                             tiles,
                             {**last, **ends} if term is final else None,
-                            None if result is None else _part(result, _within(row, used), column),
+                            None if result is None else part(result, within(row, used), column),
                             accumulate=term[0] > 0,
                         )
                         clear = clear and term is not final
 
-    def _rows(self, operation, sizes, whole) -> list[tuple[int, int]]:
-        """Rows of a gradient that each product takes; all of them if the sums go on."""
-        rows = sizes["batch"]
+    def _rows(self, sizes, whole, hidden) -> list[tuple[int, int]]:
+        """Rows of a gradient that each product takes; all of them if the sums go on.
+
+        The first ones are loaded while something else is multiplied, for ``hidden`` cycles.
+        """
+        rows, size = sizes["batch"], self._size
         if not whole:
             return [(0, rows)]
-        size = self._size
-        command = Command(operation, **sizes)
-        load = rows * -(-sizes["outputs"] // size.load_lanes)
-        work = max(size.passes(command), size.strips(command))
-        return cuts(rows, choose_step(size, rows, load, work)[0])
+        command = Command(Operation.INPUT_GRADIENT, **sizes)
+        beats = -(-sizes["outputs"] // size.load_lanes)
+        first = min(hidden // beats, rows)
+        first -= first % size.block if first < rows else 0
+        work = max(size.passes(command), size.strips(command)) * (rows - first) // rows
+        left = rows - first
+        step = choose_step(size, left, left * beats, work)[0] if left else 1
+        pieces = [(first + begin, count) for begin, count in cuts(left, step)]
+        return [(0, first), *pieces] if first else pieces
 
     def _weight_products(self, state, tiling, gradient, last, result) -> Iterator[Product]:
         """Products with the activations; ``result`` has a matrix for each section of rows."""
@@ -300,7 +308,7 @@ class DeviceBackend:
                         (term, column, row),
                         tiles,
                         {**last, **ends} if is_last else None,
-                        _part(result[term[0] // section], row, column),
+                        part(result[term[0] // section], row, column),
                         accumulate=term[0] % section > 0,
                     )
                     clear = clear and not is_last
@@ -389,12 +397,3 @@ class DeviceBackend:
 
 def _scale_fields(scale: Scale) -> dict[str, int]:
     return {"significand": int(scale.significand), "exponent": int(scale.exponent)}
-
-
-def _within(rows, used):
-    """Rows of the whole that are some rows of a piece."""
-    return rows[0] + used[0], used[1]
-
-
-def _part(matrix, rows, columns):
-    return matrix[rows[0] : sum(rows), columns[0] : sum(columns)]

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from .command import Memory
+from .command import CoreSize, Memory
 from .formats import Scale
 from .scheduler import Issued, Scheduler
 
@@ -51,10 +51,20 @@ class PendingGradient:
         self._activation_step: float | None = None
         self._result: tuple[npt.NDArray[np.float32], float, float] | None = None
 
+    def cycles(self, size: CoreSize) -> int:
+        """Estimate how long its products take."""
+        commands = [product.command for product in self._issued]
+        return max(sum(map(size.passes, commands)), sum(map(size.strips, commands)))
+
     @property
     def has_activation_step(self) -> bool:
         """Whether the core may go on to another input gradient."""
         return self._activation_step is not None
+
+    @property
+    def is_collected(self) -> bool:
+        """Whether it is under way no more."""
+        return self._result is not None
 
     def read_activation_step(self, *, fetched: bool) -> float:
         """Read the gradient by the step of the activations; see ``Scheduler.step_gradient``."""

@@ -4,7 +4,7 @@
 
 from dataclasses import dataclass, field
 
-from .command import Command
+from .command import Command, Operation
 
 __all__ = [
     "BY_NAME",
@@ -14,6 +14,7 @@ __all__ = [
     "Field",
     "Register",
     "command_writes",
+    "used_settings",
 ]
 
 #: What the register ID holds: "NBLG" in ASCII.
@@ -200,6 +201,21 @@ REGISTERS: tuple[Register, ...] = (
 
 #: The registers by name.
 BY_NAME = {register.name: register for register in REGISTERS}
+
+
+def used_settings(operation: int) -> set[str]:
+    """List the registers that an operation reads, beside COMMAND; all if there is no such one."""
+    everything = {r.name for r in REGISTERS if r.access == "rw" and r.name != "INTERRUPT_ENABLE"}
+    settings: dict[int, set[str]] = {
+        Operation.LOAD_ACTIVATIONS: {"BATCH", "INPUTS", "ACTIVATION_BASE", "SCALE"},
+        Operation.LOAD_WEIGHTS: {"OUTPUTS", "INPUTS", "WEIGHT_BASE", "SCALE"},
+        Operation.LOAD_GRADIENTS: {"BATCH", "OUTPUTS", "GRADIENT_BASE", "FP4_EXPONENT"},
+        Operation.LOAD_BIASES: {"OUTPUTS", "BIAS_BASE"},
+        Operation.FORWARD: everything - {"GRADIENT_BASE", "FP4_EXPONENT"},
+        Operation.INPUT_GRADIENT: everything - {"BIAS_BASE"},
+        Operation.WEIGHT_GRADIENT: everything - {"BIAS_BASE", "FP4_EXPONENT", "RESULT_BASE"},
+    }
+    return settings.get(operation, everything)
 
 
 def command_writes(command: Command) -> dict[str, int]:

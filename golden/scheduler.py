@@ -210,7 +210,7 @@ class Scheduler:
             codes = unpack_result(self._device.result(product.number), product.command, self._size)
             product.result[...] = self._size.wide_format.decode(codes)
             # Products end in order.
-            self._in_use = [entry for entry in self._in_use if entry[0] > product.number]
+            self._release([entry for entry in self._in_use if entry[0] > product.number])
 
     def holds(self, tile: Tile) -> bool:
         """Tell whether a tile has been loaded, or is being loaded, as a whole."""
@@ -234,8 +234,15 @@ class Scheduler:
             Whether the result of the product that made it was fetched; if not, wait for everything.
         """
         if not fetched:
-            self._in_use.clear()
+            self._release([])
         return self._device.step_gradient(memory, finish=not fetched)
+
+    def _release(self, in_use: list[tuple[int, _Region]]) -> None:
+        """Note what the products under way still use."""
+        self._in_use = in_use
+        if not in_use:
+            for cache in self._caches.values():
+                cache.forget()
 
     def row_words(self, columns: int) -> int:
         """Count the random words that a row of gradients takes."""
@@ -276,7 +283,7 @@ class Scheduler:
         region = _Region(operand.memory, base, self._words(tile, rows))
         waits = any(region.overlaps(other) for _, other in self._in_use)
         if waits:
-            self._in_use.clear()
+            self._release([])
         self._last_load = region
         sizes = {place.rows: rows, place.columns: columns, place.base: base}
         self._device.issue(
@@ -324,5 +331,5 @@ class Scheduler:
         """Let the next load of gradients begin with this random word; waits for everything."""
         loads, results = (seed_state(self._seed, stream) for stream in (0, 1))
         self._device.seed(jump(loads, word, 0), results)
-        self._in_use.clear()
+        self._release([])
         self._word = word

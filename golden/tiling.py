@@ -16,10 +16,22 @@ from collections.abc import Callable, Collection, Hashable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+import numpy as np
+import numpy.typing as npt
+
 from .command import Command, CoreSize, Operation
 from .errors import InputError
 
-__all__ = ["TileCache", "Tiling", "choose_step", "choose_tiling", "cuts", "forward_cuts"]
+__all__ = [
+    "TileCache",
+    "Tiling",
+    "choose_step",
+    "choose_tiling",
+    "cuts",
+    "forward_cuts",
+    "part",
+    "within",
+]
 
 _GREATEST_SIZE = (1 << 16) - 1
 # What it takes about to start and to end a product.
@@ -50,13 +62,24 @@ def cuts(count: int, step: int) -> list[tuple[int, int]]:
     return [(begin, min(step, count - begin)) for begin in range(0, count, step)]
 
 
+def within(rows: tuple[int, int], used: tuple[int, int]) -> tuple[int, int]:
+    """Find beginning and size in the whole of what lies in a piece of it."""
+    return rows[0] + used[0], used[1]
+
+
+def part(
+    matrix: npt.NDArray[np.float32], rows: tuple[int, int], columns: tuple[int, int]
+) -> npt.NDArray[np.float32]:
+    """Cut a piece out of a matrix, without a copy."""
+    return matrix[rows[0] : sum(rows), columns[0] : sum(columns)]
+
+
 @functools.cache
 def choose_tiling(size: CoreSize, rows: int, inputs: int, outputs: int) -> Tiling:
     """Choose the cuts that should take the least time.
 
-    Two pieces of a memory shall have room at once, so that one is loaded while the other is used;
-    only if there are no such cuts, one is enough. Cutting what fits anyway may pay: the first
-    product starts when the first piece is there.
+    What fits is not cut. Otherwise two pieces of a memory shall have room at once, so that one is
+    loaded while the other is used; only if there are no such cuts, one is enough.
 
     Parameters
     ----------
@@ -70,6 +93,9 @@ def choose_tiling(size: CoreSize, rows: int, inputs: int, outputs: int) -> Tilin
     InputError
         If the layer does not fit however it is cut.
     """
+    whole = Tiling(rows, inputs, outputs)
+    if _fits(size, (rows, inputs, outputs), whole, 2):
+        return whole
     axes = [_steps(size, count) for count in (rows, inputs, outputs)]
     for at_once in (2, 1):
         tilings = [
@@ -279,6 +305,11 @@ class TileCache(Generic[Name]):
     def drop(self, useless: Callable[[Name], bool]) -> None:
         """Forget the tiles that are not needed any more."""
         self._dropped |= {tile for tile in self._places if useless(tile)}
+
+    def forget(self) -> None:
+        """Give the room of all that was dropped back; nothing uses it any more."""
+        self._places = {t: at for t, at in self._places.items() if t not in self._dropped}
+        self._dropped.clear()
 
     def _gap(self, places, words):
         """First gap of so many words."""

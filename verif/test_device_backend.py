@@ -15,7 +15,7 @@ from golden.errors import InputError
 from golden.formats import FLOAT16, Fp4Format
 from golden.fp4_quantizer import Fp4Mode
 from golden.quantizer import InRange
-from golden.tiling import TileCache, Tiling, choose_tiling
+from golden.tiling import TileCache, Tiling, choose_tiling, forward_cuts
 from golden.trainer import RECIPES, Settings, Trainer
 from golden.training_core import TrainingCore
 
@@ -325,10 +325,16 @@ def test_tiling_cuts_what_does_not_fit():
     assert max(tiling.inputs, tiling.outputs) == 64
 
 
-def test_tiling_cuts_many_rows_so_that_products_start_early():
-    tiling = choose_tiling(LARGE, 1024, 144, 32)
-    assert (tiling.inputs, tiling.outputs) == (144, 32)
-    assert tiling.rows < 1024 and not tiling.rows % LARGE.block
+def test_products_start_while_the_rest_is_loaded():
+    """What is loaded last comes in pieces of whole blocks."""
+    rows, outputs = forward_cuts(LARGE, 1024, 144, 32, weights_loaded=True)
+    assert outputs == [(0, 32)] and len(rows) > 4
+    assert sum(count for _, count in rows) == 1024
+    assert not any(begin % LARGE.block for begin, _ in rows)
+    rows, outputs = forward_cuts(LARGE, LARGE.block, 64, 256, weights_loaded=False)
+    assert rows == [(0, LARGE.block)] and len(outputs) > 2
+    assert not any(begin % LARGE.block for begin, _ in outputs)
+    assert forward_cuts(LARGE, LARGE.block, 64, 256, weights_loaded=True)[1] == [(0, 256)]
 
 
 def test_cache_makes_room_for_what_is_newer():
@@ -340,6 +346,8 @@ def test_cache_makes_room_for_what_is_newer():
     assert cache.allocate("d", 10, keep=["a"]) is None
     assert (cache.find("c"), cache.find("a")) == (4, 0)
     assert cache.allocate("d", 6, keep=["a"]) == 4
+    # What is dropped is not found, but makes room only when it must, or is told to.
     cache.drop(lambda tile: tile == "a")
+    assert cache.find("a") is None
     assert cache.allocate("e", 4) == 0
     assert cache.find("d") == 4

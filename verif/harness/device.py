@@ -8,7 +8,7 @@ from golden.command import PRODUCTS, Command, Destination, ErrorCode, Memory
 from golden.command_checks import check_command
 from golden.device import CoreError
 from golden.errors import InputError
-from golden.registers import BY_NAME, REGISTERS, command_writes
+from golden.registers import BY_NAME, REGISTERS, command_writes, used_settings
 from verif.harness.build import build_core
 from verif.harness.library import Goal, Map, Status, load_library
 
@@ -168,8 +168,11 @@ class RtlDevice:
     def _new_values(self, command):
         """List addresses and values of the settings that change, and of COMMAND."""
         writes = []
+        used = used_settings(command.operation)
         for name, value in command_writes(command).items():
             register = BY_NAME[name]
+            if name != "COMMAND" and name not in used:
+                continue
             if register.access != "rw" or self._settings.get(name) != value:
                 self._settings[name] = value
                 writes.append((register.offset, value))
@@ -203,7 +206,7 @@ class RtlDevice:
         self._run(Goal.IDLE)
 
     def step_gradient(self, memory: Memory, *, finish: bool = True) -> int:
-        """Read the step gradient of the activations or of the weights, when all has ended or now."""
+        """Read the step gradient of activations or weights, when all has ended or now."""
         if finish:
             self.finish()
         kind = {Memory.ACTIVATIONS: "ACTIVATION", Memory.WEIGHTS: "WEIGHT"}[Memory(memory)]
