@@ -122,8 +122,9 @@ def report_table(report):
         f"{row['of_bound_percent']:>6.1f} %"
         for row in report
     ]
-    cycles, bound = (sum(row[key] for row in report) for key in ("cycles", "bound"))
-    lines.append(
-        f"  one training step: {cycles:,} cycles, {100 * bound / cycles:.1f} % of the bound"
-    )
+    layers = dict.fromkeys(row["layer"] for row in report)
+    parts = [(name, [row for row in report if row["layer"] == name]) for name in layers]
+    for what, rows in (*parts, ("one training step", report)):
+        cycles, bound = (sum(row[key] for row in rows) for key in ("cycles", "bound"))
+        lines.append(f"  {what}: {cycles:,} cycles, {100 * bound / cycles:.1f} % of the bound")
     return "\n".join(lines)
