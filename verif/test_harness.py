@@ -49,7 +49,7 @@ def device(library):
 def load(rng, count):
     """A load of the stand-in, and what it adds."""
     beats = rng.integers(1 << 16, size=(count, SIZE.load_lanes), dtype=np.uint32)
-    return (Command(Operation.LOAD_WEIGHTS, batch=count), beats), beats.sum(0, dtype=np.uint32)
+    return (Command(Operation.LOAD_ACTIVATIONS, batch=count), beats), beats.sum(0, dtype=np.uint32)
 
 
 def product(count):
@@ -118,10 +118,12 @@ def test_settings_are_written_when_they_change(device):
     device.issue(*load(rng, 1)[0])
     device.finish()
     again = device.cycles - first
-    device.issue(Command(Operation.LOAD_WEIGHTS, batch=1, result_base=77), load(rng, 1)[0][1])
+    moved = Command(Operation.LOAD_ACTIVATIONS, batch=1, activation_base=77)
+    device.issue(moved, load(rng, 1)[0][1])
     device.finish()
-    assert again < first - 20
-    assert device.read_register("RESULT_BASE") == 77
+    # Four settings, two cycles each.
+    assert again <= first - 8
+    assert device.read_register("ACTIVATION_BASE") == 77
     assert device.read_register("BATCH") == 1
 
 
