@@ -1,10 +1,13 @@
 """How fast a simulated core is."""
 
 import time
+from pathlib import Path
 
 import numpy as np
 
+from gen.config import load
 from golden.command import Command, Destination, Operation
+from verif.harness.device import RtlDevice
 
 __all__ = ["measure"]
 
@@ -65,3 +68,19 @@ def measure(device, side=None, seconds=2.0, seed=1):
             "utilization": passes / cycles,
         }
     return report
+
+
+def main():
+    """Measure the core that trains, and print what comes out."""
+    path = Path(__file__).parents[2] / "gen" / "configs" / "training_8x8x16.toml"
+    size = load(path)["training_core"].size()
+    for operation, figures in measure(RtlDevice(size), side=128).items():
+        print(
+            f"{operation:<16}{figures['cycles_per_second']:>12,.0f} cycles/s"
+            f"{figures['lane_operations_per_second'] / 1e6:>8.1f} million lane operations/s"
+            f"{100 * figures['utilization']:>8.1f} % of the cycles"
+        )
+
+
+if __name__ == "__main__":
+    main()
