@@ -264,14 +264,7 @@ class TrainingCore:
             else:
                 self._to_gradients(command, sums)
         self._chain = following_chain(command, size, self._chain)
-        tiles = [
-            -(-count // side)
-            for count, side in zip(sums.shape, size.tile_shape(operation), strict=True)
-        ]
-        passes = 2 if operation is Operation.FORWARD else 1
-        self._counters["PASSES"] += (
-            tiles[0] * tiles[1] * -(-size.terms(command) // size.lanes) * passes
-        )
+        self._counters["PASSES"] += size.passes(command)
         self._counters["MACS"] += command.batch * command.inputs * command.outputs
         self._counters["STRIPS"] += strips
 
