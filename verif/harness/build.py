@@ -36,7 +36,7 @@ VERILATOR_ARGS = [
     "--no-public-flat-rw",
     "--public-depth",
     "1",
-    # What gen.emit lints is not linted again.
+    # Warnings of the Verilog are for the lint of the generator's tests, not for every build.
     "-Wno-fatal",
     # One C++ file: with several, the wheel's makefile trips over its precompiled header.
     "--output-split",
