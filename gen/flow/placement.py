@@ -1,0 +1,304 @@
+"""Place and route: from a netlist to a frequency, a utilisation and a bitstream."""
+
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from golden.errors import InputError
+
+from . import cache, tools
+from .synthesis import Synthesis
+from .targets import Target
+
+__all__ = ["Placement", "Step", "place"]
+
+# Changes when the same inputs would lead to something else because this module has changed.
+REVISION = 1
+
+
+@dataclass(frozen=True)
+class Step:
+    """A step of a path: through a cell, or along a net.
+
+    Attributes
+    ----------
+    kind : str
+        ``clk-to-q``, ``logic``, ``routing`` or ``setup``.
+    nanoseconds : float
+        What it takes.
+    name : str
+        The cell, or the net for routing.
+    """
+
+    kind: str
+    nanoseconds: float
+    name: str
+
+
+@dataclass(frozen=True)
+class Placement:
+    """A design that is placed and routed.
+
+    Attributes
+    ----------
+    folder : Path
+        Where its files are: ``report.json``, ``nextpnr.log``, and the bitstream.
+    megahertz : float
+        Highest frequency, from register to register.
+    utilisation : dict of str to (int, int)
+        Used and available, by the names of the tool.
+    critical_path : list of Step
+        The path that decides the frequency.
+    bitstream : Path or None
+        If it was asked for.
+    seed : int
+        With which it was placed.
+    frequency : float
+        At which the tool aimed, in MHz.
+    seconds : float
+        Time it took, when it was not found in the cache.
+    versions : list of str
+        Of the tools.
+    """
+
+    folder: Path
+    target: Target
+    megahertz: float
+    utilisation: dict[str, tuple[int, int]]
+    critical_path: list[Step]
+    bitstream: Path | None
+    seed: int
+    frequency: float
+    seconds: float
+    versions: list[str]
+
+    @property
+    def log(self) -> Path:
+        """What the tool said."""
+        return self.folder / "nextpnr.log"
+
+    def used(self, resource: str) -> int:
+        """Count what the design takes of one of :data:`gen.flow.targets.RESOURCES`."""
+        name, weight = self.target.family.reported[resource]
+        return -int(-self.utilisation[name][0] // weight)
+
+
+def place(
+    synthesis: Synthesis,
+    target: Target,
+    *,
+    seed: int = 1,
+    frequency: float = 200.0,
+    clock: str = "aclk",
+    pins: str | None = None,
+    bitstream: bool = False,
+    folder: Path = cache.FOLDER,
+) -> Placement:
+    """Place and route a netlist, or find it among the results that are kept.
+
+    Without ``pins`` this is done out of context: only the clock has a pin, whatever else is a
+    port is connected to nothing, so that the design may have more ports than the device has pins.
+
+    Parameters
+    ----------
+    synthesis : Synthesis
+        Netlist, for the family of the target.
+    target : Target
+        Device.
+    seed : int
+        Starting point of the placer.
+    frequency : float
+        At which the tool aims, in MHz. It works until this is reached, so it should not be.
+    clock : str
+        Port of the clock.
+    pins : str, optional
+        Constraints of pins, in the tool's own format (LPF, PCF, PDC). Ports that are not in it get
+        any pin, where the tool can choose.
+    bitstream : bool
+        Whether to make a bitstream.
+    folder : Path
+        Where results are kept.
+
+    Raises
+    ------
+    InputError
+        If the tool is missing, or none is known for the target.
+    ToolError
+        If it fails, as it does when the design does not fit.
+    """
+    family = target.family
+    if not family.place:
+        raise InputError(f"Target {target.name} can be synthesised only; it has no placer")
+    versions = [tools.tool_version(family.place)]
+    if bitstream:
+        versions.append(tools.tool_version(family.pack))
+    arguments = [
+        *target.place_arguments,
+        *("--json", "netlist.json", "--seed", str(seed), "--freq", str(frequency)),
+        *("--timing-allow-fail", "--report", "report.json", "--log", "nextpnr.log", "--quiet"),
+    ]
+
+    def make(path: Path) -> dict:
+        netlist = path / "netlist.json"
+        start = time.monotonic()
+        netlist.write_text(_prepared(synthesis, clock, pins))
+        files = _FILES[family.name](path, target, clock, pins, bitstream)
+        tools.run(family.place, [*arguments, *files], path, "nextpnr.out")
+        netlist.unlink()
+        if bitstream:
+            tools.run(family.pack, list(_PACK[family.name]), path, "pack.out")
+        return {"seconds": round(time.monotonic() - start, 1)}
+
+    key = {
+        "step": "placement",
+        "revision": REVISION,
+        "netlist": synthesis.folder.name,
+        "arguments": arguments,
+        "clock": [clock, target.clock_pin],
+        "pins": pins,
+        "bitstream": bitstream,
+        "versions": versions,
+    }
+    path, result = cache.cached(key, make, folder)
+    report = json.loads((path / "report.json").read_text())
+    return Placement(
+        folder=path,
+        target=target,
+        megahertz=min(round(clock["achieved"], 2) for clock in report["fmax"].values()),
+        utilisation={
+            name: (entry["used"], entry["available"])
+            for name, entry in report["utilization"].items()
+        },
+        critical_path=_critical_path(report),
+        bitstream=path / _BITSTREAM[family.name] if bitstream else None,
+        seed=seed,
+        frequency=frequency,
+        versions=versions,
+        **result,
+    )
+
+
+def _critical_path(report: dict) -> list[Step]:
+    """Find the slowest path that begins and ends at the clock."""
+    paths = [
+        path["path"]
+        for path in report["critical_paths"]
+        if path["from"] == path["to"] and path["from"].startswith("posedge")
+    ]
+    if not paths:
+        return []
+    slowest = max(paths, key=lambda steps: sum(step["delay"] for step in steps))
+    return [
+        Step(step["type"], round(step["delay"], 3), step.get("net") or step["to"]["cell"])
+        for step in slowest
+    ]
+
+
+def _prepared(synthesis: Synthesis, clock: str, pins: str | None) -> str:
+    """Make the netlist one that the tool takes."""
+    family = synthesis.target.family
+    text = synthesis.json.read_text()
+    if family.out_of_context:
+        return text
+    document = json.loads(text)
+    module = document["modules"][synthesis.top]
+    if pins is None:
+        _cut_ports(module, clock, family.pads)
+        if family.name == "nexus":
+            _clock_from_oscillator(module)
+    _free_first_carries(module)
+    return json.dumps(document)
+
+
+def _cut_ports(module: dict, clock: str, pads: tuple[str, ...]) -> None:
+    """Leave out every port but the clock, and the pads behind them."""
+    gone = {
+        bit
+        for name, port in module["ports"].items()
+        if name != clock
+        for bit in port["bits"]
+        if isinstance(bit, int)
+    }
+    module["ports"] = {clock: module["ports"][clock]}
+    module["cells"] = {
+        name: cell
+        for name, cell in module["cells"].items()
+        if not (
+            cell["type"] in pads
+            and any(bit in gone for bits in cell["connections"].values() for bit in bits)
+        )
+    }
+
+
+def _clock_from_oscillator(module: dict) -> None:
+    """Let the oscillator on the chip bring the clock, as the tool routes few pins to clocks."""
+    module["ports"] = {}
+    cells = module["cells"]
+    pad = next(cell for cell in cells.values() if cell["type"] == "IB")
+    one = 1 + max(
+        bit
+        for cell in cells.values()
+        for bits in cell["connections"].values()
+        for bit in bits
+        if isinstance(bit, int)
+    )
+    cells["oscillator_enable"] = {
+        **pad,
+        "type": "VHI",
+        "port_directions": {"Z": "output"},
+        "connections": {"Z": [one]},
+    }
+    pad.update(
+        type="OSCA",
+        parameters={"HF_CLK_DIV": "1", "HF_OSC_EN": "ENABLED"},
+        port_directions={"HFOUTEN": "input", "HFCLKOUT": "output"},
+        connections={"HFOUTEN": [one], "HFCLKOUT": pad["connections"]["O"]},
+    )
+
+
+def _free_first_carries(module: dict) -> None:
+    """Leave the carry into the first cell of a chain open where it is a constant.
+
+    On Nexus Yosys ties it to a cell that makes a constant, which nextpnr cannot connect to it; the
+    first cell of a chain makes its carry from its other inputs.
+    """
+    cells = module["cells"].values()
+    constants = {cell["connections"]["Z"][0] for cell in cells if cell["type"] in ("VLO", "VHI")}
+    for cell in cells:
+        if cell["type"] == "CCU2" and cell["connections"]["CIN"][0] in constants:
+            cell["connections"]["CIN"] = []
+
+
+def _ecp5(path, target, clock, pins, bitstream):
+    (path / "pins.lpf").write_text(pins or "")
+    files = ["--lpf", "pins.lpf", "--lpf-allow-unconstrained"]
+    if pins is None:
+        files.append("--out-of-context")
+    return [*files, *(("--textcfg", "design.config") if bitstream else ())]
+
+
+def _ice40(path, target, clock, pins, bitstream):
+    (path / "pins.pcf").write_text(pins or "")
+    files = ["--pcf", "pins.pcf", "--pcf-allow-unconstrained"]
+    return [*files, *(("--asc", "design.asc") if bitstream else ())]
+
+
+def _nexus(path, target, clock, pins, bitstream):
+    (path / "pins.pdc").write_text(pins or "")
+    return ["--pdc", "pins.pdc", *(("--fasm", "design.fasm") if bitstream else ())]
+
+
+def _gowin(path, target, clock, pins, bitstream):
+    # This tool chooses no pins.
+    (path / "pins.cst").write_text(pins or f'IO_LOC "{clock}" {target.clock_pin};\n')
+    return ["-o", "cst=pins.cst"]
+
+
+_FILES = {"ecp5": _ecp5, "ice40": _ice40, "nexus": _nexus, "gowin": _gowin}
+_PACK = {
+    "ecp5": ("--compress", "design.config", "design.bit"),
+    "ice40": ("design.asc", "design.bin"),
+    "nexus": ("pack", "design.fasm", "design.bit"),
+}
+_BITSTREAM = {"ecp5": "design.bit", "ice40": "design.bin", "nexus": "design.bit"}

