@@ -30,8 +30,8 @@ class Synthesis:
     cells : dict of str to int
         Count of cells, by type.
     carry_feeds : int
-        Carry cells that nextpnr will add, on ECP5: where a carry comes from logic, or is used by
-        logic, it has to pass through a carry cell of its own.
+        Carry cells that nextpnr will add, on ECP5: one at each end of a chain, and one where logic
+        uses a carry on the way.
     seconds : float
         Time it took, when it was not found in the cache.
     version : str
@@ -65,14 +65,14 @@ class Synthesis:
     def luts(self) -> int:
         """LUTs, with those that carry cells and distributed memory occupy.
 
-        ECP5: LUT4 + 2 * CCU2C + 4 * TRELLIS_DPR16X4, without :attr:`carry_feeds`.
+        ECP5: LUT4 + 2 * CCU2C + 6 * TRELLIS_DPR16X4, without :attr:`carry_feeds`.
         """
         return self._count(self.target.family.luts)
 
     @property
     def placed_luts(self) -> int:
-        """LUTs after nextpnr added what it needs to begin and end carry chains."""
-        return self.luts + self.carry_feeds * 2
+        """LUTs as nextpnr counts them on ECP5: with the ends of carry chains, and two constants."""
+        return self.luts + 2 * self.carry_feeds + (2 if self.target.family.name == "ecp5" else 0)
 
     @property
     def flip_flops(self) -> int:
@@ -183,19 +183,18 @@ def _cells(stat: Path, top: str) -> dict[str, int]:
 
 
 def _carry_feeds(netlist: Path, top: str) -> int:
-    """Count the carries that come from logic or are used by logic."""
+    """Count the ends of carry chains, and the carries that logic uses on the way."""
     cells = json.loads(netlist.read_text())["modules"][top]["cells"].values()
-    carries = [cell["connections"] for cell in cells if cell["type"] == "CCU2C"]
-    carried = {bit for pins in carries for bit in pins.get("COUT", ())}
-    # Constants are strings.
-    feeds_in = sum(
-        isinstance(bit, int) and bit not in carried for pins in carries for bit in pins["CIN"]
-    )
+    chains = [cell["connections"] for cell in cells if cell["type"] == "CCU2C"]
+    into = {bit for pins in chains for bit in pins.get("CIN", ())}
+    out = {bit for pins in chains for bit in pins.get("COUT", ())}
     used = {
         bit
         for cell in cells
         for pin, bits in cell["connections"].items()
-        if (cell["type"], pin) not in (("CCU2C", "COUT"), ("CCU2C", "CIN"))
+        if cell["type"] != "CCU2C" or pin not in ("CIN", "COUT")
         for bit in bits
     }
-    return feeds_in + len(carried & used)
+    # Constants are strings, and one for each chain that begins with them.
+    begins = sum(bit not in out for pins in chains for bit in pins.get("CIN", ()))
+    return begins + len(out - into) + len(out & into & used)

@@ -103,9 +103,9 @@ FAMILIES: dict[str, Family] = {
         Family(
             name="ecp5",
             synthesis="synth_ecp5",
-            # A carry cell is two LUTs, 16 x 4 bits of distributed memory are four: so
-            # nextpnr counts them as TRELLIS_COMB.
-            luts={"LUT4": 1, "CCU2C": 2, "TRELLIS_DPR16X4": 4},
+            # A carry cell is two LUTs. 16 x 4 bits of distributed memory are four, and two
+            # more cannot be used because their inputs write it.
+            luts={"LUT4": 1, "CCU2C": 2, "TRELLIS_DPR16X4": 6},
             flip_flops={"TRELLIS_FF": 1},
             block_rams={"DP16KD": 1, "PDPW16KD": 1},
             multipliers={"MULT18X18D": 1},
@@ -141,7 +141,7 @@ FAMILIES: dict[str, Family] = {
         Family(
             name="nexus",
             synthesis="synth_nexus",
-            luts={"LUT4": 1, "CCU2": 2, "WIDEFN9": 2, "DPR16X4": 4},
+            luts={"LUT4": 1, "CCU2": 2, "WIDEFN9": 2, "DPR16X4": 6},
             flip_flops={"FD1P3*": 1},
             block_rams={"DP16K*": 1, "PDP16K*": 1, "PDPSC16K*": 1},
             multipliers={"MULT9X9": 0.5, "MULT18X18": 1, "MULT18X36": 2, "MULT36X36": 4},

