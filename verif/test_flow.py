@@ -22,9 +22,9 @@ endmodule
 PRODUCT = """
 module product(input aclk, input [9:0] to, input [15:0] a, input [15:0] b, output reg [31:0] o);
   reg [15:0] memory [0:1023];
-  reg [15:0] x, y;
+  reg [15:0] read, x, y;
   always @(posedge aclk) begin
-    memory[to] <= a; x <= memory[b[9:0]]; y <= b; o <= x * y;
+    memory[to] <= a; read <= memory[b[9:0]]; x <= read ^ a; y <= b; o <= x * y;
   end
 endmodule
 """

@@ -39,6 +39,10 @@ class Family:
     reported : dict of str to (str, float)
         For a resource, the name that the report of the tool has for it, and how many of those
         make one.
+    block_shapes : tuple of (int, int)
+        Words and bits that a block RAM can have.
+    distributed_luts : int
+        LUTs that 16 x 4 bits of distributed memory occupy, or 0 if there is none.
     out_of_context : bool
         Whether the tool can leave out pins by itself.
     pads : tuple of str
@@ -58,6 +62,8 @@ class Family:
     place: str = ""
     pack: str = ""
     reported: dict[str, tuple[str, float]] = field(default_factory=dict)
+    block_shapes: tuple[tuple[int, int], ...] = ()
+    distributed_luts: int = 0
     out_of_context: bool = False
     pads: tuple[str, ...] = ()
 
@@ -96,6 +102,8 @@ class Target:
     clock_pin: str = ""
 
 
+_SHAPES_18K = ((16384, 1), (8192, 2), (4096, 4), (2048, 9), (1024, 18), (512, 36))
+
 #: Families, by name.
 FAMILIES: dict[str, Family] = {
     family.name: family
@@ -117,6 +125,8 @@ FAMILIES: dict[str, Family] = {
                 "block_rams": ("DP16KD", 1),
                 "multipliers": ("MULT18X18D", 1),
             },
+            block_shapes=_SHAPES_18K,
+            distributed_luts=6,
             out_of_context=True,
         ),
         Family(
@@ -137,6 +147,7 @@ FAMILIES: dict[str, Family] = {
                 "block_rams": ("ICESTORM_RAM", 1),
                 "multipliers": ("ICESTORM_DSP", 1),
             },
+            block_shapes=((2048, 2), (1024, 4), (512, 8), (256, 16)),
         ),
         Family(
             name="nexus",
@@ -153,6 +164,8 @@ FAMILIES: dict[str, Family] = {
                 "block_rams": ("OXIDE_EBR", 1),
                 "multipliers": ("MULT18_CORE", 1),
             },
+            block_shapes=_SHAPES_18K,
+            distributed_luts=6,
             pads=("IB", "OB", "OBZ", "BB"),
         ),
         Family(
@@ -192,7 +205,7 @@ FAMILIES: dict[str, Family] = {
 _CATALOGUE = (
     ("ecp5-25k", "ecp5", "LFE5U-25F-6BG381C", 24288, 24288, 56, 18432, 28, ""),
     ("ecp5-45k", "ecp5", "LFE5U-45F-6BG381C", 43848, 43848, 108, 18432, 72, ""),
-    ("ecp5-85k", "ecp5", "LFE5U-85F-6BG756C", 83640, 83640, 208, 18432, 156, ""),
+    ("ecp5-85k", "ecp5", "LFE5U-85F-6BG381C", 83640, 83640, 208, 18432, 156, ""),
     ("ice40-up5k", "ice40", "iCE40UP5K-SG48", 5280, 5280, 30, 4096, 8, ""),
     ("ice40-hx8k", "ice40", "iCE40HX8K-CT256", 7680, 7680, 32, 4096, 0, ""),
     ("nexus-17", "nexus", "LIFCL-17-7BG256C", 13824, 13824, 24, 18432, 24, "L5"),
@@ -205,7 +218,7 @@ _CATALOGUE = (
 _PLACE_ARGUMENTS = {
     "ecp5-25k": ("--25k", "--package", "CABGA381", "--speed", "6"),
     "ecp5-45k": ("--45k", "--package", "CABGA381", "--speed", "6"),
-    "ecp5-85k": ("--85k", "--package", "CABGA756", "--speed", "6"),
+    "ecp5-85k": ("--85k", "--package", "CABGA381", "--speed", "6"),
     "ice40-up5k": ("--up5k", "--package", "sg48"),
     "ice40-hx8k": ("--hx8k", "--package", "ct256"),
     "nexus-17": ("--device", "LIFCL-17-7BG256C"),

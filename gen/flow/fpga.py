@@ -1,0 +1,230 @@
+"""``python -m gen fpga``: a training core placed and routed, with a report and a bitstream."""
+
+import argparse
+import json
+import re
+import shutil
+from pathlib import Path
+
+from tqdm import tqdm
+
+from golden.errors import InputError
+from hdl.host_bridge import HostedCore
+
+from ..config import TrainingCoreConfig
+from ..verilog import to_verilog, write_if_changed
+from . import sizing
+from .boards import BAUD, BOARDS, Board
+from .fit import to_toml, training_core
+from .memories import memory_use
+from .placement import Placement, place
+from .synthesis import Synthesis, synthesize
+from .targets import RESOURCES, TARGETS, Target, find_target
+from .tools import ToolError
+
+__all__ = ["add_arguments", "check_memories", "run"]
+
+CORE, TOP = "training_core", "hosted_core"
+
+#: Steps of a path that are printed.
+STEPS = 40
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of this command to a parser."""
+    placed = [name for name, target in TARGETS.items() if target.family.place]
+    parser.add_argument(
+        "--target",
+        default="ecp5-25k",
+        metavar="NAME",
+        help=f"device: {', '.join(placed)} (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help="TOML file with a training core (default: the largest that fits, see `fit`)",
+    )
+    parser.add_argument("--seed", type=int, default=1, help="of the placer (default: %(default)s)")
+    parser.add_argument(
+        "--frequency",
+        type=float,
+        default=200.0,
+        metavar="MHZ",
+        help="at which the placer aims (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=Path("build/fpga"),
+        metavar="DIR",
+        help="the files go to a folder of the target in it (default: %(default)s)",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Place and route the core alone, then with the bridge, and write files and report."""
+    target = find_target(args.target)
+    if not target.family.place or target.family.pack == "":
+        raise InputError(f"There is no bitstream for {target.name}; choose another target")
+    if args.config is None:
+        fit = sizing.largest(target)
+        core, need = fit.config, fit.need
+    else:
+        core = training_core(args.config)
+        need = sizing.check_fits(core, target)
+    try:
+        return _run(args, target, core, need)
+    except ToolError as error:
+        print(f"nibblegrad fpga: {error}")
+        return 1
+
+
+def _run(args, target: Target, core: TrainingCoreConfig, need: dict[str, int]) -> int:
+    board = BOARDS.get(target.name)
+    clocks = round((board.hertz if board else 24_000_000) / BAUD)
+    size = core.size()
+    with tqdm(total=4, desc=f"{target.name}", disable=None, leave=False) as progress:
+
+        def say(what):
+            progress.set_postfix_str(what)
+
+        say("synthesis of the core")
+        alone = synthesize(to_verilog(core.build(), CORE), CORE, target)
+        check_memories(alone, core, target)
+        progress.update()
+        say("place and route of the core")
+        options = {"seed": args.seed, "frequency": args.frequency}
+        placed = place(alone, target, **options)
+        progress.update()
+        say("synthesis with the bridge")
+        hosted = synthesize(to_verilog(HostedCore(size, clocks), TOP), TOP, target)
+        progress.update()
+        say("place and route with the bridge")
+        pins = board.pins if board else ""
+        routed = place(hosted, target, **options, pins=pins, bitstream=True)
+        progress.update()
+    folder: Path = args.output / target.name
+    _write(folder, target, board, core, need, alone, placed, hosted, routed)
+    print(
+        f"{folder / 'REPORT.md'}: {placed.megahertz} MHz alone, {routed.megahertz} with the bridge"
+    )
+    return 0
+
+
+def check_memories(synthesis: Synthesis, core: TrainingCoreConfig, target: Target) -> None:
+    """Refuse a netlist in which a memory has become something else than block RAM.
+
+    Raises
+    ------
+    InputError
+        If there are fewer block RAMs than the memories of the core need.
+    """
+    expected = memory_use(core.size(), target).block_rams
+    if synthesis.block_rams < expected:
+        raise InputError(
+            f"Memories need {expected} block RAMs, but only {synthesis.block_rams} were made: one "
+            f"fell to flip-flops or distributed memory; see {synthesis.log}"
+        )
+
+
+def _write(folder, target, board, core, need, alone, placed, hosted, routed):
+    """Write report, configuration, netlist and bitstream."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        bitstream = folder / f"{TOP}{routed.bitstream.suffix}"
+        shutil.copyfile(routed.bitstream, bitstream)
+        shutil.copyfile(alone.netlist, folder / f"{CORE}.netlist.v")
+        write_if_changed(folder / f"{CORE}.toml", to_toml(core))
+        write_if_changed(folder / f"{TOP}.v", (hosted.folder / "design.v").read_text())
+        document = _document(target, board, core, need, alone, placed, hosted, routed)
+        write_if_changed(folder / "report.json", json.dumps(document, indent=1) + "\n")
+        write_if_changed(folder / "REPORT.md", _markdown(document, placed, routed))
+    except OSError as error:
+        raise InputError(f"Cannot write {folder}: {error.strerror}") from error
+
+
+def _document(
+    target: Target,
+    board: Board | None,
+    core: TrainingCoreConfig,
+    need: dict[str, int],
+    alone: Synthesis,
+    placed: Placement,
+    hosted: Synthesis,
+    routed: Placement,
+) -> dict:
+    def measured(synthesis, placement):
+        return {
+            "megahertz": placement.megahertz,
+            "used": {
+                resource: placement.used(resource)
+                for resource in RESOURCES
+                if resource in target.family.reported
+            },
+            "cells": synthesis.cells,
+            "seed": placement.seed,
+            "frequency": placement.frequency,
+            "seconds": {"synthesis": synthesis.seconds, "placement": placement.seconds},
+        }
+
+    return {
+        "target": target.name,
+        "part": target.part,
+        "board": board.name if board else None,
+        "baud": BAUD if board else None,
+        "configuration": to_toml(core),
+        "available": {resource: getattr(target, resource) for resource in RESOURCES},
+        "predicted": need,
+        "alone": measured(alone, placed),
+        "hosted": measured(hosted, routed),
+        "tools": [alone.version, *dict.fromkeys(routed.versions)],
+    }
+
+
+def _markdown(document: dict, placed: Placement, routed: Placement) -> str:
+    available, need = document["available"], document["predicted"]
+    alone, hosted = document["alone"], document["hosted"]
+    board = document["board"]
+    lines = [
+        f"# The training core on {document['target']}",
+        "",
+        f"{document['part']}; {', '.join(document['tools'])}; seed {placed.seed}, aiming at "
+        f"{placed.frequency:g} MHz.",
+        "",
+        "| | predicted | alone | share | with the bridge | there is |",
+        "|---|---|---|---|---|---|",
+    ]
+    for resource, words in RESOURCES.items():
+        if resource not in alone["used"]:
+            continue
+        used, have = alone["used"][resource], available[resource]
+        share = f"{used / have:.0%}" if have else "-"
+        lines.append(
+            f"| {words} | {need[resource]:,} | {used:,} | {share} | "
+            f"{hosted['used'][resource]:,} | {have:,} |"
+        )
+    lines += [
+        f"| MHz | | {alone['megahertz']} | | {hosted['megahertz']} | |",
+        "",
+        "Alone means out of context: every port but the clock is connected to nothing. Memories",
+        "are in block RAM where they are deep enough; what is not is as shallow as a few words.",
+        "",
+        f"The bitstream is for the {board}; its USB serial port takes {document['baud']:,} bits a "
+        "second."
+        if board
+        else "No board is known for this device: the tool chose the pins of the bitstream, which "
+        "shows only that the design can be routed.",
+        "",
+        "## Configuration",
+        "",
+        "```toml",
+        document["configuration"].rstrip(),
+        "```",
+    ]
+    for title, placement in (("alone", placed), ("with the bridge", routed)):
+        lines += ["", f"## Worst path, {title}", "", "| ns | | |", "|---|---|---|"]
+        for step in placement.critical_path[:STEPS]:
+            name = re.sub(r"[|`]", " ", step.name)
+            lines.append(f"| {step.nanoseconds:.2f} | {step.kind} | `{name}` |")
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,98 @@
+"""How much memory a training core takes: the memories it has, and the block RAMs they become."""
+
+from dataclasses import dataclass
+
+from golden.command import CoreSize
+
+from .targets import Target
+
+__all__ = ["CODE", "Memory", "MemoryUse", "core_memories", "map_memory", "memory_use"]
+
+#: What Yosys 0.70 takes 16 x 4 bits of distributed memory and a block RAM to cost, and, found by
+#: trying, each bit that is read from a block RAM: a word that is written meanwhile is kept beside.
+DISTRIBUTED_COST, BLOCK_COST, READ_COST = 4, 128, 2
+
+#: Bits of a code.
+CODE = 4
+
+#: Bits of a sum.
+SUM = 32
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Memories of one depth and width, of which there are ``count``."""
+
+    name: str
+    count: int
+    depth: int
+    width: int
+
+
+@dataclass(frozen=True)
+class MemoryUse:
+    """What memories take: block RAMs, and LUTs of distributed memory."""
+
+    block_rams: int
+    luts: int
+
+
+def core_memories(size: CoreSize) -> list[Memory]:
+    """List the memories of a training core whose size depends on its parameters."""
+    block, group, strip = size.block, size.load_lanes, size.strip
+    derivative = max(CODE, size.residual_bits) + 2
+    parts = size.columns // size.biases_per_beat
+    result_width = strip * size.wide_format.width + 1
+    # hdl.result_unit.ResultUnit: a power of two that holds what may be under way.
+    buffer = 1 << (31 + 4 * strip).bit_length()
+    codes = block * block // group
+    strips = block * block // strip
+    return [
+        Memory("activations", codes, size.activation_words, CODE * group),
+        Memory("weights", codes, size.weight_words, CODE * group),
+        Memory("gradients", codes, size.gradient_words, CODE * group),
+        *(
+            Memory(f"{name} beside", strip // group, words * strips, group * derivative)
+            for name, words in (
+                ("activations", size.activation_words),
+                ("weights", size.weight_words),
+            )
+        ),
+        Memory("biases", parts, size.bias_words, size.biases_per_beat * SUM),
+        Memory("partial sums", 1, size.partial_sum_strips, strip * SUM),
+        Memory("output buffer", 1, buffer, result_width),
+    ]
+
+
+def memory_use(size: CoreSize, target: Target) -> MemoryUse:
+    """Sum up what the memories of a training core take on a target."""
+    uses = [
+        (memory.count, map_memory(memory.depth, memory.width, target))
+        for memory in core_memories(size)
+    ]
+    return MemoryUse(
+        sum(count * use.block_rams for count, use in uses),
+        sum(count * use.luts for count, use in uses),
+    )
+
+
+def map_memory(depth: int, width: int, target: Target) -> MemoryUse:
+    """Map a memory with a write and a read port, as Yosys does: block or distributed.
+
+    Parameters
+    ----------
+    depth, width : int
+        Words, and bits of each.
+    target : Target
+        Whose memories there are.
+    """
+    family = target.family
+    blocks = min(-(-depth // words) * -(-width // bits) for words, bits in family.block_shapes)
+    if not family.distributed_luts:
+        return MemoryUse(blocks, 0)
+    distributed = -(-depth // 16) * -(-width // 4)
+    # Words beyond 16 are chosen by multiplexers.
+    chosen = width * (-(-depth // 16) - 1)
+    if DISTRIBUTED_COST * distributed + chosen < BLOCK_COST * blocks + READ_COST * width:
+        return MemoryUse(0, family.distributed_luts * distributed + chosen)
+    return MemoryUse(blocks, 0)

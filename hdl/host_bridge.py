@@ -1,0 +1,342 @@
+"""A training core on a board: a serial line to the host instead of buses."""
+
+# Ref: Arm IHI 0022H.c, AMBA AXI and ACE Protocol Specification, chapter B1
+
+from amaranth import *
+from amaranth.lib import cdc, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from golden.host_bridge import PRESENT, UNKNOWN, Code
+
+from .parameters import check_integer
+from .stream import beat_signature
+from .training_core import TrainingCore
+
+__all__ = ["HostBridge", "HostedCore", "SerialReceiver", "SerialTransmitter"]
+
+#: What the bridge is about.
+STATES = (
+    *("idle", "in_header", "beginning", "in_body", "sending", "writing", "reading", "taking"),
+    "answering",
+)
+
+BYTE = stream.Signature(8)
+
+
+class SerialReceiver(wiring.Component):
+    """Bytes from a serial line: a start bit, eight bits with the lowest first, a stop bit.
+
+    The latency is 3 cycles from the middle of the stop bit. A byte that is not taken before the
+    next one ends is overwritten; a byte without a stop bit is dropped.
+
+    Parameters
+    ----------
+    clocks_per_bit : int
+        Cycles of a bit, 4 to 65535.
+
+    Members
+    -------
+    rx : ``In(1)``
+        The line; high while idle. It need not be synchronous.
+    o : ``Out(stream.Signature(8))``
+        The bytes.
+    """
+
+    def __init__(self, clocks_per_bit):
+        check_integer("Cycles of a bit", clocks_per_bit, 4, 65535)
+        self._clocks = clocks_per_bit
+        super().__init__({"rx": In(1, init=1), "o": Out(BYTE)})
+
+    def elaborate(self, platform):
+        m = Module()
+        line = Signal(init=1)
+        received = Signal(8)
+        m.submodules.synchronizer = cdc.FFSynchronizer(self.rx, line, init=1)
+        left = Signal(range(self._clocks))
+        bits = Signal(range(11))
+        with m.If(self.o.ready):
+            m.d.sync += self.o.valid.eq(0)
+        with m.If(~bits.any()), m.If(~line):
+            # Every bit is looked at in its middle: start bit, eight bits, stop bit.
+            m.d.sync += [bits.eq(10), left.eq(self._clocks // 2 - 1)]
+        with m.Elif(left.any()):
+            m.d.sync += left.eq(left - 1)
+        with m.Else():
+            m.d.sync += [bits.eq(bits - 1), left.eq(self._clocks - 1)]
+            with m.If(bits == 10), m.If(line):
+                m.d.sync += bits.eq(0)  # it was a glitch
+            with m.Elif(bits == 1):
+                m.d.sync += self.o.valid.eq(line)
+            with m.Else():
+                m.d.sync += received.eq(Cat(received[1:], line))
+        with m.If((bits == 1) & ~left.any()):
+            m.d.sync += self.o.payload.eq(received)
+        return m
+
+
+class SerialTransmitter(wiring.Component):
+    """Bytes to a serial line: a start bit, eight bits with the lowest first, a stop bit.
+
+    The latency is 1 cycle to the start bit; a byte takes ten bits.
+
+    Parameters
+    ----------
+    clocks_per_bit : int
+        Cycles of a bit, 4 to 65535.
+
+    Members
+    -------
+    i : ``In(stream.Signature(8))``
+        The bytes.
+    tx : ``Out(1)``
+        The line; high while idle.
+    """
+
+    def __init__(self, clocks_per_bit):
+        check_integer("Cycles of a bit", clocks_per_bit, 4, 65535)
+        self._clocks = clocks_per_bit
+        super().__init__({"i": In(BYTE), "tx": Out(1, init=1)})
+
+    def elaborate(self, platform):
+        m = Module()
+        left = Signal(range(self._clocks))
+        bits = Signal(range(11))
+        rest = Signal(9)
+        m.d.comb += self.i.ready.eq(~bits.any())
+        with m.If(~bits.any()), m.If(self.i.valid):
+            m.d.sync += [
+                self.tx.eq(0),
+                rest.eq(Cat(self.i.payload, 1)),
+                bits.eq(10),
+                left.eq(self._clocks - 1),
+            ]
+        with m.Elif(left.any()):
+            m.d.sync += left.eq(left - 1)
+        with m.Else():
+            m.d.sync += [
+                self.tx.eq(rest[0]),
+                rest.eq(Cat(rest[1:], 1)),
+                bits.eq(bits - 1),
+                # The stop bit goes on for a cycle while the next byte is taken.
+                left.eq(Mux(bits == 2, self._clocks - 2, self._clocks - 1)),
+            ]
+        return m
+
+
+class HostBridge(wiring.Component):
+    """Turn bytes of a host into accesses to registers and beats of streams, and back.
+
+    The messages are those of :mod:`golden.host_bridge`, whose :func:`golden.host_bridge.reply` is
+    the golden model. The bridge does one thing after the other. Its latency from the last byte of
+    a message to the first of the reply is 2 cycles and what the core takes.
+
+    Parameters
+    ----------
+    in_bytes, out_bytes : int
+        Bytes of a beat to the core, and from it, 1 to 256.
+
+    Members
+    -------
+    i_host : ``In(stream.Signature(8))``, o_host : ``Out(stream.Signature(8))``
+        Bytes from and to the host.
+    m_axi_aw..., m_axi_w..., m_axi_b..., m_axi_ar..., m_axi_r...
+        The channels of AXI4-Lite, 16 bits of address and 32 bits of data.
+    o : ``Out(beat_signature(8 * in_bytes))``, i : ``In(beat_signature(8 * out_bytes))``
+        Beats to the core, and from it.
+    """
+
+    def __init__(self, in_bytes, out_bytes):
+        check_integer("Bytes of a beat to the core", in_bytes, 1, 256)
+        check_integer("Bytes of a beat from the core", out_bytes, 1, 256)
+        self._in_bytes = in_bytes
+        self._out_bytes = out_bytes
+        super().__init__(
+            {
+                "i_host": In(BYTE),
+                "o_host": Out(BYTE),
+                "m_axi_awaddr": Out(16),
+                "m_axi_awvalid": Out(1),
+                "m_axi_awready": In(1),
+                "m_axi_wdata": Out(32),
+                "m_axi_wvalid": Out(1),
+                "m_axi_wready": In(1),
+                "m_axi_bresp": In(2),
+                "m_axi_bvalid": In(1),
+                "m_axi_bready": Out(1),
+                "m_axi_araddr": Out(16),
+                "m_axi_arvalid": Out(1),
+                "m_axi_arready": In(1),
+                "m_axi_rdata": In(32),
+                "m_axi_rresp": In(2),
+                "m_axi_rvalid": In(1),
+                "m_axi_rready": Out(1),
+                "o": Out(beat_signature(8 * in_bytes)),
+                "i": In(beat_signature(8 * out_bytes)),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        size = max(5, self._in_bytes, self._out_bytes + 1)
+        code = Signal(8)
+        header = Signal(16)
+        # Bytes come in at the top and leave at the bottom.
+        held = Signal(8 * size)
+        left = Signal(range(size + 1))
+        lost = Signal()
+        host, answer = self.i_host, self.o_host
+
+        # One bit for each state; a case over them would be incomplete to a linter.
+        states = {name: Signal(name=name, init=name == "idle") for name in STATES}
+
+        def go(state):
+            m.d.sync += [bit.eq(name == state) for name, bit in states.items()]
+
+        def begin(reply, count):
+            """Hold a reply of some bytes, and send it."""
+            m.d.sync += [held.eq(reply), left.eq(count)]
+            go("answering")
+
+        for valid, ready in (
+            (self.m_axi_awvalid, self.m_axi_awready),
+            (self.m_axi_wvalid, self.m_axi_wready),
+            (self.m_axi_arvalid, self.m_axi_arready),
+            (self.o.valid, self.o.ready),
+        ):
+            with m.If(ready):
+                m.d.sync += valid.eq(0)
+        m.d.comb += [
+            self.m_axi_awaddr.eq(header),
+            self.m_axi_araddr.eq(header),
+            self.m_axi_wdata.eq(held[-32:]),
+            self.m_axi_bready.eq(1),
+            self.m_axi_rready.eq(1),
+            host.ready.eq(states["idle"] | states["in_header"] | states["in_body"]),
+            answer.payload.eq(held[:8]),
+            answer.valid.eq(states["answering"]),
+            self.i.ready.eq(states["taking"] & header.any()),
+        ]
+        sends = (code == Code.SEND) | (code == Code.SEND_LAST)
+        last_byte = left == 1
+
+        with m.If(states["idle"]):
+            m.d.sync += [code.eq(host.payload), left.eq(2), lost.eq(0)]
+            with m.If(host.valid):
+                with m.If(~host.payload.any()):
+                    begin(PRESENT, 1)
+                with m.Elif(host.payload > max(Code)):
+                    begin(UNKNOWN, 1)
+                with m.Else():
+                    go("in_header")
+        with m.If(states["in_header"] & host.valid):
+            m.d.sync += [header.eq(Cat(header[8:], host.payload)), left.eq(left - 1)]
+            with m.If(last_byte):
+                go("beginning")
+        with m.If(states["beginning"]):
+            m.d.sync += left.eq(Mux(sends, self._in_bytes, 4))
+            with m.If(code == Code.READ):
+                m.d.sync += self.m_axi_arvalid.eq(1)
+                go("reading")
+            with m.Elif(code == Code.TAKE):
+                go("taking")
+            with m.Elif(sends & ~header.any()):
+                # What was lost is said once all beats have come.
+                begin(lost, 1)
+            with m.Else():
+                go("in_body")
+        with m.If(states["in_body"] & host.valid):
+            m.d.sync += [held.eq(Cat(held[8:], host.payload)), left.eq(left - 1)]
+            with m.If(last_byte & sends):
+                go("sending")
+            with m.Elif(last_byte):
+                m.d.sync += [self.m_axi_awvalid.eq(1), self.m_axi_wvalid.eq(1)]
+                go("writing")
+        with m.If(states["sending"]):
+            # A beat that waits must not change: the new one is given up.
+            with m.If(self.o.valid & ~self.o.ready):
+                m.d.sync += lost.eq(1)
+            with m.Else():
+                m.d.sync += [
+                    self.o.valid.eq(1),
+                    self.o.p.data.eq(held[-8 * self._in_bytes :]),
+                    self.o.p.last.eq((code == Code.SEND_LAST) & (header == 1)),
+                ]
+            m.d.sync += header.eq(header - 1)
+            go("beginning")
+        with m.If(states["writing"] & self.m_axi_bvalid):
+            begin(self.m_axi_bresp, 1)
+        with m.If(states["reading"] & self.m_axi_rvalid):
+            begin(Cat(self.m_axi_rresp, C(0, 6), self.m_axi_rdata), 5)
+        with m.If(states["taking"]):
+            with m.If(~header.any()):
+                go("idle")
+            with m.Elif(self.i.valid):
+                m.d.sync += header.eq(header - 1)
+                begin(Cat(self.i.p.data, self.i.p.last), self._out_bytes + 1)
+            with m.Elif(host.valid):
+                go("idle")
+        with m.If(states["answering"] & answer.ready):
+            m.d.sync += [held.eq(held[8:]), left.eq(left - 1)]
+            with m.If(last_byte & (code == Code.TAKE)):
+                go("taking")
+            with m.Elif(last_byte):
+                go("idle")
+        return m
+
+
+class HostedCore(wiring.Component):
+    """A training core whose host is at the other end of a serial line.
+
+    The latency is that of the line.
+
+    Parameters
+    ----------
+    size : CoreSize
+        Parameters of the core.
+    clocks_per_bit : int
+        Cycles of a bit on the line, 4 to 65535.
+
+    Members
+    -------
+    rx : ``In(1)``, tx : ``Out(1)``
+        The line, as the board sees it.
+    irq : ``Out(1)``
+        Interrupt of the core.
+    """
+
+    def __init__(self, size, clocks_per_bit):
+        self._core = TrainingCore(size)
+        self._size = size
+        self._clocks = clocks_per_bit
+        super().__init__({"rx": In(1, init=1), "tx": Out(1, init=1), "irq": Out(1)})
+
+    def elaborate(self, platform):
+        m = Module()
+        width = self._size.wide_format.width
+        in_bytes, out_bytes = (
+            lanes * width // 8 for lanes in (self._size.load_lanes, self._size.strip)
+        )
+        m.submodules.receiver = receiver = SerialReceiver(self._clocks)
+        m.submodules.transmitter = transmitter = SerialTransmitter(self._clocks)
+        m.submodules.bridge = bridge = HostBridge(in_bytes, out_bytes)
+        m.submodules.core = core = self._core
+        wiring.connect(m, receiver.o, bridge.i_host)
+        wiring.connect(m, bridge.o_host, transmitter.i)
+        m.d.comb += [
+            receiver.rx.eq(self.rx),
+            self.tx.eq(transmitter.tx),
+            self.irq.eq(core.irq),
+            core.s_axi_wstrb.eq(0b1111),
+        ]
+        for name, member in bridge.signature.members.items():
+            if name.startswith("m_axi_"):
+                mine, theirs = getattr(bridge, name), getattr(core, name.replace("m_", "s_", 1))
+                m.d.comb += theirs.eq(mine) if member.flow is Out else mine.eq(theirs)
+        for source, sink in ((bridge.o, core.i), (core.o, bridge.i)):
+            m.d.comb += [
+                sink.valid.eq(source.valid),
+                source.ready.eq(sink.ready),
+                Value.cast(sink.p.data).eq(Value.cast(source.p.data)),
+                sink.p.last.eq(source.p.last),
+            ]
+        return m
