@@ -6,6 +6,8 @@ from amaranth import ClockDomain, Module, Shape, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from hdl.select import assign_all
+
 __all__ = ["AxiWrapper", "axi_name"]
 
 
@@ -71,7 +73,8 @@ class AxiWrapper(wiring.Component):
             port = getattr(core, name)
             if not (member.is_signature and isinstance(member.signature, stream.Signature)):
                 mine = getattr(self, name)
-                m.d.comb += port.eq(mine) if member.flow is In else mine.eq(port)
+                there, here = (port, mine) if member.flow is In else (mine, port)
+                m.d.comb += assign_all(there, here) if member.dimensions else there.eq(here)
                 continue
             prefix = axi_name(name)
             valid = getattr(self, f"{prefix}_tvalid")

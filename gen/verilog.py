@@ -114,7 +114,8 @@ def _share_modules(text: str) -> str:
             if len(names) > 1:
                 # What is shared loses its number, if no other module bears the name.
                 plain = re.sub(r"(_\d+)+$", "", names[0])
-                kept = names[0] if plain in modules else plain
+                taken = plain in modules or plain in shared.values()
+                kept = names[0] if taken else plain
                 shared |= dict.fromkeys(names, kept)
         if not shared:
             return header + "\n".join(f"module {name} {body}\n" for name, body in modules.items())

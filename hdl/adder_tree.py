@@ -10,9 +10,9 @@ from amaranth.lib.wiring import In, Out
 __all__ = ["AdderTree", "add_with_carry", "tree_depth"]
 
 
-def tree_depth(terms):
+def tree_depth(terms, levels_per_stage=1):
     """Count the register stages of a tree."""
-    return (terms - 1).bit_length()
+    return -(-(terms - 1).bit_length() // levels_per_stage)
 
 
 def add_with_carry(a, b, carry):
@@ -26,7 +26,7 @@ def add_with_carry(a, b, carry):
 
 
 class AdderTree(wiring.Component):
-    """Sum of signed terms and of their pending ones, a register stage per level of the tree.
+    """Sum of signed terms and of their pending ones, with register stages between its levels.
 
     The latency is :func:`tree_depth` cycles and the throughput one sum per cycle; nothing stalls.
 
@@ -36,6 +36,8 @@ class AdderTree(wiring.Component):
         Count of terms, 1 or more.
     width : int
         Width of a term.
+    levels_per_stage : int
+        How many levels come before a register; the last level always ends in one.
 
     Members
     -------
@@ -43,16 +45,17 @@ class AdderTree(wiring.Component):
         Terms.
     pending : ``In(terms)``
         For each term, a one still to be added.
-    total : ``Out(signed(width + tree_depth(terms)))``
-        Sum of the terms and of all but one of the ones.
+    total : ``Out(signed(width + levels))``
+        Sum of the terms and of all but one of the ones; ``levels`` is ceil(log2(terms)).
     carry : ``Out(1)``
         The remaining one, for the accumulator's adder.
     """
 
-    def __init__(self, terms, width):
+    def __init__(self, terms, width, levels_per_stage=1):
         self._terms = terms
         self._width = width
-        self.latency = tree_depth(terms)
+        self._levels_per_stage = levels_per_stage
+        self.latency = tree_depth(terms, levels_per_stage)
         super().__init__(
             {
                 "terms": In(data.ArrayLayout(signed(width), terms)),
@@ -66,25 +69,27 @@ class AdderTree(wiring.Component):
         m = Module()
         values = [self.terms[k] for k in range(self._terms)]
         pending = [self.pending[k] for k in range(self._terms)]
-        level = 0
+        level, levels = 0, tree_depth(self._terms)
         while len(values) > 1:
             level += 1
+            ends_stage = (levels - level) % self._levels_per_stage == 0
+            domain = m.d.sync if ends_stage else m.d.comb
             width = self._width + level
             sums = []
             waiting = list(pending)
             for k in range(0, len(values) - 1, 2):
                 total = Signal(signed(width), name=f"level_{level}_sum_{k // 2}", reset_less=True)
-                m.d.sync += total.eq(add_with_carry(values[k], values[k + 1], waiting.pop()))
+                domain += total.eq(add_with_carry(values[k], values[k + 1], waiting.pop()))
                 sums.append(total)
             if len(values) % 2:
                 odd = Signal(signed(width), name=f"level_{level}_odd", reset_less=True)
-                m.d.sync += odd.eq(values[-1])
+                domain += odd.eq(values[-1])
                 sums.append(odd)
             pending = []
             for k, one in enumerate(waiting):
-                register = Signal(name=f"level_{level}_pending_{k}", reset_less=True)
-                m.d.sync += register.eq(one)
-                pending.append(register)
+                kept = Signal(name=f"level_{level}_pending_{k}", reset_less=True)
+                domain += kept.eq(one)
+                pending.append(kept)
             values = sums
         m.d.comb += [self.total.eq(values[0]), self.carry.eq(pending[0])]
         return m

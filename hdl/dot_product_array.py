@@ -7,8 +7,9 @@ from amaranth import *
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from .adder_tree import AdderTree, add_with_carry, tree_depth
-from .shift_lane import ShiftDecoder, ShiftLane, lane_bits, shift_control
+from .dot_product import DotProduct, sum_latency
+from .shift_lane import ShiftControl, ShiftDecoder, shift_control
+from .structure import Structure
 
 __all__ = ["DotProductArray", "pass_flags"]
 
@@ -25,8 +26,8 @@ class DotProductArray(wiring.Component):
     pass, INT4 codes one per signed digit. The sums are on ``sums`` when ``done``, for one cycle
     at least.
 
-    The latency from the last pass to ``done`` is ``latency`` cycles: 3 and one per level of the
-    adder tree. The throughput is one pass per cycle.
+    The latency from the last pass to ``done`` is ``latency`` cycles: 2, those of a lane, and those
+    of the adder tree. The throughput is one pass per cycle.
 
     Parameters
     ----------
@@ -38,11 +39,14 @@ class DotProductArray(wiring.Component):
         Width of the signed integer operand.
     accumulator_bits : int
         Width of a sum.
+    structure : Structure
+        What lanes, trees and accumulators are built of.
 
     Members
     -------
     flags : ``In(pass_flags())``
-        Whether there is a pass, and whether it is the first or last one of the sums.
+        Whether there is a pass, and whether it is the first or last one of the sums. A first one
+        comes behind a last one, or a reset.
     operand : ``In(1)``
         What the codes are: a :class:`golden.shift_multiply_array.ShiftOperand`.
     digit : ``In(1)``
@@ -59,14 +63,25 @@ class DotProductArray(wiring.Component):
         Sums.
     """
 
-    def __init__(self, fmt, rows, columns, lanes, integer_bits, accumulator_bits):
+    def __init__(
+        self,
+        fmt,
+        rows,
+        columns,
+        lanes,
+        integer_bits,
+        accumulator_bits,
+        structure=Structure.PLAIN,
+    ):
         self._fmt = fmt
         self._rows = rows
         self._columns = columns
         self._lanes = lanes
         self._integer_bits = integer_bits
         self._accumulator_bits = accumulator_bits
-        self.latency = 3 + tree_depth(lanes)
+        self._structure = structure
+        self._sum_latency = sum_latency(structure, lanes, fmt.log2_radix)
+        self.latency = 2 + self._sum_latency
         super().__init__(
             {
                 "flags": In(pass_flags()),
@@ -86,37 +101,31 @@ class DotProductArray(wiring.Component):
 
         # The flags follow the operands through the lanes and the tree.
         flags = self.flags
-        for k in range(2 + tree_depth(self._lanes)):
+        for k in range(1 + self._sum_latency):
             delayed = Signal.like(flags, name=f"flags_{k}")
             m.d.sync += delayed.eq(flags)
             flags = delayed
-        negate = []
-        for column in range(self._columns):
-            signs = Signal(self._lanes, name=f"negate_{column}", reset_less=True)
-            m.d.sync += signs.eq(Cat(controls[column][k].negate for k in range(self._lanes)))
-            negate.append(signs)
 
-        width = lane_bits(self._integer_bits, self._fmt.log2_radix)
         for row in range(self._rows):
             for column in range(self._columns):
-                name = f"{row}_{column}"
-                m.submodules[f"tree_{name}"] = tree = AdderTree(self._lanes, width)
+                m.submodules[f"unit_{row}_{column}"] = unit = DotProduct(
+                    self._structure,
+                    self._fmt.log2_radix,
+                    self._lanes,
+                    self._integer_bits,
+                    self._accumulator_bits,
+                )
                 for lane in range(self._lanes):
-                    m.submodules[f"lane_{name}_{lane}"] = unit = ShiftLane(
-                        self._integer_bits, self._fmt.log2_radix
-                    )
                     m.d.comb += [
-                        unit.operand.eq(integers[row][lane]),
-                        unit.control.eq(controls[column][lane]),
-                        tree.terms[lane].eq(unit.product),
+                        unit.integers[lane].eq(integers[row][lane]),
+                        unit.controls[lane].eq(controls[column][lane]),
                     ]
-                m.d.comb += tree.pending.eq(negate[column])
-                total = Signal(signed(self._accumulator_bits), name=f"sum_{name}", reset_less=True)
-                with m.If(flags.valid):
-                    m.d.sync += total.eq(
-                        add_with_carry(Mux(flags.first, 0, total), tree.total, tree.carry)
-                    )
-                m.d.comb += self.sums[row][column].eq(total)
+                m.d.comb += [
+                    unit.valid.eq(flags.valid),
+                    unit.first.eq(flags.first),
+                    unit.last.eq(flags.last),
+                    self.sums[row][column].eq(unit.total),
+                ]
         m.d.sync += self.done.eq(flags.valid & flags.last)
         return m
 
@@ -129,32 +138,30 @@ class DotProductArray(wiring.Component):
             ]
             for row in range(self._rows)
         ]
-        controls = [
-            [
-                Signal(
-                    shift_control(self._fmt.log2_radix),
-                    name=f"control_{column}_{lane}",
-                    reset_less=True,
-                )
-                for lane in range(self._lanes)
-            ]
-            for column in range(self._columns)
-        ]
+        controls = [[None] * self._lanes for _ in range(self._columns)]
         for lane in range(self._lanes):
             for row in range(self._rows):
                 m.d.sync += integers[row][lane].eq(self.integers[row][lane])
             for column in range(self._columns):
+                name = f"{column}_{lane}"
                 decoder = ShiftDecoder(self._fmt.log2_radix)
-                m.submodules[f"decoder_{column}_{lane}"] = decoder
-                control = controls[column][lane]
+                stages = ShiftControl(self._structure, self._fmt.log2_radix)
+                m.submodules[f"decoder_{name}"] = decoder
+                m.submodules[f"control_{name}"] = stages
+                control = Signal(
+                    shift_control(self._fmt.log2_radix), name=f"shift_{name}", reset_less=True
+                )
+                used = self.lanes_used[lane]
                 m.d.comb += [
                     decoder.code.eq(self.codes[column][lane]),
                     decoder.operand.eq(self.operand),
                     decoder.digit.eq(self.digit),
+                    stages.control.eq(control),
                 ]
                 m.d.sync += [
                     control.amount.eq(decoder.control.amount),
-                    control.negate.eq(decoder.control.negate),
-                    control.enable.eq(decoder.control.enable & self.lanes_used[lane]),
+                    control.negate.eq(decoder.control.negate & used),
+                    control.enable.eq(decoder.control.enable & used),
                 ]
+                controls[column][lane] = stages.o
         return integers, controls

@@ -11,7 +11,6 @@ from amaranth.lib.wiring import In, Out
 from golden.formats import Fp4Format
 from golden.shift_multiply_array import ShiftOperand, accumulator_bits
 
-from .adder_tree import tree_depth
 from .dot_product_array import DotProductArray
 from .event_counters import EventCounters, event_members
 from .parameters import check_integer, check_type
@@ -19,6 +18,7 @@ from .random_bits import RandomBits
 from .rounding import round_up
 from .shifter import shift_right
 from .stream import beat_signature
+from .structure import Structure
 
 __all__ = ["EVENTS", "ShiftMultiplyArray"]
 
@@ -45,7 +45,7 @@ class ShiftMultiplyArray(wiring.Component):
     The golden models are :func:`golden.shift_multiply_array.matmul` and ``round_accumulators``.
 
     The latency, from the acceptance of a beat with ``last`` to the first row on ``o``, is
-    ``latency`` cycles: 9 and one per level of the adder tree. The throughput is one pass per
+    ``latency`` cycles: 6 and those of :class:`hdl.dot_product_array.DotProductArray`. The throughput is one pass per
     cycle, as long as ``bank_tiles`` tiles last ``latency + rows`` cycles and ``o`` is read.
 
     Parameters
@@ -68,6 +68,8 @@ class ShiftMultiplyArray(wiring.Component):
         Random bits per number, 1 to 24.
     seed : int
         Seed of the random bits after reset.
+    structure : Structure
+        What lanes, trees and accumulators are built of.
 
     Members
     -------
@@ -110,6 +112,7 @@ class ShiftMultiplyArray(wiring.Component):
         bank_tiles=4,
         random_bits=8,
         seed=1,
+        structure=Structure.PLAIN,
     ):
         check_integer("Row count", rows, 1, 64)
         check_integer("Column count", columns, 1, 64)
@@ -121,6 +124,7 @@ class ShiftMultiplyArray(wiring.Component):
         check_integer("Bank size", bank_tiles, 1, 64)
         check_integer("Random bit count", random_bits, 1, 24)
         check_integer("Seed", seed, 0, 2**64 - 1)
+        check_type("Structure", structure, Structure)
         if accumulator_bits(max_terms, integer_bits, fmt) > 32:
             raise ValueError(
                 f"Sums of {max_terms} terms need "
@@ -138,7 +142,10 @@ class ShiftMultiplyArray(wiring.Component):
         self._random_bits = random_bits
         self._seed = seed
         self.accumulator_bits = accumulator_bits(max_terms, integer_bits, fmt)
-        self.latency = 9 + tree_depth(lanes)
+        self._array = DotProductArray(
+            fmt, rows, columns, lanes, integer_bits, self.accumulator_bits, structure
+        )
+        self.latency = 6 + self._array.latency
         operands = data.StructLayout(
             {
                 "integers": data.ArrayLayout(data.ArrayLayout(signed(integer_bits), lanes), rows),
@@ -232,15 +239,7 @@ class ShiftMultiplyArray(wiring.Component):
                 Mux(self.i.p.last, 0, Mux(terms == limit, limit, terms + self._lanes))
             )
 
-        array = DotProductArray(
-            self._fmt,
-            self._rows,
-            self._columns,
-            self._lanes,
-            self._integer_bits,
-            self.accumulator_bits,
-        )
-        m.submodules.array = array
+        m.submodules.array = array = self._array
         m.d.comb += [
             array.flags.valid.eq(go),
             array.flags.first.eq(first),

@@ -20,6 +20,7 @@ __all__ = ["BUILD", "REPORTS", "bench_params", "simulate"]
 
 BUILD = Path(__file__).resolve().parent.parent / "build" / "sim"
 REPORTS = BUILD / "reports"
+CELLS = Path(__file__).resolve().parent / "cells" / "ecp5"
 
 VERILATOR_ARGS = [
     # Yosys writes expressions of exact width and leaves the extension of operands to Verilog.
@@ -87,7 +88,7 @@ def simulate(component, bench, params, *, seed, waves=False, test=None):
         if not (build_dir / "dut").exists():
             write_if_changed(build_dir / "dut.v", verilog)
             runner.build(
-                sources=[build_dir / "dut.v"],
+                sources=[build_dir / "dut.v", *_cells(verilog)],
                 hdl_toplevel="dut",
                 build_dir=build_dir,
                 build_args=VERILATOR_ARGS,
@@ -120,6 +121,11 @@ def simulate(component, bench, params, *, seed, waves=False, test=None):
 def bench_params():
     """Retrieve, in a bench, what was passed to :func:`simulate` as ``params``."""
     return json.loads(os.environ["BENCH_PARAMS"])
+
+
+def _cells(verilog):
+    """List the models of the cells of ECP5 that the Verilog instantiates."""
+    return [model for model in sorted(CELLS.glob("*.v")) if f" {model.stem} " in verilog]
 
 
 @contextlib.contextmanager

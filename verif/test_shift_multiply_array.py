@@ -5,8 +5,10 @@ import pytest
 
 from golden.formats import Fp4Format
 from hdl.shift_multiply_array import ShiftMultiplyArray
+from hdl.structure import Structure
 
 
+@pytest.mark.parametrize("structure", Structure)
 @pytest.mark.parametrize(
     "log2_radix, rows, columns, lanes, integer_bits, max_terms, output_bits, bank, bits, seed",
     [
@@ -18,6 +20,7 @@ from hdl.shift_multiply_array import ShiftMultiplyArray
 )
 def test_rtl_matches_golden(
     sim,
+    structure,
     log2_radix,
     rows,
     columns,
@@ -40,12 +43,13 @@ def test_rtl_matches_golden(
         bank,
         bits,
         seed,
+        structure,
     )
     sim(
         core,
         "shift_multiply_array",
         {
-            "core": f"shift_multiply_array (radix {1 << log2_radix})",
+            "core": f"shift_multiply_array (radix {1 << log2_radix}, {structure.value})",
             "log2_radix": log2_radix,
             "rows": rows,
             "columns": columns,

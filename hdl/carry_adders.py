@@ -1,0 +1,153 @@
+"""Adders in the carry cells of ECP5, each with the gates that fit in front of it for nothing."""
+
+# Ref: Lattice FPGA-TN-02209, sysCLOCK/ECP5 slices: CCU2C is two four-input tables in front of a carry
+#      chain; what a table says is propagated, its lowest quarter (inputs A and B) is generated.
+
+from amaranth import *
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+__all__ = ["GatedAdder", "SelectingAdder", "carry_chain"]
+
+
+def carry_chain(m, name, table, bits):
+    """Build a chain of carry cells. Returns a bit of the sum for each bit.
+
+    Parameters
+    ----------
+    m : Module
+        Where the cells go.
+    name : str
+        Prefix of the cells.
+    table : int
+        The table of each bit: bit ``8 * d + 4 * c + 2 * b + a`` says whether a carry is propagated;
+        where not, bit ``2 * b + a`` is the carry.
+    bits : sequence of (Value, Value, Value, Value)
+        Inputs a, b, c and d, from the lowest bit.
+
+    Returns
+    -------
+    Value
+        The sum, as wide as there are bits.
+    """
+    total = Signal(len(bits) + len(bits) % 2, name=f"{name}_total")
+    padded = [*bits, (Const(0, 1),) * 4] if len(bits) % 2 else list(bits)
+    carry = Const(0, 1)
+    for k in range(0, len(padded), 2):
+        following = Signal(name=f"{name}_carry_{k}")
+        ports = {
+            f"i_{port}{half}": value
+            for half in range(2)
+            for port, value in zip("ABCD", padded[k + half], strict=True)
+        }
+        m.submodules[f"{name}_cell_{k // 2}"] = Instance(
+            "CCU2C",
+            p_INIT0=Const(table, 16),
+            p_INIT1=Const(table, 16),
+            p_INJECT1_0="NO",
+            p_INJECT1_1="NO",
+            i_CIN=carry,
+            **ports,
+            o_S0=total[k],
+            o_S1=total[k + 1],
+            o_COUT=following,
+        )
+        carry = following
+    return total[: len(bits)]
+
+
+class SelectingAdder(wiring.Component):
+    """Compute ``a + (high if select else low) + carry``. Combinational: the latency is 0 cycles.
+
+    The choice is made by the tables of the carry cells, in front of the addition.
+
+    Parameters
+    ----------
+    width : int
+        Width of the operands.
+
+    Members
+    -------
+    a, high, low : ``In(signed(width))``
+        Operands.
+    select, carry : ``In(1)``
+        Which operand; a one to be added.
+    total : ``Out(signed(width + 1))``
+        Sum.
+    """
+
+    latency = 0
+
+    #: a ^ (d ? b : c), generating a.
+    TABLE = 0x665A
+
+    def __init__(self, width):
+        self._width = width
+        operand = In(signed(width))
+        super().__init__(
+            {
+                "a": operand,
+                "high": operand,
+                "low": operand,
+                "select": In(1),
+                "carry": In(1),
+                "total": Out(signed(width + 1)),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        one = Const(1, 1)
+        # Below the lowest bit, the carry is added to itself.
+        bits = [(self.carry, self.carry, self.carry, one)]
+        for k in range(self._width + 1):
+            j = min(k, self._width - 1)
+            bits.append((self.a[j], self.high[j], self.low[j], self.select))
+        m.d.comb += self.total.eq(carry_chain(m, "chain", self.TABLE, bits)[1:].as_signed())
+        return m
+
+
+class GatedAdder(wiring.Component):
+    """Compute ``a + (b if keep else 0) + carry``. Combinational: the latency is 0 cycles.
+
+    Parameters
+    ----------
+    a_width, width : int
+        Width of ``a``, and of ``b`` and the sum, which wraps.
+
+    Members
+    -------
+    a : ``In(signed(a_width))``, b : ``In(signed(width))``
+        Operands.
+    keep, carry : ``In(1)``
+        Whether ``b`` counts; a one to be added.
+    total : ``Out(signed(width))``
+        Sum.
+    """
+
+    latency = 0
+
+    #: a ^ (b & c), generating a.
+    TABLE = 0x6A6A
+
+    def __init__(self, a_width, width):
+        self._a_width = a_width
+        self._width = width
+        super().__init__(
+            {
+                "a": In(signed(a_width)),
+                "b": In(signed(width)),
+                "keep": In(1),
+                "carry": In(1),
+                "total": Out(signed(width)),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        one = Const(1, 1)
+        bits = [(self.carry, self.carry, one, one)]
+        for k in range(self._width):
+            bits.append((self.a[min(k, self._a_width - 1)], self.b[k], self.keep, one))
+        m.d.comb += self.total.eq(carry_chain(m, "chain", self.TABLE, bits)[1:].as_signed())
+        return m
