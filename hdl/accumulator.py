@@ -19,8 +19,8 @@ class Accumulator(wiring.Component):
     Parameters
     ----------
     structure : Structure
-        How a new sum begins: a gate in front of the adder, which is in its carry cells for ECP5; or,
-        where a level of gates would be the longest path, a second register that is cleared.
+        How a new sum begins: a gate in front of the adder, in its carry cells for ECP5; or, where
+        a level of gates would make the longest path, a second register that is cleared.
     term_bits, bits : int
         Width of a term and of the sum, which wraps.
 

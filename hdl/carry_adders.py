@@ -1,7 +1,7 @@
 """Adders in the carry cells of ECP5, each with the gates that fit in front of it for nothing."""
 
-# Ref: Lattice FPGA-TN-02209, sysCLOCK/ECP5 slices: CCU2C is two four-input tables in front of a carry
-#      chain; what a table says is propagated, its lowest quarter (inputs A and B) is generated.
+# A CCU2C is two four-input tables in front of a carry chain: what a table says is propagated, and
+# its lowest quarter (inputs A and B) is generated where nothing is.
 
 from amaranth import *
 from amaranth.lib import wiring

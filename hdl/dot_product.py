@@ -4,10 +4,10 @@ from amaranth import *
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from .accumulator import Accumulator
 from .adder_tree import AdderTree, tree_depth
 from .carry_adders import SelectingAdder
-from .accumulator import Accumulator
-from .shift_lane import ShiftLane, lane_bits, lane_latency, stage_control
+from .shift_lane import ShiftLane, lane_latency, stage_control
 from .structure import Structure
 
 __all__ = ["DotProduct", "sum_latency"]

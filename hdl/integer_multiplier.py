@@ -112,7 +112,7 @@ class IntegerMultiplier(wiring.Component):
         m.d.comb += [self.product.eq(rows[0]), self.pending.eq(pending[0])]
 
     def _digit_rows(self, m):
-        """Choose 0, a, 2a or their inverses by each digit of b: a stage to recode, one to choose."""
+        """Choose 0, a, 2a or their inverses by each digit of b: recode, then choose."""
         a = Signal.like(self.a, name="a_later", reset_less=True)
         m.d.sync += a.eq(self.a)
         wide = Cat(a, a[-1])

@@ -45,8 +45,9 @@ class ShiftMultiplyArray(wiring.Component):
     The golden models are :func:`golden.shift_multiply_array.matmul` and ``round_accumulators``.
 
     The latency, from the acceptance of a beat with ``last`` to the first row on ``o``, is
-    ``latency`` cycles: 6 and those of :class:`hdl.dot_product_array.DotProductArray`. The throughput is one pass per
-    cycle, as long as ``bank_tiles`` tiles last ``latency + rows`` cycles and ``o`` is read.
+    ``latency`` cycles: 6 and those of :class:`hdl.dot_product_array.DotProductArray`. The
+    throughput is one pass per cycle, as long as ``bank_tiles`` tiles last ``latency + rows`` cycles
+    and ``o`` is read.
 
     Parameters
     ----------
