@@ -108,9 +108,7 @@ class FloatDotProduct(wiring.Component):
         m.d.comb += [
             Cat(unit.valid, unit.first, unit.last).eq(flags),
             unit.term.eq(total),
-            unit.exponent.eq(
-                delay(m, "sum_exponent", largest, self._total_at - self._largest_at)
-            ),
+            unit.exponent.eq(delay(m, "sum_exponent", largest, self._total_at - self._largest_at)),
             unit.nonfinite.eq(delay(m, "sum_nonfinite", nonfinite, self._total_at - 3)),
             self.done.eq(unit.done),
             self.total.eq(unit.total),

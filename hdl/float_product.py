@@ -107,7 +107,9 @@ class SignificandMultiplier(wiring.Component):
         pairs = []
         for k in range(3):
             pair = Signal(signed(17), name=f"pair_{k}", reset_less=True)
-            m.d.sync += pair.eq(rows[2 * k] + Cat(ones[2 * k], C(0, 1), rows[2 * k + 1]).as_signed())
+            m.d.sync += pair.eq(
+                rows[2 * k] + Cat(ones[2 * k], C(0, 1), rows[2 * k + 1]).as_signed()
+            )
             if k:
                 one = delay(m, f"one_of_pair_{k}", ones[2 * k - 1], 1)
                 pairs.append(Cat(one, C(0, 1), pair).as_signed())

@@ -48,9 +48,9 @@ class FloatSum(wiring.Component):
         self._fmt = fmt
         self._bits = term_bits + WINDOW - 1 + fmt.growth_bits
         self._steps = [1 << k for k in reversed(range((self._bits - 1).bit_length()))]
-        # Shifts left, sum, both parts, their sum, magnitude; steps of the normaliser; exponent
-        # and code.
-        self.latency = 6 + sum(self._cycles(step) for step in self._steps) + 2
+        # Shifts left, both parts, their sum, magnitude in two cycles; steps of the normaliser;
+        # exponent and code.
+        self.latency = 7 + sum(self._cycles(step) for step in self._steps) + 2
         super().__init__(
             {
                 "valid": In(1),
@@ -109,7 +109,9 @@ class FloatSum(wiring.Component):
 
         # The loop. Sum and term are there three cycles after the term came; the register is cleared
         # in the cycle before.
-        first, rises = (delay(m, n, s, 1, False) for n, s in (("first_1", first), ("rises_1", rises)))
+        first, rises = (
+            delay(m, n, s, 1, False) for n, s in (("first_1", first), ("rises_1", rises))
+        )
         so_far = Signal(signed(bits), reset_less=True)
         aside = Signal(signed(bits - WINDOW), reset_less=True)
         following = (so_far + placed)[:bits].as_signed()
@@ -122,17 +124,24 @@ class FloatSum(wiring.Component):
             m.d.sync += aside.eq(following >> WINDOW)
 
         # Both parts, their sum, its magnitude.
-        part, part_aside = Signal(signed(bits), reset_less=True), Signal.like(aside, name="part_aside")
-        both, magnitude = Signal(signed(bits), reset_less=True), Signal(bits, reset_less=True)
-        sign = Signal(reset_less=True)
+        part, part_aside = (
+            Signal(signed(bits), reset_less=True),
+            Signal.like(aside, name="part_aside"),
+        )
+        both, inverted, magnitude = (
+            Signal(signed(bits), name=name, reset_less=True)
+            for name in ("both", "inverted", "magnitude")
+        )
+        negative = both[-1]
+        sign = delay(m, "negative", negative, 1)
         m.d.sync += [
             part.eq(following),
             part_aside.eq(aside),
             both.eq(part + part_aside),
-            magnitude.eq((both ^ both[-1].replicate(bits)) + both[-1]),
-            sign.eq(both[-1]),
+            inverted.eq(both ^ negative.replicate(bits)),
+            magnitude.eq(inverted + sign),
         ]
-        self._round(m, magnitude, sign, upper, bad, last)
+        self._round(m, magnitude.as_unsigned(), delay(m, "sign", sign, 1), upper, bad, last)
         return m
 
     def _round(self, m, value, sign, upper, bad, last):
@@ -156,10 +165,10 @@ class FloatSum(wiring.Component):
             distances.append(delay(m, f"distance_{step}", empty, 1))
             value = normal
         cycles = sum(self._cycles(step) for step in self._steps)
-        sign = delay(m, "sign", sign, cycles)
-        # `upper` and `bad` are a cycle behind the term, and magnitude is six.
-        upper = delay(m, "upper", upper, 5 + cycles)
-        bad = delay(m, "bad", bad, 5 + cycles + 1)
+        sign = delay(m, "result_sign", sign, cycles)
+        # `upper` and `bad` are a cycle behind the term, and magnitude is seven.
+        upper = delay(m, "upper", upper, 6 + cycles)
+        bad = delay(m, "bad", bad, 6 + cycles + 1)
         top = self._bits - 1 + self._fmt.least_exponent + result.bias
         field = Signal(signed(result.exponent_bits + 3), reset_less=True)
         m.d.sync += field.eq(Mux(upper, top + WINDOW, top) - Cat(*reversed(distances)))
