@@ -1,6 +1,7 @@
 """What the units of the price list have in common: registered operands, tree, accumulator."""
 
 from amaranth import *
+from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
 
 from .accumulator import Accumulator
@@ -15,8 +16,8 @@ def frame_members(lanes, a, b, total_bits):
         "valid": In(1),
         "first": In(1),
         "last": In(1),
-        "a": In(a).array(lanes),
-        "b": In(b).array(lanes),
+        "a": In(data.ArrayLayout(a, lanes)),
+        "b": In(data.ArrayLayout(b, lanes)),
         "done": Out(1),
         "total": Out(signed(total_bits)),
     }
@@ -32,9 +33,12 @@ def register_operands(m, unit):
     vectors = []
     for name in ("a", "b"):
         lanes = []
-        for k, value in enumerate(getattr(unit, name)):
-            register = Signal.like(value, name=f"{name}_register_{k}", reset_less=True)
-            m.d.sync += register.eq(value)
+        vector = getattr(unit, name)
+        for k in range(len(vector)):
+            register = Signal(
+                vector.shape().elem_shape, name=f"{name}_register_{k}", reset_less=True
+            )
+            m.d.sync += register.eq(vector[k])
             lanes.append(register)
         vectors.append(lanes)
     return vectors

@@ -47,7 +47,7 @@ class DualDotProduct(wiring.Component):
     valid, first, last : ``In(1)``
         Whether there is a vector, and whether it is the first or last one of a sum. A first one
         comes behind a last one, or a reset.
-    a : ``In(signed(integer_bits)).array(lanes)``, b : ``In(4).array(lanes)``
+    a : ``In(ArrayLayout(signed(integer_bits), lanes))``, b : ``In(ArrayLayout(4, lanes))``
         Integers and codes.
     operand : ``In(1)``
         What the codes are: a :class:`golden.shift_multiply_array.ShiftOperand`.

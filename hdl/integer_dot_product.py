@@ -37,7 +37,7 @@ class IntegerDotProduct(wiring.Component):
     valid, first, last : ``In(1)``
         Whether there is a vector, and whether it is the first or last one of a sum. A first one
         comes behind a last one, or a reset.
-    a : ``In(signed(a_bits)).array(lanes)``, b : ``In(signed(b_bits)).array(lanes)``
+    a : ``In(ArrayLayout(signed(a_bits), lanes))``, b : ``In(ArrayLayout(signed(b_bits), lanes))``
         Operands.
     done : ``Out(1)``, total : ``Out(signed(total_bits))``
         The sum is complete; it.

@@ -1,0 +1,73 @@
+# amaranth: UnusedElaboratable=no
+"""Dot products of integers and of shift operands, units of the price list: hardware against model."""
+
+import pytest
+
+from golden.formats import Fp4Format, IntFormat
+from golden.integer_dot_product import total, wrap
+from hdl.dual_dot_product import DualDotProduct
+from hdl.integer_dot_product import IntegerDotProduct
+from hdl.integer_multiplier import Multiplication
+from hdl.shift_dot_product import ShiftDotProduct
+from hdl.structure import Structure
+
+
+def simulate(sim, core, kind, a_bits, b_bits=4, **more):
+    lanes = core.a.shape().length
+    params = {
+        "core": f"dot product ({kind})",
+        "kind": kind,
+        "lanes": lanes,
+        "a_bits": a_bits,
+        "b_bits": b_bits,
+        "total_bits": len(core.total),
+        "latency": core.latency,
+        "log2_radix": 1,
+        "operands": [0],
+        "digits": False,
+        **more,
+    }
+    sim(core, "integer_dot_product", params)
+
+
+@pytest.mark.parametrize(
+    "multiplication, structure",
+    [
+        (Multiplication.OPERATOR, Structure.PIPELINED),
+        (Multiplication.OPERATOR, Structure.COMPACT),
+        (Multiplication.DIGITS, Structure.PIPELINED),
+        (Multiplication.CARRY, Structure.ECP5),
+    ],
+)
+@pytest.mark.parametrize("a_bits, b_bits, lanes", [(4, 4, 16), (8, 4, 4), (8, 8, 3)])
+def test_integers(sim, multiplication, structure, a_bits, b_bits, lanes):
+    core = IntegerDotProduct(a_bits, b_bits, lanes, 24, multiplication, structure)
+    simulate(sim, core, "integer", a_bits, b_bits)
+
+
+@pytest.mark.parametrize("structure", Structure)
+@pytest.mark.parametrize("log2_radix, lanes, digits", [(1, 16, False), (1, 4, True), (2, 5, False)])
+def test_shift_operands(sim, structure, log2_radix, lanes, digits):
+    core = ShiftDotProduct(Fp4Format(log2_radix), lanes, 5, 24, structure, digits)
+    operands = [0, 1] if digits else [0]
+    simulate(sim, core, "shift", 5, log2_radix=log2_radix, operands=operands, digits=digits)
+
+
+@pytest.mark.parametrize(
+    "multiplication, structure",
+    [
+        (Multiplication.OPERATOR, Structure.PIPELINED),
+        (Multiplication.DIGITS, Structure.PIPELINED),
+        (Multiplication.CARRY, Structure.ECP5),
+    ],
+)
+def test_both_operands(sim, multiplication, structure):
+    core = DualDotProduct(Fp4Format(1), 4, 5, 24, multiplication, structure)
+    simulate(sim, core, "dual", 5, operands=[0, 1])
+
+
+def test_sums_wrap():
+    assert wrap(1 << 23, IntFormat(24)) == -(1 << 23)
+    assert wrap(-(1 << 23) - 1, IntFormat(24)) == (1 << 23) - 1
+    assert total([[-8, 7]], [[-8, 7]], 8) == 113
+    assert total([[-8, -8, -8]], [[-8, -8, -8]], 8) == -64
