@@ -1,5 +1,5 @@
 # amaranth: UnusedElaboratable=no
-"""Dot products of integers and of shift operands, units of the price list: hardware against model."""
+"""Dot products of integers and shift operands, of the price list: hardware against model."""
 
 import pytest
 
