@@ -56,8 +56,7 @@ class E2m1Lane(wiring.Component):
         def shift_is(name, *which):
             """Decode the shift of the product, in one table of both exponents."""
             flag = Signal(name=name, reset_less=True)
-            table = Const(sum(1 << k for k in range(16) if shifts[k] in which), 16)
-            m.d.sync += flag.eq(table.bit_select(exponents, 1))
+            m.d.sync += flag.eq(Array(shift in which for shift in shifts)[exponents])
             return flag
 
         # The first shift is 2 in the middle, 3 at the greatest and 0 otherwise.

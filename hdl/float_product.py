@@ -67,10 +67,7 @@ class SignificandMultiplier(wiring.Component):
         for half, digit, least in ((low, self.b[:2], 0), (high, self.b[2], 2)):
             index = Cat(self.a[:3], digit)
             products = [(8 + (k & 7)) * (least + (k >> 3)) for k in range(1 << len(index))]
-            for bit in range(6):
-                table = Const(sum((p >> bit & 1) << k for k, p in enumerate(products)),
-                              len(products))  # fmt: skip
-                m.d.sync += half[bit].eq(table.bit_select(index, 1))
+            m.d.sync += half.eq(Array(products)[index])
         product = Signal(8, reset_less=True)
         m.d.sync += product.eq(Cat(low[:2], (low[2:] + high)[:6]))
         with m.If(self.zero):

@@ -93,7 +93,7 @@ async def adds_the_longest_sums(dut):
 
 @cocotb.test()
 async def multiplies_codes_of_one_lane(dut):
-    """For hybrid FP8 every pair of codes and formats; for binary16 many pairs, alone."""
+    """Many pairs of codes, for hybrid FP8 in all four pairs of formats, each alone in its sum."""
     rng = np.random.default_rng(cocotb.RANDOM_SEED)
     coverage = Coverage(PARAMS["core"], ["alone"])
     for kinds in np.ndindex(2, 2) if FMT.hybrid else [(0, 0)]:
