@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
+FPGA_STAMP := $(VENV)/.fpga-installed
 CONFIG ?= gen/configs/default.toml
 SEED ?= 1
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
@@ -26,6 +27,14 @@ $(STAMP): pyproject.toml
 	$(RUN) -m pip install --quiet --disable-pip-version-check --editable '.[test]'
 	@touch $@
 
+# Place and route is large, and most targets do without it.
+$(FPGA_STAMP): $(STAMP)
+	$(RUN) -m pip install --quiet --disable-pip-version-check --editable '.[fpga]'
+	@touch $@
+
+.PHONY: fpga-tools
+fpga-tools: $(FPGA_STAMP)
+
 .PHONY: setup
 setup: $(STAMP)  ## make the Python environment (the other targets do it when needed)
 
@@ -45,7 +54,7 @@ test: $(STAMP) tools  ## run the tests; WAVES=1 leaves waveforms, SEED= sets cha
 	$(PYTEST) -m "not slow"
 
 .PHONY: test-all
-test-all: $(STAMP) tools  ## run the slow tests as well: synthesis of every module
+test-all: $(STAMP) $(FPGA_STAMP) tools  ## run the slow tests as well: synthesis of every module
 	$(PYTEST)
 
 BACKEND ?= numpy
@@ -56,6 +65,14 @@ TRAIN_rtl = verif.train
 train: $(STAMP) $(if $(filter rtl,$(BACKEND)),tools)  ## train in float32 and 4 bits; BACKEND=rtl in the Verilog; DATA=file.npz
 	@test -n "$(TRAIN_$(BACKEND))" || { echo "make: error: BACKEND must be numpy or rtl, not $(BACKEND)" >&2; exit 2; }
 	@$(RUN) -m $(TRAIN_$(BACKEND)) $(if $(DATA),--data $(DATA)) $(ARGS)
+
+TARGET ?= ecp5-25k
+
+# Native tools may be named: YOSYS=, NEXTPNR_ECP5= and so on.
+.PHONY: fpga
+fpga: $(FPGA_STAMP)  ## place and route the training core, TARGET=ecp5-85k, for CONFIG= or the largest that fits
+	@$(if $(YOSYS),YOSYS=$(YOSYS)) $(RUN) -m gen fpga --target $(TARGET) \
+		$(if $(filter command% environment%,$(subst $() ,,$(origin CONFIG))),--config $(CONFIG)) $(ARGS)
 
 .PHONY: bench
 bench: $(STAMP)  ## measure the speed of the golden model against its bounds

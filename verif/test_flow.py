@@ -46,6 +46,8 @@ def program(tmp_path, monkeypatch):
     return make
 
 
+# Slow, as is all that needs place and route: `make test` does without these wheels.
+@pytest.mark.slow
 def test_ecp5_counts_what_it_places(tmp_path):
     target = TARGETS["ecp5-25k"]
     result = synthesize(COUNTER, "counter", target, folder=tmp_path)
@@ -72,6 +74,7 @@ def test_ecp5_counts_what_it_places(tmp_path):
     assert place(again, target, seed=2, folder=tmp_path).folder != placed.folder
 
 
+@pytest.mark.slow
 def test_multipliers_and_memories_are_counted(tmp_path):
     target = TARGETS["ecp5-25k"]
     result = synthesize(PRODUCT, "product", target, folder=tmp_path)

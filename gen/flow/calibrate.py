@@ -18,15 +18,19 @@ from .targets import TARGETS, Target
 
 __all__ = ["SHAPES", "fit", "main", "measure"]
 
-#: Rows, columns and lanes of the cores that are measured, by family. Together they tell the terms
-#: apart, and so do the first five of ECP5; the larger ones keep the error small where it matters.
-SHAPES: dict[str, list[tuple[int, int, int]]] = {
+#: Rows, columns, lanes and residual bits of the cores that are measured, by family. Together they
+#: tell the terms apart, and so do the first five of ECP5; the larger ones keep the error small
+#: where it matters. Residual bits are those that the advisor has to choose.
+SHAPES: dict[str, list[tuple[int, int, int, int]]] = {
     "ecp5": [
-        *((2, 2, 2), (4, 4, 4), (4, 4, 8), (2, 4, 4), (4, 4, 2)),
-        *((2, 8, 4), (2, 2, 8), (8, 4, 4), (8, 4, 8), (8, 8, 8)),
+        *((2, 2, 2, 8), (4, 4, 4, 8), (4, 4, 8, 4), (2, 4, 4, 8), (4, 4, 2, 8)),
+        *((2, 8, 4, 8), (2, 2, 8, 8), (8, 4, 4, 8), (8, 4, 8, 8), (8, 8, 8, 8)),
     ],
-    "nexus": [(2, 2, 2), (4, 4, 4), (2, 2, 4), (4, 2, 4), (4, 4, 2), (2, 8, 4), (4, 4, 8)],
-    "ice40": [(2, 2, 2), (2, 2, 4), (4, 4, 4)],
+    "nexus": [
+        *((2, 2, 2, 8), (4, 4, 4, 8), (2, 2, 4, 8), (4, 2, 4, 8), (4, 4, 2, 8)),
+        *((2, 8, 4, 8), (4, 4, 8, 8)),
+    ],
+    "ice40": [(2, 2, 2, 8), (2, 2, 4, 8), (4, 4, 4, 8)],
 }
 
 #: The target of each family whose tools are used.
@@ -38,9 +42,9 @@ def measure(config: TrainingCoreConfig, target: Target) -> Synthesis:
     return synthesize(to_verilog(config.build(), "training_core"), "training_core", target)
 
 
-def _config(shape: tuple[int, int, int], target: Target) -> TrainingCoreConfig:
-    rows, columns, lanes = shape
-    return sizing.smallest_memories(rows, columns, lanes, target)
+def _config(shape: tuple[int, int, int, int], target: Target) -> TrainingCoreConfig:
+    rows, columns, lanes, residual_bits = shape
+    return sizing.smallest_memories(rows, columns, lanes, target, residual_bits)
 
 
 def counts(synthesis: Synthesis) -> dict[str, int]:
@@ -102,7 +106,7 @@ def main(argv: list[str] | None = None) -> int:
             "version": results[family][0].version,
             "coefficients": fit(configs, measured, target),
             "measured": {
-                " x ".join(map(str, shape)): each
+                "{} x {} x {}, {}".format(*shape): each
                 for shape, each in zip(shapes[family], measured, strict=True)
             },
         }
@@ -121,8 +125,9 @@ def _report(family: str) -> None:
     target = TARGETS[TARGET[family]]
     measured = json.loads(sizing.MODEL.read_text())["families"][family]["measured"]
     for name, each in measured.items():
-        rows, columns, lanes = map(int, name.split(" x "))
-        need = sizing.predict(_config((rows, columns, lanes), target).size(), target)
+        rows, columns, lanes, residual_bits = map(int, name.replace(",", " x").split(" x "))
+        config = _config((rows, columns, lanes, residual_bits), target)
+        need = sizing.predict(config.size(), target)
         errors = ", ".join(
             f"{resource} {value:,} ({need[resource] - value:+,})"
             for resource, value in each.items()

@@ -96,8 +96,9 @@ async def set_up(dut):
 
 async def exchange(dut, message, count, pace=always):
     """Send the bytes of a message, and receive as many as the reply has."""
-    cocotb.start_soon(Source(dut, "s_axis_host").send({"tdata": list(message)}, pace))
+    sending = cocotb.start_soon(Source(dut, "s_axis_host").send({"tdata": list(message)}, pace))
     got = await Sink(dut, "m_axis_host").receive(count, pace)
+    await sending
     return bytes(got["tdata"])
 
 

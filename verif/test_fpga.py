@@ -1,0 +1,176 @@
+# amaranth: UnusedElaboratable=no
+"""The size advisor and the FPGA command: what they propose, predict and refuse."""
+
+import dataclasses
+import itertools
+import json
+import math
+import re
+
+import pytest
+
+from gen.__main__ import main
+from gen.config import TrainingCoreConfig, parse
+from gen.flow import calibrate, sizing
+from gen.flow.fit import to_toml, training_core
+from gen.flow.fpga import check_memories
+from gen.flow.memories import map_memory, memory_use
+from gen.flow.placement import place
+from gen.flow.synthesis import Synthesis
+from gen.flow.targets import RESOURCES, TARGETS
+from golden.errors import InputError
+
+ECP5 = TARGETS["ecp5-25k"]
+
+
+@pytest.mark.parametrize(
+    "depth, width, block_rams",
+    # As Yosys 0.70 maps them.
+    [
+        *((16, 64, 0), (16, 128, 0), (32, 32, 0), (32, 64, 0), (48, 32, 0), (64, 8, 0)),
+        *((64, 16, 0), (64, 33, 1), (64, 128, 4), (128, 16, 1), (128, 20, 1), (256, 8, 1)),
+    ],
+)
+def test_memories_are_mapped_as_yosys_does(depth, width, block_rams):
+    assert map_memory(depth, width, ECP5).block_rams == block_rams
+
+
+def test_memories_of_the_default_core():
+    """What Yosys makes of it, as docs/training_core.md says."""
+    assert memory_use(TrainingCoreConfig().size(), ECP5).block_rams == 97
+
+
+@pytest.mark.parametrize("name", ["ecp5-25k", "ecp5-45k", "ecp5-85k"])
+def test_proposal_fits_and_nothing_larger_does(name):
+    target = TARGETS[name]
+    fit = sizing.largest(target)
+    for resource in RESOURCES:
+        assert fit.need[resource] <= getattr(target, resource)
+    assert fit.need == sizing.check_fits(fit.config, target)
+    # No size with more lanes fits, however small its memories.
+    lanes = fit.config.rows * fit.config.columns * fit.config.lanes
+    limit = {"luts": 1 - sizing.MARGIN, "flip_flops": 1 - sizing.MARGIN}
+    for shape in itertools.product((2, 4, 8), (2, 4, 8), (2, 4, 8, 16)):
+        if math.prod(shape) <= lanes:
+            continue
+        for bits in sizing.RESIDUAL_BITS:
+            config = sizing.smallest_memories(*shape, target, bits)
+            need = sizing.predict(config.size(), target)
+            assert any(
+                need[resource] > getattr(target, resource) * limit.get(resource, 1)
+                for resource in RESOURCES
+            )
+    # A larger margin never gives a larger core.
+    smaller = sizing.largest(target, 0.4).config
+    assert smaller.rows * smaller.columns * smaller.lanes <= lanes
+
+
+def test_proposal_is_a_configuration(tmp_path, capsys):
+    path = tmp_path / "core.toml"
+    assert main(["fit", "--target", "ecp5-85k", "--output", str(path)]) == 0
+    said = capsys.readouterr().out
+    assert training_core(path) == sizing.largest(TARGETS["ecp5-85k"]).config
+    assert re.search(r"^# block RAMs +[\d,]+ +208 +\d+%$", said, re.M)
+    # It is judged as it was proposed.
+    assert main(["fit", "--target", "ecp5-85k", "--config", str(path)]) == 0
+    assert capsys.readouterr().out == said
+
+
+def test_configurations_survive_toml():
+    core = TrainingCoreConfig(rows=2, wide_format="float32", seed=7)
+    assert parse(to_toml(core)) == {"training_core": core}
+
+
+def test_core_that_does_not_fit():
+    with pytest.raises(
+        InputError,
+        match=r"^The 4 x 4 x 8 training core needs 97 block RAMs, and ecp5-25k has 56; "
+        r"\d+ x \d+ x \d+ with \d+, \d+ and \d+ words fits$",
+    ):
+        sizing.check_fits(TrainingCoreConfig(), ECP5)
+
+
+def test_core_that_does_not_fit_is_refused(capsys, tmp_path):
+    config = "gen/configs/default.toml"
+    output = tmp_path / "fpga"
+    arguments = ["fpga", "--target", "ecp5-25k", "--config", config, "--output", str(output)]
+    assert main(arguments) == 2
+    assert "needs 97 block RAMs, and ecp5-25k has 56" in capsys.readouterr().err
+    assert not output.exists()
+
+
+@pytest.mark.parametrize("command", ["fit", "fpga"])
+def test_bad_arguments(command, capsys, tmp_path):
+    path = tmp_path / "other.toml"
+    path.write_text('[modules.q]\ncore = "quantizer"\n')
+    for arguments, message in (
+        (["--target", "ecp5-12k"], "Unknown target 'ecp5-12k'; did you mean ecp5-"),
+        (["--config", str(path)], "other.toml has no training_core; the FPGA flow takes exactly"),
+        (["--config", str(tmp_path / "none.toml")], "Cannot read configuration "),
+    ):
+        assert main([command, *arguments]) == 2
+        assert message in capsys.readouterr().err
+
+
+def test_bad_margin(capsys):
+    assert main(["fit", "--margin", "1"]) == 2
+    assert "Margin must be 0 or more and less than 1, not 1.0" in capsys.readouterr().err
+
+
+def test_targets_without_a_bitstream(capsys):
+    assert main(["fpga", "--target", "xilinx"]) == 2
+    assert "There is no bitstream for xilinx; choose another target" in capsys.readouterr().err
+
+
+def test_memories_that_fell_to_flip_flops(tmp_path):
+    made = Synthesis(tmp_path, "training_core", ECP5, {"DP16KD": 96}, 0, 1.0, "Yosys")
+    with pytest.raises(InputError, match=r"^Memories need 97 block RAMs, but only 96 were made: "):
+        check_memories(made, TrainingCoreConfig(), ECP5)
+    enough = dataclasses.replace(made, cells={"DP16KD": 97})
+    check_memories(enough, TrainingCoreConfig(), ECP5)
+
+
+def test_fit_finds_the_coefficients():
+    """Counts that were made from coefficients lead back to them."""
+    shapes = calibrate.SHAPES["ecp5"]
+    configs = [calibrate._config(shape, ECP5) for shape in shapes]
+    made = dict(zip(sizing.TERMS, (30, 100, 20, 5, 900, 700, 3000), strict=True))
+    measured = []
+    for config in configs:
+        total = round(float(sizing.terms(config.size()) @ list(made.values())))
+        luts = total + memory_use(config.size(), ECP5).luts
+        measured.append({"luts": luts, "flip_flops": total, "multipliers": total})
+    found = calibrate.fit(configs, measured, ECP5)
+    for resource in ("luts", "flip_flops", "multipliers"):
+        assert found[resource] == pytest.approx(made, rel=0.01)
+
+
+def test_calibration_is_predicted():
+    """Every core that was measured is predicted within 10 %."""
+    for family, model in json.loads(sizing.MODEL.read_text())["families"].items():
+        target = TARGETS[calibrate.TARGET[family]]
+        for name, each in model["measured"].items():
+            shape = map(int, name.replace(",", " x").split(" x "))
+            need = sizing.predict(calibrate._config(tuple(shape), target).size(), target)
+            for resource, value in each.items():
+                assert need[resource] == pytest.approx(value, rel=0.1, abs=1), (family, name)
+
+
+@pytest.mark.slow
+def test_another_core_is_predicted(tmp_path):
+    """A core that was not measured takes what was predicted, within 10 %, as nextpnr says."""
+    config = TrainingCoreConfig(
+        rows=2,
+        columns=4,
+        lanes=2,
+        activation_words=256,
+        weight_words=512,
+        gradient_words=256,
+        partial_sum_strips=256,
+    )
+    need = sizing.predict(config.size(), ECP5)
+    synthesis = calibrate.measure(config, ECP5)
+    check_memories(synthesis, config, ECP5)
+    placed = place(synthesis, ECP5)
+    for resource in RESOURCES:
+        assert placed.used(resource) == pytest.approx(need[resource], rel=0.1), resource
