@@ -1,10 +1,10 @@
-// A block memory of 2,048 words of nine bits with two ports, as wide as DATA_WIDTH_A and DATA_WIDTH_B
-// say: ports of 1, 2 and 4 bits see eight of the nine. An address counts bits, so that wide ports do
-// not need its lowest ones; those of a port that writes 18 or 36 bits enable the nine-bit words.
-// Where port A has 36 bits, it writes only, and port B reads only, through the data pins of both.
+// A block memory of 2,048 words of nine bits with two ports, as wide as DATA_WIDTH_A and _B say; ports
+// of 1, 2 and 4 bits see eight of the nine. An address counts bits, so that wide ports do not need
+// its lowest ones: where 18 or 36 bits are written, these enable the words of nine. If port A has 36
+// bits it writes only, port B reads only, and they share the pins for data.
 //
-// What one port reads in the cycle in which the other writes it is not defined. The model gives the
-// complement of what was stored, so that neither the old word nor the new one can be relied on.
+// What one port reads in the cycle in which the other one writes it is not defined. The model gives
+// the complement of what was stored, so that neither the old word nor the new one can be relied on.
 module DP16KD (
   input
     DIA17, DIA16, DIA15, DIA14, DIA13, DIA12, DIA11, DIA10, DIA9, DIA8, DIA7, DIA6, DIA5, DIA4,
@@ -90,7 +90,9 @@ module DP16KD (
   localparam SHIFT = WIDER == 36 ? 5 : WIDER == 18 ? 4 : WIDER == 9 ? 3 : WIDER / 2;
   wire same = address_a >> SHIFT == address_b >> SHIFT;
 
+  /* verilator lint_off MULTIDRIVEN */
   reg [8:0] words[0:2047];
+  /* verilator lint_on MULTIDRIVEN */
   integer k;
   initial
     for (k = 0; k < 1024; k = k + 1) {words[2*k+1], words[2*k]} = CONTENTS[20*k+:18];
@@ -111,17 +113,20 @@ module DP16KD (
       wire [2:0] offset = address[2:0] & ~(WIDTH - 1);
       wire [3:0] enable = (WIDTH < 18 ? 1 : address[3:0]) & ((1 << PARTS) - 1);
       wire [35:0] data = PSEUDO ? {data_b, data_a} : p ? data_b : data_a;
-      wire write = chosen && (p ? WEB : WEA) && enable && !(reset && RESETMODE == "SYNC");
-      wire collision = same && port[1-p].write;
+      // A cycle is for writing even if no word is enabled.
+      wire writing = chosen && (p ? WEB && !PSEUDO : WEA) && !(reset && RESETMODE == "SYNC");
 
       wire [35:0] stored, written;
       for (g = 0; g < 4; g = g + 1) begin : part
+        // The word among those of the other port, and whether that one writes it.
+        wire [10:0] other = word + g - port[1-p].word;
+        wire collision = same && port[1-p].writing && other < 4 && port[1-p].enable[other[1:0]];
         if (WIDTH < 9) begin : narrow
-          assign stored[9*g+:9] = g ? 0 : words[word][offset+:WIDTH];
-          always @(posedge clock) if (write && g == 0) words[word][offset+:WIDTH] <= data;
+          assign stored[9*g+:9] = g ? 0 : words[word][offset+:WIDTH] ^ {9{collision}};
+          always @(posedge clock) if (writing && g == 0) words[word][offset+:WIDTH] <= data;
         end else if (g < PARTS) begin : wide
-          assign stored[9*g+:9] = words[word+g];
-          always @(posedge clock) if (write && enable[g]) words[word+g] <= data[9*g+:9];
+          assign stored[9*g+:9] = words[word+g] ^ {9{collision}};
+          always @(posedge clock) if (writing && enable[g]) words[word+g] <= data[9*g+:9];
         end else begin : absent
           assign stored[9*g+:9] = 0;
         end
@@ -132,8 +137,8 @@ module DP16KD (
       initial read = 0;
       always @(posedge clock or posedge asynchronous)
         if (asynchronous || reset) read <= 0;
-        else if (chosen && !(write && MODE == "NORMAL"))
-          read <= collision ? ~stored : write && MODE == "WRITETHROUGH" ? written : stored;
+        else if (chosen && !(writing && MODE == "NORMAL"))
+          read <= writing && MODE == "WRITETHROUGH" ? written : stored;
     end
   endgenerate
 
@@ -148,15 +153,13 @@ module DP16KD (
     DOB3, DOB2, DOB1, DOB0
   } = output_b;
 
-  initial
-    if (REGMODE_A != "NOREG" || REGMODE_B != "NOREG") begin
-      $display("DP16KD: output registers have no model");
-      $fatal;
-    end else if (CSDECODE_A != "0b000" || CSDECODE_B != "0b000") begin
-      $display("DP16KD: CSDECODE_A %0s and CSDECODE_B %0s have no model", CSDECODE_A, CSDECODE_B);
-      $fatal;
-    end else if (DATA_WIDTH_B == 36 && !PSEUDO || PSEUDO && WEB) begin
-      $display("DP16KD: port B of 36 bits writes, or port A of less; there is no model of that");
-      $fatal;
-    end
+  // What has no model is an instance of a module that does not exist.
+  generate
+    if (REGMODE_A != "NOREG" || REGMODE_B != "NOREG")
+      DP16KD_has_no_model_of_output_registers unknown ();
+    if (CSDECODE_A != "0b000" || CSDECODE_B != "0b000")
+      DP16KD_has_no_model_of_this_CSDECODE unknown ();
+    if (DATA_WIDTH_B == 36 && !PSEUDO)
+      DP16KD_has_no_model_of_36_bits_at_port_B_only unknown ();
+  endgenerate
 endmodule

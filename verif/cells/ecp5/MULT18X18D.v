@@ -1,4 +1,5 @@
-// The product of two numbers of 18 bits, signed or not, without registers.
+// The product of two numbers of 18 bits, signed or not. There are no parameters: registers and
+// accumulation have no model.
 module MULT18X18D (
   input
     A17, A16, A15, A14, A13, A12, A11, A10, A9, A8, A7, A6, A5, A4, A3, A2, A1, A0,
@@ -26,9 +27,5 @@ module MULT18X18D (
     P16, P15, P14, P13, P12, P11, P10, P9, P8, P7, P6, P5, P4, P3, P2, P1, P0
   } = product[35:0];
 
-  initial
-    if (SOURCEA || SOURCEB) begin
-      $display("MULT18X18D: operands from a neighbour have no model");
-      $fatal;
-    end
+  initial if (SOURCEA || SOURCEB) $fatal(1, "MULT18X18D: operands of neighbours have no model");
 endmodule

@@ -15,12 +15,7 @@ module TRELLIS_FF (input CLK, LSR, CE, DI, M, output reg Q);
 
   initial Q = VALUE;
   generate
-    if (LSRMODE != "LSR") begin : unknown_lsrmode
-      initial begin
-        $display("TRELLIS_FF: LSRMODE %0s has no model", LSRMODE);
-        $fatal;
-      end
-    end
+    if (LSRMODE != "LSR") TRELLIS_FF_has_no_model_of_this_LSRMODE unknown ();
     if (SRMODE == "ASYNC") begin : async
       always @(posedge clock or posedge set_or_reset)
         if (set_or_reset) Q <= VALUE;
