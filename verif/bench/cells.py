@@ -24,7 +24,9 @@ def stimulus(rng, name, width):
         return int(rng.choice(ADDRESSES))
     every = (1 << width) - 1
     # The ends of the range, of signed numbers too.
-    return int(rng.choice([0, 1, every, every >> 1, (every >> 1) + 1, *rng.integers(every, size=9)]))
+    return int(
+        rng.choice([0, 1, every, every >> 1, (every >> 1) + 1, *rng.integers(every, size=9)])
+    )
 
 
 @cocotb.test()

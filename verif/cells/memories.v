@@ -1,5 +1,4 @@
-// Memories of every kind that a core may have, to be synthesised into the block memories of a
-// family. All are driven by the same inputs, and hold zeros at first: only the simulator is told so
+// Memories of every kind that a core may have, to be synthesised into the memories of a family. All are driven by the same inputs, and hold zeros at first: only the simulator is told so
 // because it takes synthesis minutes to read, and it takes zeros for what is not known.
 `ifdef VERILATOR
 `define CLEAR(depth) integer k; initial for (k = 0; k < depth; k = k + 1) words[k] = 0;
@@ -14,7 +13,7 @@ module memories (
   output [35:0] simple36, masked36, narrow36, registered36,
   output [17:0] simple18, masked18, reset18, clear18, dual18_a, dual18_b,
   output [8:0] simple9, same9, old9, new9, transparent9, wide9, contents9,
-  output [3:0] simple4,
+  output [3:0] simple4, table4,
   output [1:0] simple2,
   output simple1
 );
@@ -37,6 +36,7 @@ module memories (
   wide_write q (clk, read, write, first, second, data, wide9);
   contents r (clk, read, first, contents9);
   registered s (clk, read, write, first, second, data, registered36);
+  table_memory t (clk, write, first, second, data, table4);
 endmodule
 
 // Written at one address, read at another one: what was there before.
@@ -214,4 +214,18 @@ module registered (
   simple #(.WIDTH(36), .BITS(9)) memory (clk, read, write, where, from, data, early);
   initial q = 0;
   always @(posedge clk) if (read) q <= early;
+endmodule
+
+// Read without a clock.
+module table_memory (
+  input clk, write,
+  input [3:0] where, from,
+  input [3:0] data,
+  output [3:0] q
+);
+  (* ram_style = "distributed" *) reg [3:0] words[0:15];
+  integer k;
+  initial for (k = 0; k < 16; k = k + 1) words[k] = 5 * k;
+  always @(posedge clk) if (write) words[where] <= data;
+  assign q = words[from];
 endmodule
