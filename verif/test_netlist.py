@@ -109,14 +109,14 @@ def test_no_module(tmp_path):
 
 def test_several_modules(tmp_path, emitted):
     text = emitted + "\nmodule another (input a);\nendmodule\n"
-    assert refusal(tmp_path, text).startswith("Netlist FILE holds another and gradient, and not one")
+    assert refusal(tmp_path, text).startswith("Netlist FILE holds another and gradient, and")
 
 
 def test_other_ports(tmp_path, emitted):
     modules = {"gradient": dataclasses.replace(SMALLEST["gradient"], lanes=2)}
     assert refusal(tmp_path, emitted, modules) == (
-        "Netlist FILE: port s_axis_tdata of gradient is an input of 32 bits, but an input of 64 bits "
-        "in some.toml; name the configuration it was made of with CONFIG="
+        "Netlist FILE: port s_axis_tdata of gradient is an input of 32 bits, but an input of "
+        "64 bits in some.toml; name the configuration it was made of with CONFIG="
     )
 
 
