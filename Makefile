@@ -50,8 +50,8 @@ verilog: $(STAMP)  ## write the Verilog of CONFIG=file.toml to build/verilog/
 PYTEST = $(RUN) -m pytest --seed=$(SEED) -n $(JOBS) --dist worksteal $(ARGS)
 
 .PHONY: test
-test: $(STAMP) tools  ## run the tests; WAVES=1 leaves waveforms, SEED= sets chance, ARGS= goes to pytest
-	$(PYTEST) -m "not slow"
+test: $(STAMP) tools  ## run the tests; WAVES=1 leaves waveforms, SEED= sets chance, ARGS= goes to pytest, VERILOG= is a netlist to test instead
+	$(PYTEST) $(if $(VERILOG),--verilog=$(VERILOG) --config=$(CONFIG) -n 0,-m "not slow")
 
 .PHONY: test-all
 test-all: $(STAMP) $(FPGA_STAMP) tools  ## run the slow tests as well: synthesis of every module

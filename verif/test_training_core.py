@@ -3,6 +3,7 @@
 
 import pytest
 
+from verif.benches import bench_of
 from verif.core_scenarios import CORES, config
 
 #: What `make test` has time for. The largest cores are tested by test_training_core_device.py only.
@@ -18,6 +19,6 @@ QUICK = ("4x4x8",)
     ],
 )
 def test_rtl_matches_golden(sim, name):
-    core = config(name).build()
-    params = {"name": name, "core": f"training_core {name}", "latency": core.latency}
-    sim(core, "training_core", params)
+    module = config(name)
+    bench, params = bench_of(module)
+    sim(module.build(), bench, params | {"core": f"training_core {name}"})

@@ -5,18 +5,19 @@ import numpy as np
 from cocotb.clock import Clock
 from cocotb.triggers import ClockCycles
 
+from gen.config import TrainingCoreConfig
 from golden.command import Command, ErrorCode, Memory, Operation
 from golden.registers import BY_NAME, IDENTIFIER
 from golden.training_core import TrainingCore
 from verif.core_driver import CoreDriver, expected
 from verif.core_refusals import random_malformed
-from verif.core_scenarios import Layer, config, seeds, situations
+from verif.core_scenarios import Layer, seeds, situations
 from verif.core_stimulus import random_program
 from verif.coverage import Coverage, assert_equal
 from verif.sim import bench_params
 
 PARAMS = bench_params()
-SIZE = config(PARAMS["name"]).size()
+SIZE = TrainingCoreConfig(**PARAMS["parameters"]).size()
 EVENTS = (
     *("LOAD_SATURATIONS", "LOAD_UNDERFLOWS", "LOAD_NONFINITES"),
     *("RESULT_SATURATIONS", "RESULT_UNDERFLOWS"),

@@ -1,0 +1,143 @@
+# amaranth: UnusedElaboratable=no
+"""Gate level: the benches of the cores on what synthesis makes of them, and refused netlists."""
+
+import dataclasses
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from gen import config
+from gen.flow.synthesis import synthesize
+from gen.flow.targets import TARGETS
+from gen.verilog import to_verilog
+from golden.errors import InputError
+from verif.benches import bench_of
+from verif.netlist import read_netlist
+
+ROOT = Path(__file__).resolve().parent.parent
+
+#: Small, as every LUT takes time: together they have all kinds of cells.
+MODULES = {
+    "quantizer": config.QuantizerConfig(lanes=1),
+    "fp4_quantizer": config.Fp4QuantizerConfig(lanes=2),
+    "requantizer": config.ScaleMultiplierConfig(target="uint4", lanes=1),
+    "shift_multiply_array": config.ShiftMultiplyArrayConfig(rows=2, columns=2, lanes=2),
+    "training_core": config.TrainingCoreConfig(rows=2, columns=2, lanes=2),
+}
+
+
+def synthesized(name):
+    """Synthesise one of MODULES for ECP5; returns the path of the netlist."""
+    verilog = to_verilog(MODULES[name].build(), name)
+    return synthesize(verilog, name, TARGETS["ecp5-85k"]).netlist
+
+
+def bench_of_netlist(netlist):
+    """Choose the bench of a netlist, with parameters."""
+    bench, params = bench_of(netlist.module)
+    return bench, params | {"core": f"netlist of {netlist.name}"}
+
+
+def test_given_netlist_matches_golden(sim, given_netlist):
+    """The netlist of ``make test VERILOG=``, which no other option chooses."""
+    sim(given_netlist, *bench_of_netlist(given_netlist))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", MODULES)
+def test_netlist_matches_golden(sim, name):
+    netlist = read_netlist(synthesized(name), MODULES, "MODULES")
+    bench, params = bench_of_netlist(netlist)
+    sim(netlist, bench, params | {"exhaustive": False})
+
+
+@pytest.mark.slow
+def test_one_bit_of_one_table_is_noticed(sim, tmp_path):
+    text = synthesized("quantizer").read_text()
+    tables = list(re.finditer(r"\.INIT\(16'h(\w{4})\)", text))
+    table = tables[len(tables) // 2]
+    wrong = f"{int(table[1], 16) ^ 1:04x}"
+    path = tmp_path / "wrong.v"
+    path.write_text(text[: table.start(1)] + wrong + text[table.end(1) :])
+    netlist = read_netlist(path, MODULES, "MODULES")
+    bench, params = bench_of_netlist(netlist)
+    with pytest.raises(AssertionError, match=r"[1-9] of \d+ tests failed"):
+        sim(netlist, bench, params | {"exhaustive": False})
+
+
+SMALLEST = {"gradient": config.StepGradientConfig(lanes=1)}
+
+
+@pytest.fixture(scope="module")
+def emitted():
+    """The Verilog of the smallest module; what is no cell needs no model."""
+    return to_verilog(SMALLEST["gradient"].build(), "gradient")
+
+
+def refusal(tmp_path, text, modules=SMALLEST):
+    """Read a netlist that is refused, and return what is said."""
+    path = tmp_path / "netlist.v"
+    path.write_text(text)
+    with pytest.raises(InputError) as caught:
+        read_netlist(path, modules, "some.toml")
+    message = str(caught.value)
+    assert str(path) in message and "\n" not in message
+    return message.replace(str(path), "FILE")
+
+
+def test_emitted_verilog_is_a_netlist_without_cells(tmp_path, emitted):
+    path = tmp_path / "gradient.v"
+    path.write_text(emitted)
+    netlist = read_netlist(path, SMALLEST, "some.toml")
+    assert (netlist.name, netlist.module) == ("gradient", SMALLEST["gradient"])
+    assert netlist.verilog.startswith("module dut (") and emitted in netlist.verilog
+
+
+def test_unknown_module(tmp_path, emitted):
+    assert refusal(tmp_path, re.sub(r"\bgradient", "another", emitted)) == (
+        "Netlist FILE holds another, and not one of the modules of some.toml: gradient; "
+        "name its configuration with CONFIG="
+    )
+
+
+def test_no_module(tmp_path):
+    assert refusal(tmp_path, "").startswith("Netlist FILE holds no module, and not one of")
+
+
+def test_several_modules(tmp_path, emitted):
+    text = emitted + "\nmodule another (input a);\nendmodule\n"
+    assert refusal(tmp_path, text).startswith("Netlist FILE holds another and gradient, and")
+
+
+def test_other_ports(tmp_path, emitted):
+    modules = {"gradient": dataclasses.replace(SMALLEST["gradient"], lanes=2)}
+    assert refusal(tmp_path, emitted, modules) == (
+        "Netlist FILE: port s_axis_tdata of gradient is an input of 32 bits, but an input of "
+        "64 bits in some.toml; name the configuration it was made of with CONFIG="
+    )
+
+
+def test_cell_without_a_model(tmp_path, emitted):
+    text = emitted.replace("endmodule", "  SB_LUT4 #(\n  ) cell_1 (\n  );\nendmodule", 1)
+    assert refusal(tmp_path, text) == (
+        "Netlist FILE has cells without a model: SB_LUT4; there are models of ecp5 in verif/cells, "
+        "a file for each cell"
+    )
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["--verilog=none.v"], "Cannot read netlist none.v: No such file or directory"),
+        (["--verilog=none.v", "--config=none.toml"], "Cannot read configuration none.toml: "),
+    ],
+)
+def test_refusal_ends_with_status_2(arguments, message):
+    command = [sys.executable, "-m", "pytest", "-q", "-n", "0", *arguments, "verif/test_netlist.py"]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert result.returncode == 2
+    assert message in result.stderr and "Traceback" not in result.stderr
+    assert "passed" not in result.stdout
