@@ -70,7 +70,8 @@ def program(size: CoreSize) -> list[Step]:
         name = f"{memory.name.rstrip('S')}_STEP_GRADIENT"
         results |= _halves(name, golden.step_gradient(memory))
     steps += [Access(name, word, writes=False) for name, word in results.items()]
-    steps += ["A command that is refused.", Access("COMMAND", 0)]
+    # A write of CONTROL waits until the command is checked.
+    steps += ["A command that is refused.", Access("COMMAND", 0), Access("CONTROL", 0)]
     steps += [Access("ERROR", ErrorCode.OPERATION, writes=False)]
     return steps
 

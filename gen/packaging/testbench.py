@@ -18,7 +18,6 @@ _HEAD = """\
 // What goes in and what must come out was computed by the golden model; every bit is compared.
 // It prints PASS and ends with status 0, or prints what is wrong and ends with another one. Plain
 // Verilog-2005 but for $fatal, which gives the status: Icarus Verilog knows it with -g2009.
-`timescale 1ns / 1ps
 module {name}_testbench;
 """
 
@@ -182,10 +181,13 @@ def to_testbench(interface: Interface, module: CoreConfig) -> str:
         if isinstance(module, TrainingCoreConfig)
         else _runs(interface, runs(module))
     )
+    # Inputs that no stream drives.
+    driven = {port.name for bus in streams for port in bus.ports.values()}
+    lone = {port.name for port in interface.ports} - driven - {CLOCK, RESET}
     text = [_HEAD.format(name=interface.name, summary=interface.summary)]
     for port in interface.ports:
         kind = "reg " if port.direction == "input" else "wire"
-        value = f" = {port.width}'d0" if port.direction == "input" else ""
+        value = "" if port.name in lone or kind == "wire" else f" = {port.width}'d0"
         text.append(f"  {kind} {port.range}{port.name}{value};\n")
     text += [_instance(interface), _COMMON % PATIENCE]
     for place, bus in enumerate(streams):
@@ -215,6 +217,13 @@ def to_testbench(interface: Interface, module: CoreConfig) -> str:
             f"    {bus.name}_beats[{n}] = {_beat(bus, beat)};\n"
             for n, beat in enumerate(beats[bus.name])
         ]
+    # Not before time 0 is over: what never changes would not be seen by `always @*`.
+    text.append(f"    @(negedge {CLOCK});\n")
+    text += [
+        f"    {port.name} = {port.width}'d0;\n"
+        for port in interface.ports
+        if port.direction == "input" and port.name in lone
+    ]
     text += [f"    {line}\n" for line in lines]
     # Not `format`: the text for $display has braces of its own nowhere, but percent signs.
     text.append(_TAIL.replace("{name}", interface.name).replace('faults")', 'faults", faults)'))

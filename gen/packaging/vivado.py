@@ -72,7 +72,7 @@ set blocks [ipx::get_address_blocks * -of_objects $maps]
 if {{[llength $blocks] == 0}} {{
   set blocks [ipx::add_address_block reg0 $maps]
 }}
-set_property range 4096 $blocks
+set_property range {range} $blocks
 set_property width 32 $blocks
 set_property usage register $blocks
 """
@@ -99,8 +99,16 @@ def to_packaging(interface: Interface, version: str) -> str:
         signals="\n".join(f"  {port} {kind}" for port, kind in signals.items()),
         clock=CLOCK,
         reset=RESET,
-        registers=_REGISTERS.format(name=interface.name) if interface.has_registers else "",
+        registers=_registers(interface),
     )
+
+
+def _registers(interface: Interface) -> str:
+    for bus in interface.buses:
+        if not bus.is_stream:
+            reach = 1 << bus.ports["AWADDR"].width
+            return _REGISTERS.format(name=interface.name, range=reach)
+    return ""
 
 
 def _kind(bus: Bus) -> str:
