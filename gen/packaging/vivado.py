@@ -50,8 +50,11 @@ foreach {{port kind}} {{
     ipx::infer_bus_interface $port xilinx.com:signal:$kind:1.0 $core
   }}
 }}
-set polarity [ipx::add_bus_parameter POLARITY \\
-  [ipx::get_bus_interfaces {reset} -of_objects $core]]
+set interface [ipx::get_bus_interfaces {reset} -of_objects $core]
+set polarity [ipx::get_bus_parameters POLARITY -of_objects $interface]
+if {{[llength $polarity] == 0}} {{
+  set polarity [ipx::add_bus_parameter POLARITY $interface]
+}}
 set_property value ACTIVE_LOW $polarity
 {registers}
 ipx::create_xgui_files $core
