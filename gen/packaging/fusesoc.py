@@ -55,9 +55,9 @@ targets:
     flow_options:
       tool: verilator
       mode: binary
-      # The flags of the compiler are what g++ needs for coroutines.
+      # The flags of the compiler are what g++ needs for coroutines; the run is short.
       verilator_options: [--timing, -Wno-fatal, -Wno-WIDTHEXPAND, --output-split, "0",
-                          -CFLAGS, "-std=c++20", -CFLAGS, -fcoroutines, -CFLAGS, -O1]
+                          -CFLAGS, "-std=c++20", -CFLAGS, -fcoroutines, -CFLAGS, -O0]
     filesets: [rtl, testbench]
     toplevel: {name}_testbench
 

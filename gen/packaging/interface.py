@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """Ports of a module, and the buses and signals that they belong to."""
 
 # Ref: Arm IHI 0051B, AMBA AXI-Stream Protocol Specification
