@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from golden.errors import InputError
 
-from . import config, registers
+from . import config, packaging, registers
 from .verilog import to_verilog, write_if_changed
 
 __all__ = ["WAIVERS", "add_arguments", "files", "run"]
@@ -80,6 +80,7 @@ def files(modules: dict[str, config.CoreConfig]) -> dict[str, str]:
     for name, module in modules.items():
         if module.core == "training_core":
             texts |= registers.files(name)
+    texts = _joined(texts, packaging.files(modules))
     texts["waivers.vlt"] = _waivers(modules)
     texts["SUMMARY.md"] = _summary(modules, texts)
     texts[FILE_LIST] = "".join(f"{name}.v\n" for name in modules)
@@ -90,7 +91,8 @@ def _remove(output: Path, name: str) -> None:
     """Delete what was made of a module."""
     stem = output / f"{name}_registers"
     documents = [f"{stem}{end}" for end in (".rdl", ".h", ".md", "_structs.h")]
-    for path in (output / f"{name}.v", *map(Path, documents)):
+    packaged = [f"{output / name}{end}" for end in packaging.ENDINGS]
+    for path in (output / f"{name}.v", *map(Path, documents + packaged)):
         if path.is_file():
             path.unlink()
             print(f"{path}: removed")
@@ -103,6 +105,14 @@ def _describe_registers(rdl: Path) -> None:
     written = registers.rdl_html_and_header(rdl, html, header)
     for path in (html, header):
         print(f"{path}: {'written' if written else 'unchanged'}")
+
+
+def _joined(texts: dict[str, str], others: dict[str, str]) -> dict[str, str]:
+    """Join files, if no two of them have the same name."""
+    for name in texts.keys() & others.keys():
+        module = name.removesuffix(".v")
+        raise InputError(f"Module {module!r} would overwrite a file of another; rename it")
+    return texts | others
 
 
 def _waivers(modules: dict[str, config.CoreConfig]) -> str:
@@ -135,4 +145,12 @@ def _summary(modules: dict[str, config.CoreConfig], texts: dict[str, str]) -> st
         top = texts[f"{name}.v"].partition("endmodule")[0]
         for way, high, port in _PORT.findall(top):
             lines.append(f"| `{port}` | {way} | {int(high or 0) + 1} |")
+    lines += [
+        "",
+        "## Files",
+        "",
+        "For each module, beside `NAME.v`; `docs/integration.md` shows how",
+    ]
+    lines += ["to use them.", "", "| file | what it is |", "|---|---|"]
+    lines += [f"| `NAME{end}` | {purpose} |" for end, purpose in packaging.ENDINGS.items()]
     return "\n".join(lines) + "\n"

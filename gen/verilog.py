@@ -15,6 +15,7 @@ _MODULE = re.compile(r"^module (\w+)\s*(.*?^endmodule)\n", re.DOTALL | re.MULTIL
 _INSTANCE = re.compile(r"^  (\w+)(?= +\w+ \($)", re.MULTILINE)
 _ANY_MODULE = re.compile(r"^module .*?^endmodule\n", re.DOTALL | re.MULTILINE)
 _TRIGGER = re.compile(r"\\\$auto\$\S+ ")
+_START = re.compile(r"^  reg (unused_trigger\w*) += 0;$", re.MULTILINE)
 _ZEROS = re.compile(
     r"^  initial begin\n((?:    (\w+)\[\d+\] = (\d+'[hd])0+;\n)+)  end\n", re.MULTILINE
 )
@@ -53,7 +54,11 @@ def _name_triggers(module):
         count = len(names)
         return names.setdefault(match[0], f"unused_trigger{f'_{count}' if count else ''} ")
 
-    return _TRIGGER.sub(rename, module[0])
+    text = _TRIGGER.sub(rename, module[0])
+    # Last in the module, so that the processes already wait for the change from unknown to 0:
+    # Icarus Verilog gives a register that is declared with a value no change to be seen.
+    starts = "".join(f"  initial {name} = 0;\n" for name in _START.findall(text))
+    return _START.sub(r"  reg \1;", text).replace("endmodule\n", f"{starts}endmodule\n")
 
 
 def _clear_in_a_loop(block):

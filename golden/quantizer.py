@@ -133,7 +133,7 @@ def quantize(
     in_range : InRange
         Rule for the gradient.
     residual_bits : int
-        Fraction bits of the residual, 1 to 12.
+        Fraction bits of the residual, 1 to 14.
     check_finite : bool
         Whether to refuse NaN and infinity. If not, they become code 0 and are counted, as in
         hardware.
@@ -145,8 +145,8 @@ def quantize(
     """
     if fmt.bits > 8:
         raise InputError(f"Quantiser width must be 2 to 8 bits, not {fmt.bits}")
-    if not 1 <= residual_bits <= 12:
-        raise InputError(f"Residual must have 1 to 12 fraction bits, not {residual_bits}")
+    if not 1 <= residual_bits <= 14:
+        raise InputError(f"Residual must have 1 to 14 fraction bits, not {residual_bits}")
     x = np.asarray(x)
     nonfinite = 0
     if check_finite:

@@ -1,5 +1,6 @@
 """Options shared by all tests, and the summary of what the hardware matched."""
 
+import fcntl
 import json
 import os
 import shutil
@@ -65,6 +66,31 @@ def pytest_collection_modifyitems(config, items):
 def given_netlist(request):
     """Give the netlist of the option ``--verilog``."""
     return request.config.stash[NETLIST]
+
+
+@pytest.fixture(scope="session")
+def texts(tmp_path_factory):
+    """Texts of the files of the default configuration, by name; made once for all workers."""
+    from gen import config, emit
+
+    where = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        where = where.parent
+    with open(where / "texts.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        made = where / "texts.json"
+        if not made.exists():
+            made.write_text(json.dumps(emit.files(config.load(config.DEFAULT))))
+    return json.loads(made.read_text())
+
+
+@pytest.fixture(scope="module")
+def folder(texts, tmp_path_factory):
+    """A folder with the files of the default configuration."""
+    where = tmp_path_factory.mktemp("verilog")
+    for name, text in texts.items():
+        (where / name).write_text(text)
+    return where
 
 
 @pytest.fixture

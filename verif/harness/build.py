@@ -13,7 +13,7 @@ from gen.verilog import to_verilog, write_if_changed
 from golden.errors import InputError
 from hdl.training_core import TrainingCore
 from verif.sim import BUILD as SIM_BUILD
-from verif.sim import _locked, _set_up_tools
+from verif.sim import _locked, set_up_tools
 
 __all__ = ["BUILD", "build_core", "build_library"]
 
@@ -94,7 +94,7 @@ def build_library(verilog, optimize=2):
         if shutil.which(tool) is None:
             raise InputError(f"{tool} is not on the PATH; install it, such as `apt install {tool}`")
     os.environ.setdefault("CCACHE_DIR", str(SIM_BUILD / "ccache"))
-    version = _set_up_tools()
+    version = set_up_tools()
     flags = [f"-O{optimize}", "-march=native"] if optimize > 1 else [f"-O{optimize}"]
     defines = [
         f"-DBEAT_BYTES={_port_bytes(verilog, 's_axis_tdata')}",
