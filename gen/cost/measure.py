@@ -1,0 +1,169 @@
+"""Measuring the units of the price list: synthesis, place and route, standard cells."""
+
+import concurrent.futures
+import dataclasses
+import os
+import statistics
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from tqdm import tqdm
+
+from gen.flow import cache
+from gen.flow.placement import place
+from gen.flow.synthesis import synthesize
+from gen.flow.targets import TARGETS
+from gen.verilog import to_verilog
+from hdl.unit_array import UnitArray
+
+from .catalogue import DESIGNS, LANES, Design, designs_for
+from .cells import map_to_cells
+
+__all__ = ["ARRAY", "SEEDS", "TARGET_OF", "Figures", "Job", "jobs", "measure"]
+
+#: Device on which units of each family are placed; None where they are only counted.
+TARGET_OF = {
+    "ecp5": "ecp5-25k",
+    "ice40": "ice40-hx8k",
+    "nexus": "nexus-40",
+    "gowin": "gowin-9k",
+    "xilinx": "xilinx",
+}
+
+#: Seeds of the placer: the median of these for ECP5, the first one elsewhere.
+SEEDS = (1, 2, 3)
+
+#: Rows and columns of the array that is counted for each design.
+ARRAY = (2, 2)
+
+#: What the placer aims at, in MHz: more than it can reach.
+FREQUENCY = 400.0
+
+
+@dataclass(frozen=True)
+class Job:
+    """Something to measure: a unit, or an array of units, for a use at a seed.
+
+    ``seed`` is 0 for a count without placing. For ``use`` ``cells`` there are a library and the
+    clock period in picoseconds.
+    """
+
+    design: str
+    use: str
+    seed: int = 0
+    array: bool = False
+    library: str = ""
+    period: int = 0
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What was measured of a design for a use.
+
+    Attributes
+    ----------
+    luts, flip_flops : int
+        Of the unit; LUTs with what carry cells occupy. 0 for cells.
+    megahertz : float
+        Median of the seeds; 0 where nothing was placed.
+    frequencies : tuple of float
+        Of each seed.
+    array_luts, array_flip_flops : int
+        Of the array of :data:`ARRAY` units; 0 where it was not counted.
+    area, gates, nanoseconds : float
+        In standard cells: area, NAND2 equivalents, and the longest path.
+    remark : str
+        Why there are no figures, where there are none.
+    """
+
+    design: Design
+    use: str
+    luts: int = 0
+    flip_flops: int = 0
+    frequencies: tuple[float, ...] = ()
+    array_luts: int = 0
+    array_flip_flops: int = 0
+    area: float = 0.0
+    gates: float = 0.0
+    nanoseconds: float = 0.0
+    remark: str = ""
+
+    @property
+    def megahertz(self) -> float:
+        return statistics.median(self.frequencies) if self.frequencies else 0.0
+
+    @property
+    def luts_per_mac(self) -> float:
+        return self.luts / LANES
+
+    @property
+    def macs_per_lut(self) -> float:
+        """Multiply-accumulates per second and LUT, in millions; one vector per cycle."""
+        return self.megahertz * LANES / self.luts if self.luts else 0.0
+
+
+def jobs(uses: Iterable[str], library: Path | None, period: int, seeds: int) -> list[Job]:
+    """List what there is to measure."""
+    found = []
+    for use in uses:
+        for design in designs_for(use):
+            if use == "cells":
+                found.append(Job(design.name, use, library=str(library), period=period))
+                continue
+            if use == "ecp5":
+                found += [Job(design.name, use, seed) for seed in SEEDS[:seeds]]
+                found.append(Job(design.name, use, array=True))
+            else:
+                found.append(Job(design.name, use, 0 if use == "xilinx" else 1))
+    # What takes longest comes first, so that no processor is idle at the end.
+    return sorted(found, key=lambda job: ("float" not in job.design, not job.array))
+
+
+def measure(todo: list[Job], workers: int, folder: Path = cache.FOLDER) -> list[Figures]:
+    """Do the jobs in parallel processes, with a bar of progress, and put their results together."""
+    by_name = {design.name: design for design in DESIGNS}
+    results: dict[tuple[str, str], dict] = {(job.design, job.use): {} for job in todo}
+    with concurrent.futures.ProcessPoolExecutor(workers) as pool:
+        futures = {pool.submit(_run, job, folder): job for job in todo}
+        bar = tqdm(total=len(todo), desc="Price list", disable=None, unit="run")
+        try:
+            for future in concurrent.futures.as_completed(futures):
+                job = futures[future]
+                found = results[job.design, job.use]
+                for name, value in future.result().items():
+                    found[name] = found.get(name, ()) + value if name == "frequencies" else value
+                bar.update()
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+        finally:
+            bar.close()
+    return [
+        Figures(by_name[design], use, **found)
+        for (design, use), found in sorted(
+            results.items(), key=lambda item: [each.name for each in DESIGNS].index(item[0][0])
+        )
+    ]
+
+
+def _run(job: Job, folder: Path) -> dict:
+    """Do one job."""
+    os.nice(5)
+    design = next(design for design in DESIGNS if design.name == job.design)
+    component = UnitArray(design.make, *ARRAY) if job.array else design.make()
+    verilog = to_verilog(component, "unit")
+    if job.use == "cells":
+        area = map_to_cells(verilog, "unit", Path(job.library), job.period, folder)
+        return dataclasses.asdict(area)
+    target = TARGETS[TARGET_OF[job.use]]
+    synthesis = synthesize(verilog, "unit", target, multipliers=False, folder=folder)
+    if job.array:
+        return {"array_luts": synthesis.luts, "array_flip_flops": synthesis.flip_flops}
+    figures: dict = {"luts": synthesis.luts, "flip_flops": synthesis.flip_flops}
+    if job.seed and synthesis.luts > target.luts:
+        return {**figures, "remark": f"too large for {target.part}"}
+    if job.seed:
+        placement = place(synthesis, target, seed=job.seed, frequency=FREQUENCY, folder=folder)
+        figures["frequencies"] = (placement.megahertz,)
+    return figures

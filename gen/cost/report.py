@@ -1,0 +1,251 @@
+"""The price list as Markdown, CSV and a chart."""
+
+import csv
+import io
+from pathlib import Path
+
+from .catalogue import FORMATS, LANES
+from .measure import ARRAY, SEEDS, TARGET_OF, Figures
+from .neighbours import MEASURED, PUBLISHED
+
+__all__ = ["best_of", "chart", "comma_separated", "markdown", "training_steps"]
+
+_FAMILY_NAMES = {
+    "ecp5": "ECP5",
+    "ice40": "iCE40",
+    "nexus": "Nexus",
+    "gowin": "Gowin",
+    "xilinx": "7 series",
+    "cells": "cells",
+}
+
+
+def best_of(figures: list[Figures], use: str) -> dict[str, Figures]:
+    """Choose for each format the structure with most MAC/s per LUT; without MHz, fewest LUTs."""
+
+    def merit(item: Figures):
+        if use == "cells":
+            return (0.0, -item.area)
+        return (item.macs_per_lut, -item.luts)
+
+    best: dict[str, Figures] = {}
+    for item in figures:
+        name = item.design.format
+        if item.use == use and (name not in best or merit(item) > merit(best[name])):
+            best[name] = item
+    return best
+
+
+def training_steps(figures: list[Figures]) -> list[tuple[str, int, float, float]]:
+    """Find the area-time of a full training step (forward and two backward GEMMs) on ECP5.
+
+    Returns
+    -------
+    list of (format, passes, LUT per MAC, LUT microseconds for a million MACs of each GEMM)
+        For formats that make a training step; the last is passes * LUT per MAC / MHz.
+    """
+    rows = []
+    for name, item in best_of(figures, "ecp5").items():
+        passes = FORMATS[name].passes
+        if passes and item.megahertz:
+            per_mac = item.luts_per_mac
+            rows.append((name, passes, per_mac, passes * per_mac / item.megahertz))
+    return rows
+
+
+def _table(head: list[str], rows: list[list[str]]) -> list[str]:
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    return [*lines, *("| " + " | ".join(row) + " |" for row in rows), ""]
+
+
+def _number(value: float, digits: int = 1) -> str:
+    return f"{value:,.{digits}f}" if value else "-"
+
+
+def markdown(figures: list[Figures], versions: list[str], cells: str) -> str:
+    """Write the whole price list."""
+    uses = [use for use in _FAMILY_NAMES if any(item.use == use for item in figures)]
+    lines = [
+        "# The price list",
+        "",
+        f"One multiply-accumulate in a unit of {LANES} lanes: registered operands, products, an",
+        "adder tree and accumulator, a vector per cycle, from one generator and in one flow:",
+        f"{', '.join(versions)}. Written by `make cost`; do not edit.",
+        "",
+        f"LUTs include those that carry cells take (ECP5, Nexus: two per carry cell). ECP5 is "
+        f"{TARGET_OF['ecp5']},",
+        f"speed grade 6, out of context, median MHz of seeds {', '.join(map(str, SEEDS))}; the "
+        "others one seed. No hard",
+        "multipliers. 7 series is `synth_xilinx`: counted, not placed.",
+        "",
+        "## Best structure of each format",
+        "",
+    ]
+    for use in uses:
+        if use == "cells":
+            lines += [f"**Standard cells** ({cells})", ""]
+            lines += _cells_table(list(best_of(figures, use).values()))
+            continue
+        lines += [f"**{_FAMILY_NAMES[use]}**", ""]
+        lines += _fpga_table(list(best_of(figures, use).values()), use)
+    lines += ["## A full training step", ""]
+    lines += [
+        "Forward and two backward GEMMs of the same size on an array of such lanes (ECP5): passes,",
+        "times LUTs of a lane, by MHz. Relative to FP4 with INT4 by digits.",
+        "",
+    ]
+    steps = training_steps(figures)
+    unit = next((cost for name, *_, cost in steps if name == "digits"), 0.0)
+    lines += _table(
+        ["format", "passes", "LUT per MAC", "LUT x time", "relative", "how"],
+        [
+            [
+                FORMATS[name].label,
+                str(passes),
+                _number(per_mac),
+                _number(cost, 3),
+                _number(cost / unit, 2) if unit else "-",
+                FORMATS[name].step,
+            ]
+            for name, passes, per_mac, cost in steps
+        ],
+    )
+    lines += ["## Every structure that was tried", ""]
+    for use in uses:
+        lines += [f"**{_FAMILY_NAMES[use]}**", ""]
+        chosen = [item for item in figures if item.use == use]
+        lines += _cells_table(chosen) if use == "cells" else _fpga_table(chosen, use)
+    lines += _neighbours()
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _fpga_table(figures: list[Figures], use: str) -> list[str]:
+    arrays = use == "ecp5"
+    head = ["format", "structure", "LUT per MAC", "FF per MAC"]
+    head += [f"LUT per MAC, {ARRAY[0]} x {ARRAY[1]} array"] if arrays else []
+    head += [] if use == "xilinx" else ["MHz", "million MAC/s per LUT"]
+    rows = []
+    for item in figures:
+        row = [
+            FORMATS[item.design.format].label,
+            item.design.structure,
+            _number(item.luts_per_mac),
+            _number(item.flip_flops / LANES),
+        ]
+        row += [_number(item.array_luts / (LANES * ARRAY[0] * ARRAY[1]))] if arrays else []
+        if use != "xilinx":
+            row += [_number(item.megahertz, 0) if item.megahertz else item.remark or "-"]
+            row += [_number(item.macs_per_lut, 2)]
+        rows.append(row)
+    return _table(head, rows)
+
+
+def _cells_table(figures: list[Figures]) -> list[str]:
+    return _table(
+        ["format", "structure", "area", "NAND2 per MAC", "longest path, ns"],
+        [
+            [
+                FORMATS[item.design.format].label,
+                item.design.structure,
+                _number(item.area, 0),
+                _number(item.gates / LANES),
+                _number(item.nanoseconds, 2),
+            ]
+            for item in figures
+        ],
+    )
+
+
+def _neighbours() -> list[str]:
+    lines = [
+        "## Neighbours",
+        "",
+        "Designs of others through the same tools, from the commits named. They are processing",
+        "elements with accumulator and control of their own rather than lanes of a 16-lane unit.",
+        "",
+    ]
+    lines += _table(
+        ["design", "commit", "formats", "ECP5 LUT per MAC", "MHz", "7 series LUT per MAC"],
+        [
+            [each.project, f"`{each.commit}`", each.formats, each.luts or "-",
+             each.megahertz or "-", each.lut6]
+            for each in MEASURED
+        ],
+    )  # fmt: skip
+    lines += ["Published by others, not measured here:", ""]
+    lines += _table(["what", "figure", "source"], [list(each) for each in PUBLISHED])
+    lines += [
+        "**Where others win.** FINN puts four INT4 products into one DSP48: where DSP blocks are",
+        "free, that is fewer LUTs than any lane here. In the carry cells of ECP5, an INT4 multiplier",
+        "of two bits per cell is as small as the FP4 shifter; what FP4 saves is the wider integers",
+        "that its range would need, or a multiplier beside it. In standard cells, registers and not",
+        "multipliers are most of the small formats.",
+        "E2M1 with block scales is what most 4-bit training uses today; [1,3,0] is not MXFP4.",
+        "",
+    ]
+    return lines
+
+
+def comma_separated(figures: list[Figures]) -> str:
+    """Write every figure as CSV."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(
+        "use format structure luts flip_flops luts_per_mac megahertz seeds mega_macs_per_lut "
+        "array_luts array_flip_flops area gates nanoseconds remark".split()
+    )
+    for item in figures:
+        writer.writerow(
+            [
+                item.use,
+                item.design.format,
+                item.design.structure,
+                item.luts,
+                item.flip_flops,
+                round(item.luts_per_mac, 3),
+                item.megahertz,
+                " ".join(map(str, sorted(item.frequencies))),
+                round(item.macs_per_lut, 4),
+                item.array_luts,
+                item.array_flip_flops,
+                round(item.area, 1),
+                round(item.gates, 1),
+                round(item.nanoseconds, 3),
+                item.remark,
+            ]
+        )
+    return out.getvalue()
+
+
+def chart(figures: list[Figures], path: Path) -> None:
+    """Draw LUT per MAC and MAC/s per LUT of the best structure of each format on ECP5."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    matplotlib.rcParams["svg.hashsalt"] = "nibblegrad"
+    from matplotlib import pyplot
+
+    items = list(best_of(figures, "ecp5").values())[::-1]
+    labels = [
+        FORMATS[item.design.format].label.replace(", shifter", ",\nshifter") for item in items
+    ]
+    ours = [item.design.format.startswith(("fp4", "digits")) for item in items]
+    colours = ["#1b7f5c" if mine else "#9aa5b1" for mine in ours]
+    figure, (left, right) = pyplot.subplots(
+        1, 2, figsize=(11, 0.42 * len(items) + 1.2), sharey=True, layout="constrained"
+    )
+    for axes, values, title in (
+        (left, [item.luts_per_mac for item in items], "LUT4 per MAC (log scale)"),
+        (right, [item.macs_per_lut for item in items], "million MAC/s per LUT4"),
+    ):
+        bars = axes.barh(labels, values, color=colours)
+        axes.bar_label(bars, [f"{value:.3g}" for value in values], padding=3, fontsize=8)
+        axes.set_title(title, fontsize=10)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.tick_params(labelsize=8)
+    left.set_xscale("log")
+    left.set_xlim(10, 4 * max(item.luts_per_mac for item in items))
+    right.set_xlim(0, 1.15 * max(item.macs_per_lut for item in items) or 1)
+    figure.suptitle("One multiply-accumulate on ECP5, post-route, no hard multipliers", fontsize=11)
+    figure.savefig(path, metadata={"Date": None})
+    pyplot.close(figure)
