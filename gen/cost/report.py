@@ -176,10 +176,10 @@ def _neighbours() -> list[str]:
     lines += _table(["what", "figure", "source"], [list(each) for each in PUBLISHED])
     lines += [
         "**Where others win.** FINN puts four INT4 products into one DSP48: where DSP blocks are",
-        "free, that is fewer LUTs than any lane here. In the carry cells of ECP5, an INT4 multiplier",
-        "of two bits per cell is as small as the FP4 shifter; what FP4 saves is the wider integers",
-        "that its range would need, or a multiplier beside it. In standard cells, registers and not",
-        "multipliers are most of the small formats.",
+        "free, that is fewer LUTs than any lane here. In the carry cells of ECP5, an INT4",
+        "multiplier of two bits per cell is as small as the FP4 shifter; what FP4 saves is the",
+        "wider integers that its range would need, or a multiplier beside it. In standard cells,",
+        "registers and not multipliers are most of the small formats.",
         "E2M1 with block scales is what most 4-bit training uses today; [1,3,0] is not MXFP4.",
         "",
     ]
