@@ -101,7 +101,7 @@ def _run(args, target: Target, core: TrainingCoreConfig, need: dict[str, int]) -
         hosted = synthesize(to_verilog(HostedCore(size, clocks), TOP), TOP, target)
         progress.update()
         say("place and route with the bridge")
-        pins = board.pins if board else ""
+        pins = board.pins if board else "" if target.family.chooses_pins else None
         routed = place(hosted, target, **options, pins=pins, bitstream=True)
         progress.update()
     folder: Path = args.output / target.name
@@ -213,8 +213,8 @@ def _markdown(document: dict, placed: Placement, routed: Placement) -> str:
         f"The bitstream is for the {board}; its USB serial port takes {document['baud']:,} bits a "
         "second."
         if board
-        else "No board is known for this device: the tool chose the pins of the bitstream, which "
-        "shows only that the design can be routed.",
+        else "No board is known for this device, so the bitstream shows only that the design can "
+        "be routed: its pins are any, or none where the tool does not choose them.",
         "",
         "## Configuration",
         "",
