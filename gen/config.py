@@ -20,11 +20,12 @@ from hdl.scale_multiplier import ScaleMultiplier
 from hdl.shift_multiply_array import ShiftMultiplyArray
 from hdl.step_gradient import StepGradient
 from hdl.stochastic_rounder import FixedRounder, FloatRounder
+from hdl.structure import Structure
 from hdl.training_core import TrainingCore
 
 from .keywords import KEYWORDS
 
-__all__ = ["CORES", "DEFAULT", "CoreConfig", "load", "parse"]
+__all__ = ["CORES", "DEFAULT", "STRUCTURES", "CoreConfig", "load", "parse"]
 
 #: The configuration that is used when none is named.
 DEFAULT = Path(__file__).parent / "configs" / "default.toml"
@@ -34,6 +35,8 @@ INTEGERS = {f"int{b}": IntFormat(b) for b in range(2, 33)} | {
 }
 FP4 = {fmt.name: fmt for fmt in (Fp4Format(1), Fp4Format(2))}
 IN_RANGE = {rule.name.lower(): rule for rule in InRange}
+#: Structures of the array, by the names that a configuration calls them.
+STRUCTURES = {structure.value: structure for structure in Structure}
 UNDERFLOW = {rule.name.lower(): rule for rule in Underflow}
 
 
@@ -140,7 +143,7 @@ class ShiftMultiplyArrayConfig(CoreConfig):
 
     core = "shift_multiply_array"
     component = ShiftMultiplyArray
-    choices: ClassVar = {"fmt": FP4}
+    choices: ClassVar = {"fmt": FP4, "structure": STRUCTURES}
 
     fmt: str = "fp4_radix2"
     rows: int = 4
@@ -152,6 +155,7 @@ class ShiftMultiplyArrayConfig(CoreConfig):
     bank_tiles: int = 4
     random_bits: int = 8
     seed: int = 1
+    structure: str = "plain"
 
 
 @dataclass(frozen=True)
@@ -193,7 +197,7 @@ class StepGradientConfig(CoreConfig):
 
 @dataclass(frozen=True)
 class TrainingCoreConfig(CoreConfig):
-    """Parameters of :class:`hdl.training_core.TrainingCore`: those of ``CoreSize``."""
+    """Parameters of :class:`hdl.training_core.TrainingCore`: those of ``CoreSize``, and how."""
 
     core = "training_core"
     component = TrainingCore
@@ -202,6 +206,7 @@ class TrainingCoreConfig(CoreConfig):
         "fmt": FP4,
         "in_range_rule": IN_RANGE,
         "underflow": UNDERFLOW,
+        "structure": STRUCTURES,
     }
 
     wide_format: str = "bfloat16"
@@ -222,13 +227,16 @@ class TrainingCoreConfig(CoreConfig):
     underflow: str = "midpoint"
     odd_shift: int = 1
     seed: int = 1
+    structure: str = "plain"
 
     def size(self) -> CoreSize:
         """Make the parameters of golden model and drivers."""
-        return CoreSize(**self.arguments())
+        arguments = self.arguments()
+        del arguments["structure"]  # what the core computes does not depend on it
+        return CoreSize(**arguments)
 
     def build(self) -> Any:
-        return TrainingCore(self.size())
+        return TrainingCore(self.size(), STRUCTURES[self.structure])
 
 
 #: The cores, by the name that a configuration calls them.

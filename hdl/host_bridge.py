@@ -10,6 +10,7 @@ from golden.host_bridge import PRESENT, UNKNOWN, Code
 
 from .parameters import check_integer
 from .stream import beat_signature
+from .structure import Structure
 from .training_core import TrainingCore
 
 __all__ = ["HostBridge", "HostedCore", "SerialReceiver", "SerialTransmitter"]
@@ -295,6 +296,8 @@ class HostedCore(wiring.Component):
         Parameters of the core.
     clocks_per_bit : int
         Cycles of a bit on the line, 4 to 65535.
+    structure : Structure
+        What the array of the core is built of.
 
     Members
     -------
@@ -304,8 +307,8 @@ class HostedCore(wiring.Component):
         Interrupt of the core.
     """
 
-    def __init__(self, size, clocks_per_bit):
-        self._core = TrainingCore(size)
+    def __init__(self, size, clocks_per_bit, structure=Structure.PLAIN):
+        self._core = TrainingCore(size, structure)
         self._size = size
         self._clocks = clocks_per_bit
         super().__init__({"rx": In(1, init=1), "tx": Out(1, init=1), "irq": Out(1)})

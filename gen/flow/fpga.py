@@ -11,7 +11,7 @@ from tqdm import tqdm
 from golden.errors import InputError
 from hdl.host_bridge import HostedCore
 
-from ..config import TrainingCoreConfig
+from ..config import STRUCTURES, TrainingCoreConfig
 from ..verilog import to_verilog, write_if_changed
 from . import sizing
 from .boards import BAUD, BOARDS, Board
@@ -98,10 +98,12 @@ def _run(args, target: Target, core: TrainingCoreConfig, need: dict[str, int]) -
         placed = place(alone, target, **options)
         progress.update()
         say("synthesis with the bridge")
-        hosted = synthesize(to_verilog(HostedCore(size, clocks), TOP), TOP, target)
+        hosted = synthesize(
+            to_verilog(HostedCore(size, clocks, STRUCTURES[core.structure]), TOP), TOP, target
+        )
         progress.update()
         say("place and route with the bridge")
-        pins = board.pins if board else ""
+        pins = board.pins if board else "" if target.family.chooses_pins else None
         routed = place(hosted, target, **options, pins=pins, bitstream=True)
         progress.update()
     folder: Path = args.output / target.name
@@ -213,8 +215,8 @@ def _markdown(document: dict, placed: Placement, routed: Placement) -> str:
         f"The bitstream is for the {board}; its USB serial port takes {document['baud']:,} bits a "
         "second."
         if board
-        else "No board is known for this device: the tool chose the pins of the bitstream, which "
-        "shows only that the design can be routed.",
+        else "No board is known for this device, so the bitstream shows only that the design can "
+        "be routed: its pins are any, or none where the tool does not choose them.",
         "",
         "## Configuration",
         "",

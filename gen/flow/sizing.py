@@ -40,6 +40,9 @@ SMALLEST_MATRIX = 64
 #: Fraction bits of residuals that are tried: the second choice takes fewer block RAMs.
 RESIDUAL_BITS = (8, 4)
 
+#: Words at which memories are deep enough for the layers that suit such a core.
+DEEPEST = 4096
+
 #: What cells are counted by: how often a part of the core is there.
 TERMS = ("lanes", "accumulators", "operands", "squares", "strips", "load_lanes", "once")
 
@@ -165,6 +168,7 @@ def smallest_memories(
         bias_words=-(-SMALLEST_MATRIX // columns),
         partial_sum_strips=16,
         residual_bits=residual_bits,
+        structure=target.family.structure,
     )
 
 
@@ -228,22 +232,24 @@ def _preference(shape: tuple[int, int, int]) -> tuple:
 
 
 def _deepen(fit: Fit, margin: float) -> Fit:
-    """Double memories as long as they fit, then the one of partial sums."""
+    """Double memories as long as they fit: operands together, partial sums, then one by one.
+
+    Deeper memories may take block RAMs, but no LUTs.
+    """
     for names in (
         ("activation_words", "weight_words", "gradient_words"),
         ("partial_sum_strips",),
+        ("bias_words",),
         ("activation_words",),
         ("weight_words",),
         ("gradient_words",),
-        ("bias_words",),
     ):
-        while True:
-            deeper = {name: 2 * getattr(fit.config, name) for name in names}
-            # No useful layer is larger, and addresses have 16 bits.
-            if max(deeper.values()) > (4096 if names != ("bias_words",) else 256):
-                break
-            found = _fits(dataclasses.replace(fit.config, **deeper), fit.target, margin)
-            if found is None:
-                break
-            fit = found
+        deeper = fit.config
+        while max(getattr(deeper, name) for name in names) < DEEPEST:
+            deeper = dataclasses.replace(
+                deeper, **{name: 2 * getattr(deeper, name) for name in names}
+            )
+            found = _fits(deeper, fit.target, margin)
+            if found is not None and found.need["luts"] <= fit.need["luts"]:
+                fit = found
     return fit

@@ -45,6 +45,10 @@ class Family:
         LUTs that 16 x 4 bits of distributed memory occupy, or 0 if there is none.
     out_of_context : bool
         Whether the tool can leave out pins by itself.
+    chooses_pins : bool
+        Whether the tool places pins that are not constrained.
+    structure : str
+        Structure of the array that suits the family: a :class:`hdl.structure.Structure`.
     pads : tuple of str
         Cells between a port of the module and the design, which go where the port goes.
     """
@@ -65,7 +69,9 @@ class Family:
     block_shapes: tuple[tuple[int, int], ...] = ()
     distributed_luts: int = 0
     out_of_context: bool = False
+    chooses_pins: bool = False
     pads: tuple[str, ...] = ()
+    structure: str = "pipelined"
 
 
 @dataclass(frozen=True)
@@ -128,6 +134,8 @@ FAMILIES: dict[str, Family] = {
             block_shapes=_SHAPES_18K,
             distributed_luts=6,
             out_of_context=True,
+            structure="ecp5",
+            chooses_pins=True,
         ),
         Family(
             name="ice40",
@@ -148,6 +156,7 @@ FAMILIES: dict[str, Family] = {
                 "multipliers": ("ICESTORM_DSP", 1),
             },
             block_shapes=((2048, 2), (1024, 4), (512, 8), (256, 16)),
+            chooses_pins=True,
         ),
         Family(
             name="nexus",
@@ -208,8 +217,8 @@ _CATALOGUE = (
     ("ecp5-85k", "ecp5", "LFE5U-85F-6BG381C", 83640, 83640, 208, 18432, 156, ""),
     ("ice40-up5k", "ice40", "iCE40UP5K-SG48", 5280, 5280, 30, 4096, 8, ""),
     ("ice40-hx8k", "ice40", "iCE40HX8K-CT256", 7680, 7680, 32, 4096, 0, ""),
-    ("nexus-17", "nexus", "LIFCL-17-7BG256C", 13824, 13824, 24, 18432, 24, "L5"),
-    ("nexus-40", "nexus", "LIFCL-40-7BG400C", 32256, 32256, 84, 18432, 56, "L13"),
+    ("nexus-17", "nexus", "LIFCL-17-7BG256C", 13824, 13824, 24, 18432, 24, ""),
+    ("nexus-40", "nexus", "LIFCL-40-7BG400C", 32256, 32256, 84, 18432, 56, ""),
     ("gowin-9k", "gowin", "GW1NR-LV9QN88PC6/I5", 8640, 6480, 26, 18432, 20, "52"),
     # Counted only: none of the packages places and routes it.
     ("xilinx", "xilinx", "XC7A35T", 20800, 41600, 100, 18432, 90, ""),

@@ -11,7 +11,9 @@ from pathlib import Path
 
 from gen.verilog import to_verilog, write_if_changed
 from golden.errors import InputError
+from hdl.structure import Structure
 from hdl.training_core import TrainingCore
+from verif.netlist import with_cells
 from verif.sim import BUILD as SIM_BUILD
 from verif.sim import _locked, set_up_tools
 
@@ -44,7 +46,7 @@ VERILATOR_ARGS = [
 ]
 
 
-def build_core(size, optimize=2):
+def build_core(size, optimize=2, structure=Structure.PLAIN):
     """Build the library of a training core; see :func:`build_library`.
 
     The Verilog is made anew only when the parameters or the sources of the generator change.
@@ -55,18 +57,20 @@ def build_core(size, optimize=2):
         Parameters of the core.
     optimize : int
         Level of optimisation of the C++ compiler: 1 compiles faster, 2 runs faster.
+    structure : Structure
+        What the array is built of.
 
     Raises
     ------
     InputError
         If a tool is missing.
     """
-    key = _digest(_generator(), repr(dataclasses.asdict(size)))
+    key = _digest(_generator(), repr(dataclasses.asdict(size)), structure.value)
     path = BUILD / "verilog" / f"{key}.v"
     path.parent.mkdir(parents=True, exist_ok=True)
     with _locked(path.with_suffix(".lock")):
         if not path.exists():
-            write_if_changed(path, to_verilog(TrainingCore(size), "dut"))
+            write_if_changed(path, with_cells(to_verilog(TrainingCore(size, structure), "dut")))
     return build_library(path.read_text(), optimize)
 
 
