@@ -210,7 +210,7 @@ class Fp4Quantizer(wiring.Component):
         binary = self._fmt.log2_radix == 1
         m.submodules.counters = counters = EventCounters(EVENTS, self._lanes)
         m.submodules.outlet = outlet = Outlet(self.o.p.shape(), Fp4Lane.latency)
-        ready = Const(1)
+        ready = 1
         if binary:
             random = RandomBits(self._lanes, self._random_bits, self._seed)
             m.submodules.random_bits = random

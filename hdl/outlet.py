@@ -86,8 +86,8 @@ class Outlet(wiring.Component):
         return m
 
 
-def connect_outlet(m, core, outlet, stages, ready=Const(1)):
-    """Let beats from ``core.i`` through a pipeline of ``stages`` into an outlet, and to ``core.o``.
+def connect_outlet(m, core, outlet, stages, ready=1):
+    """Let beats from ``core.i`` through a pipeline into an outlet, and from there to ``core.o``.
 
     Parameters
     ----------
@@ -99,7 +99,7 @@ def connect_outlet(m, core, outlet, stages, ready=Const(1)):
         Outlet whose data are the payload of ``core.o``.
     stages : int
         Cycles from a beat on ``core.i`` to ``outlet.data``.
-    ready : Value
+    ready : Value or int
         Whether a beat may enter, beside the room it needs.
 
     Returns

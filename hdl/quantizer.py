@@ -14,6 +14,7 @@ from .event_counters import EventCounters, event_members
 from .integer_encoder import IntegerEncoder
 from .outlet import Outlet, connect_outlet
 from .parameters import check_integer, check_type
+from .rounding import deepen, own_copy
 from .stream import beat_signature
 from .wide_float import FloatDecoder
 
@@ -35,7 +36,7 @@ def integer_beat(lanes, bits, residual_bits):
 
 
 class IntegerLane(wiring.Component):
-    """Quantise one number; nothing stalls. The latency is 9 cycles.
+    """Quantise one number; nothing stalls. The latency is 10 cycles.
 
     Parameters
     ----------
@@ -52,8 +53,9 @@ class IntegerLane(wiring.Component):
         See :class:`hdl.integer_encoder.IntegerEncoder`.
     """
 
-    # The number is kept, taken apart, and multiplied; then the six of a deep encoder.
-    latency = 3 + 6
+    # The number is kept, taken apart, and multiplied between registers of its own; then the six of
+    # a deep encoder.
+    latency = 4 + 6
 
     def __init__(self, wide_format, bits, residual_bits, in_range_rule):
         self._wide_format = wide_format
@@ -92,16 +94,20 @@ class IntegerLane(wiring.Component):
             kept.eq(self.number),
             offset.eq(self.reciprocal_exponent - fmt.fraction_bits),
         ]
+        sign, significand, exponent, nonfinite = deepen(
+            m, True, "factor", number.sign, number.significand, number.exponent + offset,
+            number.nonfinite,
+        )  # fmt: skip
         m.d.comb += [
             number.code.eq(kept),
             encoder.enable.eq(0b11),
             encoder.is_signed.eq(self.is_signed),
         ]
         m.d.sync += [
-            encoder.sign.eq(number.sign),
-            encoder.magnitude.eq(number.significand * self.reciprocal_significand),
-            encoder.exponent.eq(number.exponent + offset),
-            encoder.nonfinite.eq(number.nonfinite),
+            encoder.sign.eq(sign),
+            encoder.magnitude.eq(significand * self.reciprocal_significand),
+            encoder.exponent.eq(exponent),
+            encoder.nonfinite.eq(nonfinite),
         ]
         for name in ("code", "in_range", "residual", "saturated", "underflowed", "was_nonfinite"):
             m.d.comb += getattr(self, name).eq(getattr(encoder, name))
@@ -119,7 +125,7 @@ class Quantizer(wiring.Component):
 
     The golden model is :func:`golden.quantizer.quantize`.
 
-    The latency is 11 cycles and the throughput one beat per cycle; ready, valid and payload come
+    The latency is 12 cycles and the throughput one beat per cycle; ready, valid and payload come
     from registers.
 
     Parameters
@@ -200,7 +206,9 @@ class Quantizer(wiring.Component):
             lanes.append(lane)
             m.d.comb += [
                 lane.number.eq(self.i.p.data[k]),
-                lane.reciprocal_significand.eq(self.reciprocal_significand),
+                lane.reciprocal_significand.eq(
+                    own_copy(m, f"significand_{k}", self.reciprocal_significand, k)
+                ),
                 lane.reciprocal_exponent.eq(self.reciprocal_exponent),
                 lane.is_signed.eq(self.is_signed),
                 outlet.data.data[k].eq(lane.code),

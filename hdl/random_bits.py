@@ -97,9 +97,10 @@ class RandomBits(wiring.Component):
         loaded = Signal(range(STATE_WORDS))
         priming = Signal(2)  # shifts right: two steps until the first words are on offer
         any_set = Signal()
+        valid = Signal(init=1)  # neither loaded nor priming is set
         m.d.comb += [
             self.i_seed.ready.eq(1),
-            self.o.valid.eq(~priming.any() & ~loaded.any()),
+            self.o.valid.eq(valid),
             self.o.payload.as_value().eq(Cat(offered)),
         ]
         with m.If(self.i_seed.valid):
@@ -107,12 +108,17 @@ class RandomBits(wiring.Component):
                 Cat(words).eq(Cat(*words[1:], self.i_seed.payload)),
                 loaded.eq(loaded + 1),
                 priming.eq(loaded.all().replicate(2)),
+                valid.eq(0),
                 any_set.eq((any_set & loaded.any()) | self.i_seed.payload.any()),
             ]
             with m.If(loaded.all() & ~any_set & ~self.i_seed.payload.any()):
                 m.d.sync += [words[-1].eq(1), self.seed_error.eq(1)]
-        with m.Elif(priming.any() | (self.o.valid & self.o.ready)):
-            m.d.sync += [Cat(words).eq(Cat(*following[-kept:])), priming.eq(priming >> 1)]
+        with m.Elif(priming.any() | (valid & self.o.ready)):
+            m.d.sync += [
+                Cat(words).eq(Cat(*following[-kept:])),
+                priming.eq(priming >> 1),
+                valid.eq(~priming[1]),
+            ]
             beat = words[-count - 1 :]
             for word, older, newer in zip(offered, beat[:-1], beat[1:], strict=True):
                 m.d.sync += word.eq(older + newer)

@@ -181,7 +181,8 @@ class ResultPipeline(wiring.Component):
         m.submodules.random_bits = random = RandomBits(
             size.strip, size.random_bits, size.seed, RANDOM_STREAM
         )
-        drawing = (self.target == Target.FLOAT) | (self.target == Target.FP4)
+        drawing = Signal()
+        m.d.sync += drawing.eq((self.target == Target.FLOAT) | (self.target == Target.FP4))
         random.connect(m, self, valid[-4] & drawing)
 
         encoders = [self._round(m, lane, random.o.payload[lane]) for lane in range(size.strip)]
@@ -202,7 +203,7 @@ class ResultPipeline(wiring.Component):
     def _scale(self, m, lane, widths, offsets):
         """Choose what the lane works on, and multiply it by the scale."""
         used = self.lanes_used[lane]
-        m.submodules[f"product_{lane}"] = product = ScaleProduct(widths)
+        m.submodules[f"product_{lane}"] = product = ScaleProduct(widths, lane)
         kept = used & ~(self.masked & ~self.derivatives[lane].in_range)
         m.d.sync += [
             product.number.eq(Mux(kept, self.sums[lane], 0)),

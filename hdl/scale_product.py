@@ -4,6 +4,7 @@ from amaranth import *
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from .rounding import own_copy
 from .shifter import normalize
 
 __all__ = [
@@ -72,6 +73,8 @@ class ScaleProduct(wiring.Component):
     ----------
     widths : sequence of int
         Widths of the significands, 3 to ``PRODUCT_BITS``.
+    number : int
+        Another one for each component that shares the scale with others.
 
     Members
     -------
@@ -98,8 +101,9 @@ class ScaleProduct(wiring.Component):
 
     latency = 5 + len(_STEPS)
 
-    def __init__(self, widths):
+    def __init__(self, widths, number=0):
         self._widths = tuple(widths)
+        self._number = number
         assert all(3 <= width <= PRODUCT_BITS for width in self._widths)
         members = {
             "number": In(signed(32)),
@@ -130,14 +134,17 @@ class ScaleProduct(wiring.Component):
             distance = Signal(len(shifts), name=f"distance_{stage}", reset_less=True)
             m.d.sync += [value.eq(shifted), distance.eq(shifts)]
 
-        # Two multipliers of 18 bits, each with registers around it, and their sum.
+        # Two multipliers of 18 bits, each with registers of its own around it, and their sum.
+        factors = [
+            own_copy(m, f"factor_{k}", self.significand, 2 * self._number + k) for k in range(2)
+        ]
         low = Signal(PART_BITS + SCALE_BITS, reset_less=True)
         high = Signal(MAGNITUDE_BITS - PART_BITS + SCALE_BITS, reset_less=True)
         product = Signal(PRODUCT_BITS, reset_less=True)
         low_set = Signal(reset_less=True)
         m.d.sync += [
-            low.eq(value[:PART_BITS] * self.significand),
-            high.eq(value[PART_BITS:] * self.significand),
+            low.eq(value[:PART_BITS] * factors[0]),
+            high.eq(value[PART_BITS:] * factors[1]),
             product.eq(low + (high << PART_BITS)),
             low_set.eq(low[:PART_BITS].any()),
         ]
