@@ -38,7 +38,7 @@ class Countdown:
     @staticmethod
     def first(whole, step):
         """Find what would be left after the first step, minus 1."""
-        return whole + (~Cat(step, Const(0, 1))).as_signed()
+        return whole + (~Cat(Value.cast(step), Const(0, 1))).as_signed()
 
     def start(self):
         """Begin in the next cycle."""
