@@ -97,9 +97,9 @@ class CommandQueue(wiring.Component):
                 "waiting": Out(1),
             }
         )
-        # Latch, and two stages of preparation; then a cycle per region, four stages deep; then the
+        # Latch, and two stages of preparation; then a cycle per region, six stages deep; then the
         # verdict.
-        self.latency = 1 + 2 + 6 + 4 + 1
+        self.latency = 1 + 2 + 6 + 6 + 1
 
     def elaborate(self, platform):
         m = Module()
@@ -128,7 +128,7 @@ class CommandQueue(wiring.Component):
         too_many = _keep(m, "too_many", total_terms > size.chain_terms)
         too_long = _keep(m, "too_long", terms > size.max_terms)
 
-        # A region per cycle, in four stages: choose, multiply, add, compare.
+        # A region per cycle, in stages: choose, multiply (with registers of its own), add, compare.
         checks = self._region_checks(m, candidate, rows, columns, is_forward, is_input, is_weight)
         step = Signal(range(len(checks)))
         started, prepared, choosing, full, verdict, wrong, beyond = (
@@ -138,11 +138,12 @@ class CommandQueue(wiring.Component):
         region = Signal(
             data.StructLayout({"wanted": 1, "base": 16, "limit": 16, "first": 17, "second": 17})
         )
-        multiplied = Signal.like(region, name="multiplied")
-        added = Signal.like(region, name="added")
-        words, end = Signal(34), Signal(35)
+        factors, multiplied, kept, added = (
+            Signal.like(region, name=name) for name in "factors multiplied kept added".split()
+        )
+        words, words_kept, end = Signal(34), Signal(34), Signal(35)
         stages = [choosing & (step == len(checks) - 1)]
-        for k in range(4):
+        for k in range(6):
             stages.append(_keep(m, f"final_{k}", stages[-1]))
         fits = Signal()
         idle = ~self.checking & ~full
@@ -151,10 +152,13 @@ class CommandQueue(wiring.Component):
             full.eq(0),
             started.eq(self.write & idle & ~self.blocked & fits),
             prepared.eq(started),
-            multiplied.eq(region),
-            added.eq(multiplied),
-            words.eq(region.first * region.second),
-            end.eq(multiplied.base + words),
+            factors.eq(region),
+            multiplied.eq(factors),
+            kept.eq(multiplied),
+            added.eq(kept),
+            words.eq(factors.first * factors.second),
+            words_kept.eq(words),
+            end.eq(kept.base + words_kept),
             beyond.eq(added.wanted & (end > added.limit)),
             wrong.eq(failed.any() | beyond),
             verdict.eq(stages[-1]),

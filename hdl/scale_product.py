@@ -1,10 +1,12 @@
 """Sums times a scale, exactly: what comes before a result is rounded."""
 
+from itertools import pairwise
+
 from amaranth import *
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from .rounding import own_copy
+from .rounding import deepen, own_copy
 from .shifter import normalize
 
 __all__ = [
@@ -67,7 +69,7 @@ class ScaleProduct(wiring.Component):
     follow, each with as many bits as that rounding looks at: the lowest bit tells whether any bit
     from there on is set.
 
-    The latency is 10 cycles and the throughput one number per cycle; nothing stalls.
+    The latency is 12 cycles and the throughput one number per cycle; nothing stalls.
 
     Parameters
     ----------
@@ -99,7 +101,7 @@ class ScaleProduct(wiring.Component):
     #: Distances of the normalising shift that share a register stage.
     _STEPS = ((32,), (16,), (8,), (4,), (2, 1))
 
-    latency = 5 + len(_STEPS)
+    latency = 7 + len(_STEPS)
 
     def __init__(self, widths, number=0):
         self._widths = tuple(widths)
@@ -134,17 +136,20 @@ class ScaleProduct(wiring.Component):
             distance = Signal(len(shifts), name=f"distance_{stage}", reset_less=True)
             m.d.sync += [value.eq(shifted), distance.eq(shifts)]
 
-        # Two multipliers of 18 bits, each with registers of its own around it, and their sum.
+        # Two multipliers of 18 bits, and their sum. A multiplier takes
+        # most of a cycle: registers of its own lie around it, with nothing but wires to the next
+        # ones, so that they can lie close to it.
         factors = [
             own_copy(m, f"factor_{k}", self.significand, 2 * self._number + k) for k in range(2)
         ]
-        low = Signal(PART_BITS + SCALE_BITS, reset_less=True)
-        high = Signal(MAGNITUDE_BITS - PART_BITS + SCALE_BITS, reset_less=True)
+        (value,) = deepen(m, True, "normalized", value)
+        low, high = deepen(
+            m, True, "part", value[:PART_BITS] * factors[0], value[PART_BITS:] * factors[1]
+        )
+        low, high = deepen(m, True, "kept_part", low, high)
         product = Signal(PRODUCT_BITS, reset_less=True)
         low_set = Signal(reset_less=True)
         m.d.sync += [
-            low.eq(value[:PART_BITS] * factors[0]),
-            high.eq(value[PART_BITS:] * factors[1]),
             product.eq(low + (high << PART_BITS)),
             low_set.eq(low[:PART_BITS].any()),
         ]
@@ -160,19 +165,19 @@ class ScaleProduct(wiring.Component):
             if lost > PART_BITS:
                 rest = low_set | product[PART_BITS : lost - 1].any()
             origin = Signal(signed(10), name=f"origin_{k}", reset_less=True)
-            base = [Signal(signed(10), name=f"base_{k}_{n}", reset_less=True) for n in range(2)]
+            base = [Signal(signed(10), name=f"base_{k}_{n}", reset_less=True) for n in range(4)]
             offset = getattr(self, f"offset_{k}")
             m.d.sync += [
                 origin.eq(self.exponent - offset + (PRODUCT_BITS - 2)),
                 base[0].eq(origin - distance),
-                base[1].eq(base[0]),
-                getattr(self, f"exponent_{k}").eq(base[1] + large),
+                *(after.eq(before) for before, after in pairwise(base)),
+                getattr(self, f"exponent_{k}").eq(base[-1] + large),
                 getattr(self, f"significand_{k}").eq(
                     Cat(rest | (large & product[lost - 1]), normal[lost:])
                 ),
             ]
 
-        for k in range(len(self._STEPS) + 2):
+        for k in range(len(self._STEPS) + 4):
             delayed = Signal(name=f"sign_{k}", reset_less=True)
             m.d.sync += delayed.eq(sign)
             sign = delayed
