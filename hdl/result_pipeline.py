@@ -289,7 +289,7 @@ class ResultPipeline(wiring.Component):
         m.submodules.products = products = ProductSum(
             size.strip, SUM_BITS, CODE_BITS, size.residual_bits
         )
-        assert products.latency + 1 <= self.latency
+        assert products.latency + 2 <= self.latency
         m.d.comb += products.numbers.eq(self.sums)
         for lane in range(size.strip):
             given = self.derivatives[lane].as_value()
@@ -302,6 +302,22 @@ class ResultPipeline(wiring.Component):
                 arrived = Signal(name=f"step_{which}_{k}")
                 m.d.sync += arrived.eq(adding)
                 adding = arrived
+            # In two halves, the upper one a cycle later: what the clear finds between them is gone.
             total = self.step_gradients[which]
-            cleared = Mux(self.clear_step[which], 0, total)
-            m.d.sync += total.eq(cleared + Mux(adding, products.total, 0))
+            clear = self.clear_step[which]
+            half = TOTAL_BITS // 2
+            low, high = total[:half], total[half:]
+            sum_low = Signal(half + 1, name=f"step_{which}_low")
+            addend = Signal(TOTAL_BITS, name=f"step_{which}_addend")
+            carry = Signal(name=f"step_{which}_carry")
+            addend_high = Signal(signed(len(products.total) - half), name=f"step_{which}_high")
+            m.d.comb += [
+                addend.eq(Mux(adding, products.total, 0)),
+                sum_low.eq(Mux(clear, 0, low) + addend[:half]),
+            ]
+            m.d.sync += [
+                low.eq(sum_low),
+                carry.eq(sum_low[-1]),
+                addend_high.eq(addend[half:]),
+                high.eq(Mux(clear, 0, high + addend_high + carry)),
+            ]
