@@ -319,5 +319,9 @@ class ResultPipeline(wiring.Component):
                 low.eq(sum_low),
                 carry.eq(sum_low[-1]),
                 addend_high.eq(addend[half:]),
-                high.eq(Mux(clear, 0, high + addend_high + carry)),
+                high.eq(
+                    Mux(
+                        clear, 0, (Cat(Const(1, 1), high) + Cat(carry, addend_high).as_signed())[1:]
+                    )
+                ),
             ]
