@@ -207,12 +207,13 @@ class LoadUnit(wiring.Component):
         valid = [self.taken]
         for k in range(1 + Fp4Lane.latency):
             valid.append(Signal(name=f"valid_{k}"))
-            m.d.sync += valid[-1].eq(valid[-2])
+            # What passes by leaves no trace behind it, where beats of the next load come.
+            m.d.sync += valid[-1].eq(valid[-2] & ~raw if k == 1 else valid[-2])
         of_codes, of_fp4, of_integers = (Signal(name=f"put_{x}") for x in ("raw", "fp4", "integer"))
         m.d.comb += [
             of_codes.eq(valid[1] & raw),
-            of_fp4.eq(valid[1 + Fp4Lane.latency] & to_fp4 & ~raw),
-            of_integers.eq(valid[1 + IntegerLane.latency] & ~to_fp4 & ~raw),
+            of_fp4.eq(valid[1 + Fp4Lane.latency] & to_fp4),
+            of_integers.eq(valid[1 + IntegerLane.latency] & ~to_fp4),
             outlet.put.eq(of_codes | of_fp4 | of_integers),
         ]
         if binary:
@@ -220,7 +221,7 @@ class LoadUnit(wiring.Component):
                 size.load_lanes, size.random_bits, size.seed
             )
             wiring.connect(m, wiring.flipped(self.i_seed), random.i_seed)
-            m.d.comb += random.o.ready.eq(valid[1 + Fp4Lane.noise_latency] & to_fp4 & ~raw)
+            m.d.comb += random.o.ready.eq(valid[1 + Fp4Lane.noise_latency] & to_fp4)
         else:
             m.d.comb += self.i_seed.ready.eq(1)
 
