@@ -1,7 +1,5 @@
 """Sums times a scale, exactly: what comes before a result is rounded."""
 
-from itertools import pairwise
-
 from amaranth import *
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
@@ -136,17 +134,21 @@ class ScaleProduct(wiring.Component):
             distance = Signal(len(shifts), name=f"distance_{stage}", reset_less=True)
             m.d.sync += [value.eq(shifted), distance.eq(shifts)]
 
-        # Two multipliers of 18 bits, and their sum. A multiplier takes
-        # most of a cycle: registers of its own lie around it, with nothing but wires to the next
-        # ones, so that they can lie close to it.
+        # Two multipliers of 18 bits, and their sum. A multiplier takes most of a cycle: registers of
+        # its own are around it, with nothing but wires to the next ones, so that they can lie close.
         factors = [
             own_copy(m, f"factor_{k}", self.significand, 2 * self._number + k) for k in range(2)
         ]
-        (value,) = deepen(m, True, "normalized", value)
-        low, high = deepen(
-            m, True, "part", value[:PART_BITS] * factors[0], value[PART_BITS:] * factors[1]
+        value, distance = deepen(m, True, "normalized", value, distance)
+        low, high, distance = deepen(
+            m,
+            True,
+            "part",
+            value[:PART_BITS] * factors[0],
+            value[PART_BITS:] * factors[1],
+            distance,
         )
-        low, high = deepen(m, True, "kept_part", low, high)
+        low, high, distance = deepen(m, True, "kept_part", low, high, distance)
         product = Signal(PRODUCT_BITS, reset_less=True)
         low_set = Signal(reset_less=True)
         m.d.sync += [
@@ -165,13 +167,12 @@ class ScaleProduct(wiring.Component):
             if lost > PART_BITS:
                 rest = low_set | product[PART_BITS : lost - 1].any()
             origin = Signal(signed(10), name=f"origin_{k}", reset_less=True)
-            base = [Signal(signed(10), name=f"base_{k}_{n}", reset_less=True) for n in range(4)]
+            base = Signal(signed(10), name=f"base_{k}", reset_less=True)
             offset = getattr(self, f"offset_{k}")
             m.d.sync += [
                 origin.eq(self.exponent - offset + (PRODUCT_BITS - 2)),
-                base[0].eq(origin - distance),
-                *(after.eq(before) for before, after in pairwise(base)),
-                getattr(self, f"exponent_{k}").eq(base[-1] + large),
+                base.eq(origin - distance),
+                getattr(self, f"exponent_{k}").eq(base + large),
                 getattr(self, f"significand_{k}").eq(
                     Cat(rest | (large & product[lost - 1]), normal[lost:])
                 ),
