@@ -52,7 +52,7 @@ class ResultPipeline(wiring.Component):
     The golden models are those of :mod:`golden.scale_multiplier` and
     :func:`golden.step_gradient.step_gradient`.
 
-    The latency is 19 cycles and the throughput one strip per cycle. Events are counted two cycles
+    The latency is 19 cycles and the throughput one strip per cycle. Events are counted three cycles
     after ``o_valid``; a step gradient holds a strip when it comes out, at the latest.
 
     Parameters
@@ -101,7 +101,7 @@ class ResultPipeline(wiring.Component):
         Step gradients of activations (0) and weights (1).
     i_seed, seed_error :
         See :class:`hdl.random_bits.RandomBits`. To be loaded while no strip is inside, nor comes
-        within 3 cycles.
+        within 4 cycles.
     o_valid : ``Out(1)``
         Whether a strip comes out.
     o_tag : ``Out(tag_bits)``

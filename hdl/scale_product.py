@@ -134,8 +134,8 @@ class ScaleProduct(wiring.Component):
             distance = Signal(len(shifts), name=f"distance_{stage}", reset_less=True)
             m.d.sync += [value.eq(shifted), distance.eq(shifts)]
 
-        # Two multipliers of 18 bits, and their sum. A multiplier takes most of a cycle: registers of
-        # its own are around it, with nothing but wires to the next ones, so that they can lie close.
+        # Two multipliers of 18 bits, and their sum. A multiplier takes most of a cycle: registers
+        # of its own are around it, with nothing but wires to the next, so that they can lie close.
         factors = [
             own_copy(m, f"factor_{k}", self.significand, 2 * self._number + k) for k in range(2)
         ]
