@@ -9,11 +9,16 @@ from amaranth.lib.wiring import In, Out
 from golden.errors import InputError
 from golden.registers import REGISTERS
 
+from .select import equals
+
 __all__ = ["AxiLiteRegisters"]
 
 OKAY = 0
 SLVERR = 2
 WORD = 32
+#: Registers that are chosen among in one stage of a read.
+LOG2_GROUP = 3
+GROUP = 1 << LOG2_GROUP
 
 
 def _shape(field):
@@ -47,10 +52,11 @@ def _place(register, packed):
 class AxiLiteRegisters(wiring.Component):
     """The registers of a table, read and written over AXI4-Lite.
 
-    Unless held, a write takes effect 2 cycles after its address and its data have been accepted,
+    Unless held, a write takes effect 3 cycles after its address and its data have been accepted,
     whichever came last, and its response comes in the same cycle; a read brings what its register
-    held 1 cycle after the address was accepted, and has a latency of 2 cycles. Either can be done
-    every second cycle. There is no path through gates from an input to an output.
+    held 2 cycles after the address was accepted, and has a latency of 4 cycles. A write can be
+    done every third cycle, a read every fourth. There is no path through gates from an input to an
+    output.
 
     Reads of ``wo`` registers give 0. Reads and writes of addresses without a register, and writes
     to ``ro`` registers, change nothing and are answered with SLVERR. The lowest two bits of an
@@ -87,7 +93,7 @@ class AxiLiteRegisters(wiring.Component):
         If a constant has no ``ro`` register, or does not fit 32 bits.
     """
 
-    latency = 2
+    latency = 4
 
     def __init__(self, registers=REGISTERS, constants=None):
         self._registers = tuple(registers)
@@ -150,8 +156,10 @@ class AxiLiteRegisters(wiring.Component):
         word, has_data = self._accept(
             m, "w", {"data": self.s_axi_wdata, "strb": self.s_axi_wstrb}, write
         )
-        m.d.comb += write.eq(has_address & has_data & ~self.s_axi_bvalid & ~self.hold)
-        known = Signal()
+        # What is asked for is decoded a cycle before it is done.
+        known, decoded = Signal(), Signal()
+        m.d.comb += write.eq(decoded & ~self.s_axi_bvalid & ~self.hold)
+        m.d.sync += decoded.eq(has_address & has_data & ~write)
         with m.If(write):
             m.d.sync += self.s_axi_bvalid.eq(1)
             m.d.sync += self.s_axi_bresp.eq(Mux(known, OKAY, SLVERR))
@@ -163,14 +171,15 @@ class AxiLiteRegisters(wiring.Component):
         m.d.comb += mask.eq(Cat(strobe.replicate(8) for strobe in word["strb"]))
         m.d.comb += written.eq(word["data"] & mask)
         writable = [register for register in self._registers if register.access != "ro"]
+        found = Signal(len(writable))
         hit = Signal(len(writable))
-        m.d.comb += known.eq(hit.any())
+        m.d.sync += [known.eq(found.any()), hit.eq(found & word["strb"].any().replicate(len(hit)))]
         for k, register in enumerate(writable):
             number, wanted = awaddr["addr"][2:], register.offset >> 2
             # Compared with 0 it would be emitted as a negation of several bits.
-            m.d.comb += hit[k].eq(number == wanted if wanted else ~number.any())
+            m.d.comb += found[k].eq(number == wanted if wanted else ~number.any())
             m.d.sync += self._before(register)
-            with m.If(write & hit[k] & word["strb"].any()):
+            with m.If(write & hit[k]):
                 m.d.sync += self._change(register, written, mask)
 
     def _before(self, register):
@@ -197,19 +206,34 @@ class AxiLiteRegisters(wiring.Component):
         """Wait for an address, and answer with what its register holds."""
         read = Signal()
         araddr, has_address = self._accept(m, "ar", {"addr": self.s_axi_araddr}, read)
-        m.d.comb += read.eq(has_address & ~self.s_axi_rvalid)
-        found = Signal(WORD)
-        known = Signal()
-        m.d.comb += known.eq(1)
-        with m.Switch(araddr["addr"][2:]):
-            for register in self._registers:
-                with m.Case(register.offset >> 2):
-                    if register.name in self._constants:
-                        m.d.comb += found.eq(self._constants[register.name])
-                    elif register.access != "wo":
-                        m.d.comb += found.eq(_place(register, self._bits(register.name.lower())))
-            with m.Default():
-                m.d.comb += [found.eq(0), known.eq(0)]
+        number = araddr["addr"][2:]
+        # A stage to decode the address, one to choose in each group of registers, one to choose
+        # the group: `place` is one-hot.
+        place = Signal(GROUP)
+        stages = Signal(2)
+        m.d.comb += read.eq(stages[1] & ~self.s_axi_rvalid)
+        m.d.sync += [
+            place.eq(1 << number[:LOG2_GROUP]),
+            stages.eq(Mux(read, 0, Cat(has_address, stages[0]))),
+        ]
+        by_number = {register.offset >> 2: register for register in self._registers}
+        found, known = Const(0, WORD), Const(0, 1)
+        for group in range((max(by_number) >> LOG2_GROUP) + 1):
+            members = [by_number.get(group << LOG2_GROUP | k) for k in range(GROUP)]
+            if not any(members):
+                continue
+            chosen = Signal(WORD, name=f"group_{group}", reset_less=True)
+            exists = Signal(name=f"group_{group}_exists", reset_less=True)
+            words = Const(0, WORD)
+            for k, register in enumerate(members):
+                if register is not None and register.access != "wo":
+                    words |= Mux(place[k], self._word(register), 0)
+            there = Cat(place[k] for k, register in enumerate(members) if register is not None)
+            this = Signal(name=f"group_{group}_asked", reset_less=True)
+            m.d.sync += [chosen.eq(words), exists.eq(there.any())]
+            m.d.sync += this.eq(equals(number[LOG2_GROUP:], group))
+            found |= Mux(this, chosen, 0)
+            known |= this & exists
         with m.If(read):
             m.d.sync += [
                 self.s_axi_rvalid.eq(1),
@@ -218,6 +242,12 @@ class AxiLiteRegisters(wiring.Component):
             ]
         with m.Elif(self.s_axi_rready):
             m.d.sync += self.s_axi_rvalid.eq(0)
+
+    def _word(self, register):
+        """Find what a read of a register brings."""
+        if register.name in self._constants:
+            return Const(self._constants[register.name], WORD)
+        return _place(register, self._bits(register.name.lower()))
 
     def _accept(self, m, channel, parts, release):
         """Take a transfer of an incoming channel and hold it until ``release``.

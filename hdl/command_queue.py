@@ -27,6 +27,13 @@ SETTINGS = (
 )
 
 
+def _keep(m, name, value):
+    """Register what follows from a command that stands still."""
+    register = Signal(Value.cast(value).shape(), name=name, reset_less=True)
+    m.d.sync += register.eq(value)
+    return register
+
+
 def command_layout():
     """Lay out a command: the fields of :class:`golden.command.Command`."""
     members = {}
@@ -43,7 +50,8 @@ class CommandQueue(wiring.Component):
     """Check commands one after the other, and keep those that are right until they are taken.
 
     The checks are those of ``docs/training_core.md``, in that order. They take ``latency`` cycles,
-    in which ``ready`` is low; one multiplier does all sizes.
+    in which ``ready`` is low; one multiplier does all sizes. A command stands still while it is
+    checked, so that everything in between can lie in registers.
 
     Parameters
     ----------
@@ -68,6 +76,8 @@ class CommandQueue(wiring.Component):
         Count of commands that can be written.
     checking : ``Out(1)``
         Whether a command is being checked.
+    waiting : ``Out(1)``
+        Whether a command waits in the queue.
     """
 
     def __init__(self, size):
@@ -84,100 +94,110 @@ class CommandQueue(wiring.Component):
                 "o": Out(stream.Signature(command_layout())),
                 "free": Out(5),
                 "checking": Out(1),
+                "waiting": Out(1),
             }
         )
-        # Latch, then a cycle per region, three stages deep, then the verdict.
-        self.latency = 1 + 6 + 2 + 1
+        # Latch, and two stages of preparation; then a cycle per region, six stages deep; then the
+        # verdict.
+        self.latency = 1 + 2 + 6 + 6 + 1
 
     def elaborate(self, platform):
         m = Module()
         size = self._size
-        fifo = ResetInserter(self.drop)(
-            SyncFIFO(width=command_layout().size, depth=size.queue_depth)
-        )
-        m.submodules.fifo = fifo
         candidate = Signal(command_layout())
         operation = candidate.operation
-        is_forward = operation == Operation.FORWARD
-        is_input = operation == Operation.INPUT_GRADIENT
-        is_weight = operation == Operation.WEIGHT_GRADIENT
+        is_forward = _keep(m, "is_forward", operation == Operation.FORWARD)
+        is_input = _keep(m, "is_input", operation == Operation.INPUT_GRADIENT)
+        is_weight = _keep(m, "is_weight", operation == Operation.WEIGHT_GRADIENT)
         is_product = is_forward | is_input | is_weight
 
         failed = Signal(len(ErrorCode))  # one bit per code, for the first to be found
-        m.d.comb += [
-            self.o.payload.eq(fifo.r_data),
-            self.o.valid.eq(fifo.r_rdy & ~self.drop),
-            fifo.r_en.eq(self.o.ready & self.o.valid),
-            fifo.w_data.eq(candidate),
-            self.free.eq(size.queue_depth - fifo.level - self.checking),
-        ]
         chain = Signal(data.StructLayout({"open": 1, "operation": 4, "rows": 16, "columns": 16}))
         chain_terms = Signal(33)
         rows, columns, terms = self._result(m, candidate, is_forward, is_weight)
-        same_chain = Signal()
-        total_terms = Signal(34)
-        m.d.sync += [
-            same_chain.eq(
-                chain.open
-                & (chain.operation == operation)
-                & (chain.rows == rows)
-                & (chain.columns == columns)
-            ),
-            total_terms.eq(Mux(candidate.accumulate & same_chain, chain_terms, 0) + terms),
-        ]
+        same_chain = _keep(
+            m,
+            "same_chain",
+            chain.open
+            & (chain.operation == operation)
+            & (chain.rows == rows)
+            & (chain.columns == columns),
+        )
+        before = Mux(candidate.accumulate & same_chain, chain_terms, 0)
+        total_terms = _keep(m, "total_terms", before + terms)
+        too_many = _keep(m, "too_many", total_terms > size.chain_terms)
+        too_long = _keep(m, "too_long", terms > size.max_terms)
 
-        # A region per cycle, in three stages: choose, multiply, compare.
-        checks = self._region_checks(candidate, rows, columns)
-        step = Signal(range(len(checks) + 1))
-        choosing, chosen, multiplied, final, last, verdict, full = (
+        # A region per cycle, in stages: choose, multiply (with registers of its own), add, compare.
+        checks = self._region_checks(m, candidate, rows, columns, is_forward, is_input, is_weight)
+        step = Signal(range(len(checks)))
+        started, prepared, choosing, full, verdict, wrong, beyond = (
             Signal(name=name)
-            for name in "choosing chosen multiplied final last verdict full".split()
+            for name in "started prepared choosing full verdict wrong beyond".split()
         )
         region = Signal(
             data.StructLayout({"wanted": 1, "base": 16, "limit": 16, "first": 17, "second": 17})
         )
-        compared = Signal.like(region, name="compared")
-        words = Signal(34)
+        factors, multiplied, kept, added = (
+            Signal.like(region, name=name) for name in "factors multiplied kept added".split()
+        )
+        words, words_kept, end = Signal(34), Signal(34), Signal(35)
+        stages = [choosing & (step == len(checks) - 1)]
+        for k in range(6):
+            stages.append(_keep(m, f"final_{k}", stages[-1]))
+        fits = Signal()
         idle = ~self.checking & ~full
-        m.d.comb += [
-            self.ready.eq(idle),
-            choosing.eq(self.checking & (step != len(checks))),
-            self.error.eq(full | (verdict & failed.any() & ~self.drop)),
-        ]
+        m.d.comb += self.ready.eq(idle)
         m.d.sync += [
             full.eq(0),
-            chosen.eq(choosing),
-            multiplied.eq(chosen),
-            final.eq(choosing & (step == len(checks) - 1)),
-            last.eq(final),
-            verdict.eq(last),
-            compared.eq(region),
-            words.eq(region.first * region.second),
+            started.eq(self.write & idle & ~self.blocked & fits),
+            prepared.eq(started),
+            factors.eq(region),
+            multiplied.eq(factors),
+            kept.eq(multiplied),
+            added.eq(kept),
+            words.eq(factors.first * factors.second),
+            words_kept.eq(words),
+            end.eq(kept.base + words_kept),
+            beyond.eq(added.wanted & (end > added.limit)),
+            wrong.eq(failed.any() | beyond),
+            verdict.eq(stages[-1]),
         ]
         with m.If(self.write & idle & ~self.blocked):
             m.d.sync += [candidate.eq(self.command), step.eq(0), failed.eq(0)]
-            m.d.sync += [self.checking.eq(fifo.w_rdy), full.eq(~fifo.w_rdy)]
+            m.d.sync += [self.checking.eq(fits), full.eq(~fits)]
+        with m.If(prepared):
+            m.d.sync += choosing.eq(1)
         with m.If(choosing):
             options = [Cat(*check) for check in self._cut(region, checks)]
             m.d.sync += [region.eq(choose(options, step)), step.eq(step + 1)]
-        with m.If(multiplied & compared.wanted & (compared.base + words > compared.limit)):
-            m.d.sync += failed[ErrorCode.MEMORY].eq(1)
+            with m.If(step == len(checks) - 1):
+                m.d.sync += choosing.eq(0)
+        with m.Else():
+            m.d.sync += region.wanted.eq(0)
         with m.If(self.checking):
             self._simple_checks(m, candidate, failed, is_forward, is_input, is_product)
-            too_many = candidate.accumulate & (total_terms > size.chain_terms)
             m.d.sync += [
-                failed[ErrorCode.TERMS].eq(is_product & ((terms > size.max_terms) | too_many)),
+                failed[ErrorCode.TERMS].eq(
+                    is_product & (too_long | (candidate.accumulate & too_many))
+                ),
                 failed[ErrorCode.PARTIAL_SUMS].eq(is_product & candidate.accumulate & ~same_chain),
             ]
+            with m.If(beyond):
+                m.d.sync += failed[ErrorCode.MEMORY].eq(1)
 
+        accepted = Signal()
+        m.d.comb += [
+            accepted.eq(verdict & ~wrong & ~self.blocked & ~self.drop),
+            self.error.eq(full | (verdict & wrong & ~self.drop)),
+        ]
         for code in reversed(ErrorCode):
             with m.If(failed[code]):
                 m.d.comb += self.error_code.eq(code)
         with m.If(full):
             m.d.comb += self.error_code.eq(ErrorCode.QUEUE_FULL)
-        m.d.comb += fifo.w_en.eq(verdict & ~failed.any() & ~self.blocked & ~self.drop)
         to_sums = candidate.destination == Destination.PARTIAL_SUMS
-        with m.If(fifo.w_en & is_product & (to_sums | candidate.accumulate)):
+        with m.If(accepted & is_product & (to_sums | candidate.accumulate)):
             m.d.sync += [
                 chain.open.eq(to_sums),
                 chain.operation.eq(operation),
@@ -189,14 +209,38 @@ class CommandQueue(wiring.Component):
             m.d.sync += self.checking.eq(0)
         with m.If(self.drop):
             m.d.sync += chain.open.eq(0)
+        self._queue(m, candidate, accepted, fits)
         return m
+
+    def _queue(self, m, candidate, accepted, fits):
+        """Keep the commands that are right, the first of them in a register."""
+        depth = self._size.queue_depth
+        fifo = ResetInserter(self.drop)(SyncFIFO(width=command_layout().size, depth=depth))
+        m.submodules.fifo = fifo
+        count = Signal(range(depth + 1))
+        valid = Signal()
+        free = ~valid | self.o.ready
+        m.d.comb += [
+            fifo.w_data.eq(candidate),
+            fifo.w_en.eq(accepted),
+            fifo.r_en.eq(free),
+            self.o.valid.eq(valid & ~self.drop),
+            self.waiting.eq(count.any()),
+            self.free.eq(depth - count - self.checking),
+            fits.eq(count != depth),
+        ]
+        m.d.sync += count.eq(count + accepted - (self.o.valid & self.o.ready))
+        with m.If(free):
+            m.d.sync += [valid.eq(fifo.r_rdy), self.o.payload.eq(fifo.r_data)]
+        with m.If(self.drop):
+            m.d.sync += [valid.eq(0), count.eq(0)]
 
     def _result(self, m, command, is_forward, is_weight):
         """Find rows, columns and terms of a product."""
         rows, columns, terms = (
             Signal(16, name=f"result_{x}") for x in ("rows", "columns", "terms")
         )
-        m.d.comb += [
+        m.d.sync += [
             rows.eq(Mux(is_weight, command.outputs, command.batch)),
             columns.eq(Mux(is_forward, command.outputs, command.inputs)),
             terms.eq(
@@ -217,33 +261,39 @@ class CommandQueue(wiring.Component):
                 values.append(Cat(value, Const(0, missing)) if missing > 0 else value[:width])
             yield values
 
-    def _region_checks(self, command, rows, columns):
+    def _region_checks(self, m, command, rows, columns, forward, by_input, by_weight):
         """List the regions to check: condition, base, depth, rows and columns in words."""
         size = self._size
         operation = command.operation
 
-        def ceiling(value, unit):
-            return (value + (unit - 1)) >> (unit.bit_length() - 1)
+        def ceiling(name, value, unit):
+            words = (value + (unit - 1)) >> (unit.bit_length() - 1)
+            return _keep(m, f"words_{name}", words)
 
         batch, inputs, outputs = (
-            ceiling(value, size.block) for value in (command.batch, command.inputs, command.outputs)
+            ceiling(name, command[name], size.block) for name in ("batch", "inputs", "outputs")
         )
-        by_input = equals(operation, Operation.INPUT_GRADIENT)
-        by_weight = equals(operation, Operation.WEIGHT_GRADIENT)
         gradient = by_input | by_weight
-        forward = equals(operation, Operation.FORWARD)
         product = forward | gradient
         derivative = command.masked | command.step_gradient
         to_operand = product & (command.destination == Destination.OPERAND)
         sums = product & (command.accumulate | (command.destination == Destination.PARTIAL_SUMS))
-        across = Mux(forward, ceiling(columns, size.columns), ceiling(columns, size.rows))
+        across = Mux(
+            forward,
+            ceiling("forward", columns, size.columns),
+            ceiling("gradient", columns, size.rows),
+        )
         activations = equals(operation, Operation.LOAD_ACTIVATIONS) | forward | by_weight
         activations |= by_input & derivative
         weights = equals(operation, Operation.LOAD_WEIGHTS) | forward | by_input
         weights |= by_weight & derivative
         gradients = equals(operation, Operation.LOAD_GRADIENTS) | gradient
         biases = equals(operation, Operation.LOAD_BIASES) | (forward & command.bias)
-        wide = ceiling(command.outputs, size.columns)
+        wide = ceiling("biases", command.outputs, size.columns)
+        conditions = (activations, weights, gradients, to_operand, biases, sums)
+        activations, weights, gradients, to_operand, biases, sums = (
+            _keep(m, f"wanted_{k}", condition) for k, condition in enumerate(conditions)
+        )
         return [
             (activations, command.activation_base, size.activation_words, batch, inputs),
             (weights, command.weight_base, size.weight_words, outputs, inputs),
@@ -256,6 +306,7 @@ class CommandQueue(wiring.Component):
                 Mux(forward, outputs, inputs),
             ),
             (biases, command.bias_base, size.bias_words, wide, 1),
+            # This is the last one: its columns take a stage longer than the rest.
             (sums, 0, size.partial_sum_strips, rows, across),
         ]
 
@@ -265,7 +316,7 @@ class CommandQueue(wiring.Component):
         radix4 = self._size.fmt.log2_radix == 2
         is_gradient = is_product & ~is_forward
         no_batch, no_inputs, no_outputs = (
-            ~value.any() for value in (command.batch, command.inputs, command.outputs)
+            _keep(m, f"no_{name}", ~command[name].any()) for name in ("batch", "inputs", "outputs")
         )
         load_activations = operation == Operation.LOAD_ACTIVATIONS
         load_weights = operation == Operation.LOAD_WEIGHTS
@@ -281,13 +332,15 @@ class CommandQueue(wiring.Component):
         # What this radix has not.
         foreign = command.stochastic if radix4 else command.phase
         wrong_load = load_gradients & ~command.codes & foreign
-        wrong_product = (
+        wrong_product = _keep(
+            m,
+            "wrong_product",
             (is_gradient & (command.relu | command.bias | command.signed_result))
             | (is_forward & (derivative | ~destination.any()))
             | (is_gradient & ~is_input & to_operand)
             | (to_sums & (command.relu | command.bias | derivative))
             | (command.mode == RoundMode.SELF_STOCHASTIC)
-            | (is_input & to_operand & foreign)
+            | (is_input & to_operand & foreign),
         )
         scaled = (destination == Destination.STREAM) | to_operand
         uses_scale = ((load_activations | load_weights) & ~command.codes) | (is_product & scaled)

@@ -19,7 +19,7 @@ def event_members(names, bits=32):
 class EventCounters(wiring.Component):
     """Count, per name, the lanes in which an event happened.
 
-    A count stops at its largest value instead of wrapping. The latency is 2 cycles from a
+    A count stops at its largest value instead of wrapping. The latency is 3 cycles from a
     ``strobe`` to the count.
 
     Parameters
@@ -45,7 +45,7 @@ class EventCounters(wiring.Component):
         Sets every count and sticky bit to zero.
     """
 
-    latency = 2
+    latency = 3
 
     def __init__(self, names, lanes, bits=32):
         self._names = tuple(names)
@@ -63,15 +63,25 @@ class EventCounters(wiring.Component):
             events = getattr(self, name)
             count = getattr(self, f"{name}_count")
             seen = getattr(self, f"{name}_seen")
+            happened = Signal(len(events), name=f"{name}_happened")
             arriving = Signal(range(len(events) + 1), name=f"{name}_arriving")
+            number = Signal(len(count), name=f"{name}_number")
+            full = Signal(name=f"{name}_full")
             total = Signal(len(count) + 1, name=f"{name}_total")
-            m.d.sync += arriving.eq(Mux(self.strobe, sum(events[k] for k in range(len(events))), 0))
-            m.d.comb += total.eq(count + arriving)
-            m.d.sync += count.eq(Mux(total[-1], (1 << len(count)) - 1, total))
-            with m.If(arriving.any()):
-                m.d.sync += seen.eq(1)
+            m.d.sync += [
+                happened.eq(Mux(self.strobe, events, 0)),
+                arriving.eq(sum(happened[k] for k in range(len(events)))),
+                number.eq(total),
+                full.eq(full | total[-1]),
+                seen.eq(seen | arriving.any()),
+            ]
+            # What overflowed is all ones, whatever the number does.
+            m.d.comb += [
+                total.eq(number + arriving),
+                count.eq(number | full.replicate(len(count))),
+            ]
             with m.If(self.clear_counts):
-                m.d.sync += [count.eq(0), seen.eq(0)]
+                m.d.sync += [number.eq(0), full.eq(0), seen.eq(0)]
         return m
 
     def connect(self, m, core, strobe, **events):

@@ -128,48 +128,45 @@ class FloatEncoder(wiring.Component):
                 m.d.sync += self_noise.eq(self.self_noise)
 
         rounded = round_up(m, "round", kept, dropped, sticky, self.mode, self.noise, self_noise)
-        rounded, exponent, sign, nonzero, nonfinite, infinite = deepen(
-            m, deep, "after_rounding", rounded, exponent, sign, nonzero, nonfinite, infinite
-        )
+        # Comparisons, and the field, for the exponent without the carry of the rounding.
+        greatest, least = target.greatest_exponent, target.least_exponent
+        limits = (greatest, greatest - 1, least, least - 1)
+        more = Cat(exponent > limit for limit in limits)
+        same = Cat(exponent == limit for limit in limits)
+        below = exponent < least
+        biased = Signal(target.exponent_bits)
+        m.d.comb += biased.eq(exponent + target.bias)
+        rounded, more, same, below, biased, sign, nonzero, nonfinite, infinite = deepen(
+            m, deep, "after_rounding", rounded, more, same, below, biased, sign, nonzero, nonfinite,
+            infinite,
+        )  # fmt: skip
         # A carry leaves a fraction of zeros, so the fraction bits need no shift.
         carry = rounded[kept_bits]
         normal = rounded[kept_bits - 1] | carry
-        final = Signal(signed(len(exponent) + 2))
-        m.d.comb += final.eq(exponent + carry)
+        # Whether the exponent with the carry is beyond each of the limits.
+        above_greatest, reaches_greatest, above_least, reaches_least = (
+            more[k] | (same[k] & carry) for k in range(len(limits))
+        )
         fraction = rounded[: target.fraction_bits]
+        final = Signal(target.exponent_bits)
         field = Signal(target.exponent_bits)
         too_large = Signal()
         too_small = Signal()
+        m.d.comb += [final.eq(biased + carry), field.eq(final), too_large.eq(above_greatest)]
         if target.ibm:
-            top = (final == target.greatest_exponent) & fraction.all()
             m.d.comb += [
-                too_large.eq((final > target.greatest_exponent) | top),
+                too_large.eq(above_greatest | (reaches_greatest & fraction.all())),
                 # The smallest power of two has the code of zero.
-                too_small.eq(
-                    (final < target.least_exponent)
-                    | ((final == target.least_exponent) & ~fraction.any())
-                ),
-                field.eq(final + target.bias),
+                too_small.eq(~reaches_least | (~above_least & ~fraction.any())),
             ]
         elif target.subnormals:
             m.d.comb += [
-                too_large.eq(final > target.greatest_exponent),
                 too_small.eq(~normal & ~fraction.any()),
                 # Below the normal numbers the exponent is the least; a carry makes it normal.
-                field.eq(
-                    Mux(
-                        exponent < target.least_exponent,
-                        normal,
-                        final + target.bias,
-                    )
-                ),
+                field.eq(Mux(below, normal, final)),
             ]
         else:
-            m.d.comb += [
-                too_large.eq(final > target.greatest_exponent),
-                too_small.eq(final < target.least_exponent),
-                field.eq(final + target.bias),
-            ]
+            m.d.comb += too_small.eq(~reaches_least)
 
         fraction, field, too_large, too_small, sign, nonzero, nonfinite, infinite = deepen(
             m, deep, "to_code", fraction, field, too_large, too_small, sign, nonzero, nonfinite,

@@ -143,12 +143,12 @@ class Fp4Encoder(wiring.Component):
             m.d.comb += field.eq(up)
         with m.Else():
             m.d.comb += field.eq(whole + 1 + up)
-        field, sign, nonzero, nonfinite = deepen(
-            m, deep, "to_code", field, sign, nonzero, nonfinite
+        zero = (exponent < 0) & ~up
+        field, zero, sign, nonzero, nonfinite = deepen(
+            m, deep, "to_code", field, zero, sign, nonzero, nonfinite
         )
-        # The field is not negative, so these are short forms of comparisons.
+        # The field is not negative, so this is a short form of a comparison.
         saturated = field[3:].any()
-        zero = ~field.any()
         magnitude = Signal(3)
         m.d.comb += magnitude.eq(Mux(saturated, 7, field[:3]))
         with m.If(self.enable[1]):

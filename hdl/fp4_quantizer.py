@@ -11,14 +11,98 @@ from golden.fp4_quantizer import Underflow
 
 from .event_counters import EventCounters, event_members
 from .fp4_encoder import Fp4Encoder
+from .outlet import Outlet, connect_outlet
 from .parameters import check_integer, check_type
 from .random_bits import RandomBits
-from .stream import Pipeline, beat_signature
+from .stream import beat_signature
 from .wide_float import FloatDecoder
 
-__all__ = ["EVENTS", "Fp4Quantizer"]
+__all__ = ["EVENTS", "Fp4Lane", "Fp4Quantizer"]
 
 EVENTS = ("saturation", "underflow", "nonfinite")
+
+
+class Fp4Lane(wiring.Component):
+    """Quantise one number; nothing stalls. The latency is 11 cycles.
+
+    Parameters
+    ----------
+    wide_format, fmt, underflow, odd_shift, random_bits :
+        See :class:`Fp4Quantizer`.
+
+    Members
+    -------
+    number : ``In(wide_format.width)``
+        Code of ``wide_format``.
+    scale_exponent, stochastic, phase :
+        See :class:`Fp4Quantizer`.
+    noise : ``In(random_bits)``
+        Radix 2: random bits of the number that came ``noise_latency`` cycles ago.
+    code, saturated, underflowed, was_nonfinite :
+        See :class:`hdl.fp4_encoder.Fp4Encoder`.
+    """
+
+    # The number is kept, taken apart, normalised twice, and gets its exponent; then the six of a
+    # deep encoder, which adds random bits to what its third stage holds.
+    latency = 5 + 6
+    noise_latency = 5 + 3
+
+    def __init__(self, wide_format, fmt, underflow, odd_shift, random_bits):
+        self._wide_format = wide_format
+        self._fmt = fmt
+        self._underflow = underflow
+        self._odd_shift = odd_shift
+        self._random_bits = random_bits
+        members = {
+            "number": In(wide_format.width),
+            "scale_exponent": In(signed(8)),
+            "code": Out(4),
+            "saturated": Out(1),
+            "underflowed": Out(1),
+            "was_nonfinite": Out(1),
+        }
+        if fmt.log2_radix == 1:
+            members |= {"stochastic": In(1), "noise": In(random_bits)}
+        else:
+            members["phase"] = In(1)
+        super().__init__(members)
+
+    def elaborate(self, platform):
+        m = Module()
+        binary = self._fmt.log2_radix == 1
+        unit = Signal(signed(9), reset_less=True)
+        if binary:
+            m.d.sync += unit.eq(self.scale_exponent)
+        else:
+            m.d.sync += unit.eq(self.scale_exponent + Mux(self.phase, self._odd_shift, 0))
+
+        m.submodules.decoder = number = FloatDecoder(self._wide_format, normalized=True, deep=True)
+        exponent = signed(max(len(number.exponent), len(unit)) + 1)
+        m.submodules.encoder = encoder = Fp4Encoder(
+            self._fmt,
+            self._wide_format.fraction_bits + 1,
+            exponent,
+            self._random_bits,
+            self._underflow,
+            deep=True,
+        )
+        kept = Signal(self._wide_format.width, reset_less=True)
+        above_unit = [Signal(exponent, name=f"above_unit_{k}", reset_less=True) for k in range(2)]
+        m.d.comb += [number.code.eq(kept), encoder.enable.eq(0b11)]
+        m.d.sync += [
+            kept.eq(self.number),
+            above_unit[0].eq(number.exponent - unit),
+            above_unit[1].eq(above_unit[0]),
+            encoder.sign.eq(number.sign),
+            encoder.significand.eq(number.significand),
+            encoder.exponent.eq(above_unit[1] - number.distance),
+            encoder.nonfinite.eq(number.nonfinite),
+        ]
+        if binary:
+            m.d.comb += [encoder.stochastic.eq(self.stochastic), encoder.noise.eq(self.noise)]
+        for name in ("code", "saturated", "underflowed", "was_nonfinite"):
+            m.d.comb += getattr(self, name).eq(getattr(encoder, name))
+        return m
 
 
 class Fp4Quantizer(wiring.Component):
@@ -30,8 +114,8 @@ class Fp4Quantizer(wiring.Component):
 
     The golden model is :func:`golden.fp4_quantizer.quantize_fp4`.
 
-    The latency is 3 cycles and the throughput one beat per cycle. ``i.ready`` depends
-    combinationally on ``o.ready``.
+    The latency is 13 cycles and the throughput one beat per cycle; ready, valid and payload come
+    from registers.
 
     Parameters
     ----------
@@ -78,7 +162,7 @@ class Fp4Quantizer(wiring.Component):
         If a parameter is not what it must be.
     """
 
-    latency = 3
+    latency = Fp4Lane.latency + Outlet.latency
 
     def __init__(
         self,
@@ -125,58 +209,42 @@ class Fp4Quantizer(wiring.Component):
         m = Module()
         binary = self._fmt.log2_radix == 1
         m.submodules.counters = counters = EventCounters(EVENTS, self._lanes)
-        hold = {}
+        m.submodules.outlet = outlet = Outlet(self.o.p.shape(), Fp4Lane.latency)
+        ready = 1
         if binary:
             random = RandomBits(self._lanes, self._random_bits, self._seed)
             m.submodules.random_bits = random
-            hold = {2: ~random.o.valid}
-        pipeline = Pipeline(m, self.i, self.o, self.latency, hold)
+            # No beat enters while a seed is being loaded, so that one inside always finds bits.
+            ready = Signal(name="random_ready")
+            m.d.sync += ready.eq(random.o.valid)
+        valid, last = connect_outlet(m, self, outlet, Fp4Lane.latency, ready)
+        m.d.comb += outlet.data.last.eq(last[-1])
         if binary:
-            random.connect(m, self, pipeline.enable[2] & pipeline.arriving[2])
-
-        unit = Signal(signed(9))
-        m.d.comb += unit.eq(self.scale_exponent)
-        if not binary:
-            with m.If(self.phase):
-                m.d.comb += unit.eq(self.scale_exponent + self._odd_shift)
-
-        encoders = []
-        for lane in range(self._lanes):
-            m.submodules[f"decoder_{lane}"] = number = FloatDecoder(
-                self._wide_format, normalized=True
+            random.connect(m, self, valid[Fp4Lane.noise_latency])
+        lanes = []
+        for k in range(self._lanes):
+            m.submodules[f"lane_{k}"] = lane = Fp4Lane(
+                self._wide_format, self._fmt, self._underflow, self._odd_shift, self._random_bits
             )
-            m.submodules[f"encoder_{lane}"] = encoder = Fp4Encoder(
-                self._fmt,
-                self._wide_format.fraction_bits + 1,
-                signed(max(len(number.exponent), len(unit)) + 1),
-                self._random_bits,
-                self._underflow,
-            )
-            encoders.append(encoder)
+            lanes.append(lane)
             m.d.comb += [
-                number.code.eq(self.i.p.data[lane]),
-                encoder.enable.eq(Cat(pipeline.enable[1:])),
-                self.o.p.data[lane].eq(encoder.code),
+                lane.number.eq(self.i.p.data[k]),
+                lane.scale_exponent.eq(self.scale_exponent),
+                outlet.data.data[k].eq(lane.code),
             ]
             if binary:
                 m.d.comb += [
-                    encoder.stochastic.eq(self.stochastic),
-                    encoder.noise.eq(random.o.payload[lane]),
+                    lane.stochastic.eq(self.stochastic),
+                    lane.noise.eq(random.o.payload[k]),
                 ]
-            with m.If(pipeline.enable[0]):
-                m.d.sync += [
-                    encoder.sign.eq(number.sign),
-                    encoder.significand.eq(number.significand),
-                    encoder.exponent.eq(number.exponent - unit),
-                    encoder.nonfinite.eq(number.nonfinite),
-                ]
-        pipeline.carry(m, "last", self.i.p.last, self.o.p.last)
+            else:
+                m.d.comb += lane.phase.eq(self.phase)
         counters.connect(
             m,
             self,
-            strobe=self.o.valid & self.o.ready,
-            saturation=Cat(encoder.saturated for encoder in encoders),
-            underflow=Cat(encoder.underflowed for encoder in encoders),
-            nonfinite=Cat(encoder.was_nonfinite for encoder in encoders),
+            strobe=valid[-1],
+            saturation=Cat(lane.saturated for lane in lanes),
+            underflow=Cat(lane.underflowed for lane in lanes),
+            nonfinite=Cat(lane.was_nonfinite for lane in lanes),
         )
         return m

@@ -126,7 +126,8 @@ class IntegerEncoder(wiring.Component):
         rest = fraction[:-1].any() | sticky
         m.d.comb += [
             up.eq(fraction[-1] & (rest | whole[0])),
-            rounded.eq(whole + up),
+            # Both sums are there before it is known which of them counts.
+            rounded.eq(Mux(up, whole + 1, whole)),
         ]
 
         nonzero = fixed.any() | sticky | big

@@ -7,14 +7,21 @@ from amaranth.lib.wiring import In, Out
 from golden.command import ErrorCode, Memory, Operation
 
 from .command_queue import command_layout
-from .fp4_quantizer import Fp4Quantizer
-from .quantizer import Quantizer
+from .countdown import Countdown
+from .event_counters import EventCounters
+from .fp4_quantizer import Fp4Lane
+from .outlet import Outlet
+from .quantizer import IntegerLane
+from .random_bits import RandomBits
+from .rounding import own_copy
 from .step_gradient import derivative_layout
-from .stream import Pipeline, beat_signature
+from .stream import beat_signature
 
 __all__ = ["EVENTS", "LoadUnit", "load_write"]
 
 EVENTS = ("saturation", "underflow", "nonfinite")
+#: What a lane calls them.
+_FLAGS = ("saturated", "underflowed", "was_nonfinite")
 
 
 def load_write(size):
@@ -32,8 +39,20 @@ def load_write(size):
     )
 
 
+def _quantized(size):
+    """Lay out a beat of codes that waits to be written; beats of biases wait as they are."""
+    return data.StructLayout(
+        {
+            "codes": data.ArrayLayout(4, size.load_lanes),
+            "derivatives": data.ArrayLayout(derivative_layout(size.residual_bits), size.load_lanes),
+        }
+    )
+
+
 class LoadUnit(wiring.Component):
     """Bring a matrix, beat by beat, into its memory.
+
+    Beats go through the quantisers, which never stall, into an outlet from which they are written.
 
     The latency from a beat to its write is at most ``latency`` cycles; the throughput is one beat
     per cycle.
@@ -58,7 +77,7 @@ class LoadUnit(wiring.Component):
     taken : ``Out(1)``
         A beat of a load is accepted in this cycle.
     error : ``Out(1)``, error_code : ``Out(8)``
-        TLAST was wrong: an :class:`golden.command.ErrorCode`.
+        TLAST of the beat before was wrong: an :class:`golden.command.ErrorCode`.
     i_seed : ``In(stream.Signature(32))``
         New state of the random generator (radix 2), see :class:`hdl.random_bits.RandomBits`.
     saturation_count, underflow_count, nonfinite_count : ``Out(32)``
@@ -67,7 +86,7 @@ class LoadUnit(wiring.Component):
         Clears the counts.
     """
 
-    latency = 5
+    latency = 1 + Fp4Lane.latency + Outlet.latency
 
     def __init__(self, size):
         self._size = size
@@ -93,68 +112,69 @@ class LoadUnit(wiring.Component):
         command = Signal(command_layout())
         memory = Signal(Memory)
         rows, columns = Signal(16), Signal(16)
-
-        # Beats of a row; those of biases are beats of one row as well.
-        row_lanes = Signal(16)
-        is_biases = memory == Memory.BIASES
-        m.d.comb += row_lanes.eq(size.load_lanes)
-        with m.If(is_biases):
-            m.d.comb += row_lanes.eq(size.biases_per_beat)
-
+        is_biases = Signal()
+        starting = Signal()  # the command is known, but not yet what is made of it
         running = Signal()  # beats are still to come
         waiting = Signal()  # writes are still to come
         skipping = Signal()  # beats are thrown away
-        columns_left = Signal(16)
-        rows_left = Signal(16)
-        row_ends = Signal()
-        ends = Signal()
-        m.d.comb += [
-            row_ends.eq(columns_left <= row_lanes),
-            ends.eq(row_ends & (rows_left == 1)),
-            self.busy.eq(running | waiting),
-            self.command.ready.eq(~running & ~waiting & ~skipping),
-        ]
-        flow = self._quantize(m, command, memory, columns_left)
-        go = Signal()
-        m.d.comb += [
-            go.eq(running & flow.ready),
-            flow.valid.eq(running & self.i.valid),
-            self.i.ready.eq(go | skipping),
-            self.taken.eq(go & self.i.valid),
-        ]
-
         with m.If(self.command.ready & self.command.valid):
-            m.d.sync += [command.eq(self.command.payload), running.eq(1), waiting.eq(1)]
-            self._start(m, memory, rows, columns, rows_left, columns_left)
+            m.d.sync += [command.eq(self.command.payload), starting.eq(1), waiting.eq(1)]
+            self._start(m, memory, rows, columns, is_biases)
+
+        # Lanes of a beat; the beats of biases are those of one row.
+        row_lanes = Mux(is_biases, size.biases_per_beat, size.load_lanes)
+        row = Countdown(m, "row", columns, row_lanes)
+        rows_left = Countdown(m, "rows", rows, 1)
+        ends = Signal()
+        m.d.comb += ends.eq(row.end & rows_left.end)
+
+        width = max(size.load_lanes * size.wide_format.width, _quantized(size).size)
+        m.submodules.outlet = outlet = Outlet(width, self.latency - Outlet.latency)
+        m.d.comb += [
+            self.i.ready.eq((running & outlet.room) | skipping),
+            self.taken.eq(running & outlet.room & self.i.valid),
+            outlet.entered.eq(self.taken),
+            self.busy.eq(waiting),
+            self.command.ready.eq(~waiting & ~skipping),
+            self.done.eq(waiting & ~starting & ~running & ~outlet.inside),
+        ]
+        with m.If(starting):
+            m.d.sync += [starting.eq(0), running.eq(1)]
+            row.start()
+            rows_left.start()
         with m.If(self.taken):
-            m.d.sync += columns_left.eq(columns_left - row_lanes)
-            with m.If(row_ends):
-                m.d.sync += [columns_left.eq(columns), rows_left.eq(rows_left - 1)]
+            row.next()
+            with m.If(row.end):
+                rows_left.next()
             with m.If(ends | self.i.p.last):
                 m.d.sync += running.eq(0)
-            with m.If(ends & ~self.i.p.last):
-                m.d.sync += skipping.eq(1)
-                m.d.comb += [self.error.eq(1), self.error_code.eq(ErrorCode.MISSING_LAST)]
-            with m.Elif(~ends & self.i.p.last):
-                m.d.comb += [self.error.eq(1), self.error_code.eq(ErrorCode.EARLY_LAST)]
-        with m.If(skipping & self.i.valid & self.i.p.last):
-            m.d.sync += skipping.eq(0)
-
-        # What left the input and is not written yet.
-        inside = Signal(range(self.latency + 2))
-        written = Signal()
-        m.d.comb += [
-            written.eq(self.o.valid & self.o.ready),
-            self.done.eq(waiting & ~running & ~inside.any()),
-        ]
-        m.d.sync += inside.eq(inside + self.taken - written)
         with m.If(self.done):
             m.d.sync += waiting.eq(0)
+        with m.If(self.taken & ends & ~self.i.p.last):
+            m.d.sync += skipping.eq(1)
+        with m.Elif(skipping & self.i.valid & self.i.p.last):
+            m.d.sync += skipping.eq(0)
+        # An error is told a cycle later, while the beat is still inside.
+        m.d.sync += [
+            self.error.eq(self.taken & (ends ^ self.i.p.last)),
+            self.error_code.eq(Mux(ends, ErrorCode.MISSING_LAST, ErrorCode.EARLY_LAST)),
+        ]
 
-        self._place(m, written, command, memory, columns, row_lanes)
+        # Lanes beyond the last column are zero, and so count as nothing.
+        lanes = []
+        for lane in range(size.load_lanes):
+            inside = Signal(name=f"inside_{lane}")
+            number = Signal(size.wide_format.width, name=f"number_{lane}", reset_less=True)
+            m.d.comb += inside.eq(row.reaches(size.load_lanes, lane) | is_biases)
+            m.d.sync += number.eq(self.i.p.data[lane] & inside.replicate(len(number)))
+            lanes.append(number)
+        self._quantize(m, command, memory, is_biases, lanes, outlet)
+        written = self._deliver(m, outlet, memory)
+        left = Countdown(m, "writes", columns, row_lanes)
+        self._place(m, starting, written, command, memory, columns, left)
         return m
 
-    def _start(self, m, memory, rows, columns, rows_left, columns_left):
+    def _start(self, m, memory, rows, columns, is_biases):
         """Take shape and memory of a command."""
         command = self.command.payload
         of_operation = {
@@ -171,150 +191,146 @@ class LoadUnit(wiring.Component):
                         memory.eq(which),
                         rows.eq(height),
                         columns.eq(width),
-                        rows_left.eq(height),
-                        columns_left.eq(width),
+                        is_biases.eq(operation is Operation.LOAD_BIASES),
                     ]
 
-    def _quantize(self, m, command, memory, columns_left):
-        """Make codes of the beats that are offered; returns their stream and drives the writes."""
+    def _quantize(self, m, command, memory, is_biases, numbers, outlet):
+        """Make codes of the beats, or let them pass as they are; then they wait to be written."""
         size = self._size
-        width, lanes = size.wide_format.width, size.load_lanes
-        m.submodules.quantizer = quantizer = Quantizer(
-            size.wide_format, 4, lanes, size.residual_bits, size.in_range_rule
-        )
-        m.submodules.fp4_quantizer = fp4 = Fp4Quantizer(
-            size.wide_format,
-            size.fmt,
-            lanes,
-            size.underflow,
-            size.odd_shift,
-            size.random_bits,
-            size.seed,
-        )
-        beat = stream.Signature(data.ArrayLayout(width, lanes)).create(path=("offered",))
-        kept = stream.Signature(data.ArrayLayout(width, lanes)).create(path=("kept",))
-        is_biases = memory == Memory.BIASES
-        to_fp4 = ~command.codes & (memory == Memory.GRADIENTS)
-        to_integer = ~command.codes & ~is_biases & ~to_fp4
-        raw = command.codes | is_biases
-
-        # Lanes beyond the last column are zero, and so count as nothing.
-        for lane in range(lanes):
-            inside = Signal(name=f"inside_{lane}")
-            m.d.comb += [
-                inside.eq((columns_left > lane) | is_biases),
-                beat.payload[lane].eq(self.i.p.data[lane] & inside.replicate(width)),
-            ]
-        # A register right behind the input.
-        pipeline = Pipeline(m, beat, kept, 1)
-        with m.If(pipeline.enable[0]):
-            m.d.sync += kept.payload.eq(beat.payload)
-        m.d.comb += [
-            quantizer.i.p.data.eq(kept.payload),
-            quantizer.i.valid.eq(kept.valid & to_integer),
-            quantizer.is_signed.eq((memory == Memory.WEIGHTS) | command.signed_activations),
-            quantizer.reciprocal_significand.eq(command.significand),
-            quantizer.reciprocal_exponent.eq(command.exponent),
-            fp4.i.p.data.eq(kept.payload),
-            fp4.i.valid.eq(kept.valid & to_fp4),
-            fp4.scale_exponent.eq(command.fp4_exponent),
+        binary = size.fmt.log2_radix == 1
+        raw, to_fp4, is_signed = (Signal(name=name) for name in ("raw", "to_fp4", "is_signed"))
+        m.d.sync += [
+            raw.eq(command.codes | is_biases),
+            to_fp4.eq(memory == Memory.GRADIENTS),
+            is_signed.eq((memory == Memory.WEIGHTS) | command.signed_activations),
         ]
-        if size.fmt.log2_radix == 1:
-            m.d.comb += fp4.stochastic.eq(command.stochastic)
-            wiring.connect(m, wiring.flipped(self.i_seed), fp4.i_seed)
+        valid = [self.taken]
+        for k in range(1 + Fp4Lane.latency):
+            valid.append(Signal(name=f"valid_{k}"))
+            # What passes by leaves no trace behind it, where beats of the next load come.
+            m.d.sync += valid[-1].eq(valid[-2] & ~raw if k == 1 else valid[-2])
+        of_codes, of_fp4, of_integers = (Signal(name=f"put_{x}") for x in ("raw", "fp4", "integer"))
+        m.d.comb += [
+            of_codes.eq(valid[1] & raw),
+            of_fp4.eq(valid[1 + Fp4Lane.latency] & to_fp4),
+            of_integers.eq(valid[1 + IntegerLane.latency] & ~to_fp4),
+            outlet.put.eq(of_codes | of_fp4 | of_integers),
+        ]
+        if binary:
+            m.submodules.random_bits = random = RandomBits(
+                size.load_lanes, size.random_bits, size.seed
+            )
+            wiring.connect(m, wiring.flipped(self.i_seed), random.i_seed)
+            m.d.comb += random.o.ready.eq(valid[1 + Fp4Lane.noise_latency] & to_fp4)
         else:
-            m.d.comb += [fp4.phase.eq(command.phase), self.i_seed.ready.eq(1)]
+            m.d.comb += self.i_seed.ready.eq(1)
 
-        # What needs no quantiser passes by.
-        full = kept.valid & raw
-        m.d.comb += kept.ready.eq(
-            Mux(raw, self.o.ready, Mux(to_fp4, fp4.i.ready, quantizer.i.ready))
-        )
-
-        write = self.o.payload
-        m.d.comb += [
-            self.o.valid.eq(full | fp4.o.valid | quantizer.o.valid),
-            fp4.o.ready.eq(self.o.ready),
-            quantizer.o.ready.eq(self.o.ready),
-            write.biases.eq(kept.payload.as_value()),
-        ]
-        for lane in range(lanes):
-            side = quantizer.o.p.user[lane]
-            code = quantizer.o.p.data[lane]
-            is_signed = quantizer.is_signed
+        kept = _quantized(size)(outlet.data[: _quantized(size).size])
+        events = {event: [] for event in EVENTS}
+        for k, number in enumerate(numbers):
+            m.submodules[f"integer_{k}"] = integer = IntegerLane(
+                size.wide_format, 4, size.residual_bits, size.in_range_rule
+            )
+            m.submodules[f"fp4_{k}"] = fp4 = Fp4Lane(
+                size.wide_format, size.fmt, size.underflow, size.odd_shift, size.random_bits
+            )
             m.d.comb += [
-                write.codes[lane].eq(
-                    Mux(full, kept.payload[lane][:4], Mux(fp4.o.valid, fp4.o.p.data[lane], code))
+                integer.number.eq(number),
+                integer.reciprocal_significand.eq(
+                    own_copy(m, f"significand_{k}", command.significand, k)
                 ),
-                write.derivatives[lane].in_range.eq(side.in_range | full),
-                write.derivatives[lane].value.eq(
-                    Mux(
-                        full,
-                        0,
-                        Mux(
-                            side.in_range,
-                            side.residual,
-                            Cat(code, code[-1] & is_signed).as_signed(),
-                        ),
-                    )
-                ),
+                integer.reciprocal_exponent.eq(command.exponent),
+                integer.is_signed.eq(is_signed),
+                fp4.number.eq(number),
+                fp4.scale_exponent.eq(command.fp4_exponent),
             ]
-
+            if binary:
+                m.d.comb += [
+                    fp4.stochastic.eq(command.stochastic),
+                    fp4.noise.eq(random.o.payload[k]),
+                ]
+            else:
+                m.d.comb += fp4.phase.eq(command.phase)
+            code = Cat(integer.code, integer.code[-1] & is_signed).as_signed()
+            derivative = Mux(integer.in_range, integer.residual, code)
+            m.d.comb += [
+                kept.codes[k].eq(Mux(raw, number[:4], Mux(to_fp4, fp4.code, integer.code))),
+                kept.derivatives[k].in_range.eq(raw | integer.in_range),
+                kept.derivatives[k].value.eq(Mux(raw, 0, derivative)),
+            ]
+            for event, name in zip(
+                EVENTS, ("saturated", "underflowed", "was_nonfinite"), strict=True
+            ):
+                events[event].append(Mux(to_fp4, getattr(fp4, name), getattr(integer, name)))
+        with m.If(is_biases):
+            m.d.comb += outlet.data.eq(Cat(numbers))
+        m.submodules.counters = counters = EventCounters(EVENTS, size.load_lanes)
         m.d.comb += [
-            quantizer.clear_counts.eq(self.clear_counts),
-            fp4.clear_counts.eq(self.clear_counts),
+            counters.strobe.eq(of_fp4 | of_integers),
+            counters.clear_counts.eq(self.clear_counts),
         ]
         for event in EVENTS:
-            both = Signal(33, name=f"{event}_both")
-            m.d.comb += both.eq(
-                getattr(quantizer, f"{event}_count") + getattr(fp4, f"{event}_count")
-            )
-            m.d.sync += getattr(self, f"{event}_count").eq(Mux(both[-1], 0xFFFF_FFFF, both))
-        return beat
+            m.d.comb += [
+                getattr(counters, event).eq(Cat(events[event])),
+                getattr(self, f"{event}_count").eq(getattr(counters, f"{event}_count")),
+            ]
 
-    def _place(self, m, written, command, memory, columns, row_lanes):
+    def _deliver(self, m, outlet, memory):
+        """Offer what waits; tells when it is written."""
+        size, write = self._size, self.o.payload
+        codes = _quantized(size)(outlet.o.payload[: _quantized(size).size])
+        m.d.comb += [
+            self.o.valid.eq(outlet.o.valid),
+            outlet.o.ready.eq(self.o.ready),
+            write.memory.eq(memory),
+            write.codes.eq(codes.codes),
+            write.derivatives.eq(codes.derivatives),
+            write.biases.eq(outlet.o.payload),
+        ]
+        return outlet.o.valid & self.o.ready
+
+    def _place(self, m, starting, written, command, memory, columns, left):
         """Count words, rows of a word and groups of a row along with the writes."""
         size = self._size
         log2_block = size.block.bit_length() - 1
         groups = size.block // size.load_lanes
-        write = self.o.payload
-        row_begin = Signal(22)  # word of the first column
+        is_biases = memory == Memory.BIASES
         word = Signal(22)
+        row_begin = Signal(22)  # word of the first column
+        below = Signal(22)  # that of the next row of words
+        across = Signal(16)
         row = Signal(range(size.block))
         group = Signal(range(max(groups, 2)))
-        left = Signal(16)
-        across = Signal(16)
-        m.d.comb += [
+        m.d.sync += [
             across.eq((columns + (size.block - 1)) >> log2_block),
-            write.memory.eq(memory),
-            write.address.eq(word),
-            write.row.eq(row),
-            write.group.eq(group),
+            below.eq(row_begin + across),
         ]
-        start = self.command.ready & self.command.valid
-        with m.If(start):
-            coming = self.command.payload
-            m.d.sync += [row.eq(0), group.eq(0)]
+        m.d.comb += [
+            self.o.payload.address.eq(word),
+            self.o.payload.row.eq(row),
+            self.o.payload.group.eq(group),
+        ]
+        with m.If(starting):
             bases = {
-                Operation.LOAD_ACTIVATIONS: (coming.activation_base, coming.inputs),
-                Operation.LOAD_WEIGHTS: (coming.weight_base, coming.inputs),
-                Operation.LOAD_GRADIENTS: (coming.gradient_base, coming.outputs),
+                Memory.ACTIVATIONS: command.activation_base,
+                Memory.WEIGHTS: command.weight_base,
+                Memory.GRADIENTS: command.gradient_base,
                 # Words of biases are cut into beats.
-                Operation.LOAD_BIASES: (
-                    coming.bias_base << ((size.columns // size.biases_per_beat).bit_length() - 1),
-                    coming.outputs,
-                ),
+                Memory.BIASES: command.bias_base
+                << ((size.columns // size.biases_per_beat).bit_length() - 1),
             }
-            with m.Switch(coming.operation):
-                for operation, (base, width) in bases.items():
-                    case = m.Default() if operation is Operation.LOAD_BIASES else m.Case(operation)
-                    with case:
-                        m.d.sync += [word.eq(base), row_begin.eq(base), left.eq(width)]
+            with m.Switch(memory):
+                for which, base in bases.items():
+                    with m.Case(which):
+                        m.d.sync += [word.eq(base), row_begin.eq(base)]
+            m.d.sync += [row.eq(0), group.eq(0)]
+            left.start()
         with m.Elif(written):
-            m.d.sync += [group.eq(group + 1), left.eq(left - row_lanes)]
-            with m.If((group == groups - 1) | (memory == Memory.BIASES)):
+            left.next()
+            m.d.sync += group.eq(group + 1)
+            with m.If((group == groups - 1) | is_biases):
                 m.d.sync += [group.eq(0), word.eq(word + 1)]
-            with m.If((left <= row_lanes) & (memory != Memory.BIASES)):
-                m.d.sync += [group.eq(0), left.eq(columns), row.eq(row + 1), word.eq(row_begin)]
+            with m.If(left.end & ~is_biases):
+                m.d.sync += [group.eq(0), row.eq(row + 1), word.eq(row_begin)]
                 with m.If(row == size.block - 1):
-                    m.d.sync += [word.eq(row_begin + across), row_begin.eq(row_begin + across)]
+                    m.d.sync += [word.eq(below), row_begin.eq(below)]

@@ -23,8 +23,9 @@ class OperandMemory(wiring.Component):
     What is wanted of the square is a matter of multiplexers: ``by_row`` rows of ``lanes`` codes,
     or ``by_column`` columns of ``lanes`` codes.
 
-    The latency from ``read_address`` to the codes is 1 cycle; they are there for one cycle. The
-    choice of the part comes together with the address.
+    The latency from ``read_address`` to the codes is 2 cycles, as a register takes what a block RAM
+    gives late; they are there for one cycle. The choice of the part comes together with the
+    address.
 
     Parameters
     ----------
@@ -56,7 +57,7 @@ class OperandMemory(wiring.Component):
         Codes by column: of each lane the groups of columns; see :meth:`column_code`.
     """
 
-    latency = 1
+    latency = 2
 
     def __init__(self, words, block, group, lanes, by_row, by_column):
         self._words = max(words, 2)  # an address needs a bit
@@ -108,15 +109,18 @@ class OperandMemory(wiring.Component):
                     read.addr.eq(self.read_address),
                     read.en.eq(1),
                 ]
-                groups.append(read.data)
+                kept = Signal(width, name=f"group_{row}_{column}", reset_less=True)
+                m.d.sync += kept.eq(read.data)
+                groups.append(kept)
             square.append(groups)
 
         by_row, by_column = self._by_row, self._by_column
         chosen = {}
         for name in ("row_part", "row_lanes", "column_part", "column_lanes"):
             wanted = getattr(self, f"read_{name}")
+            before = Signal.like(wanted, name=f"{name}_before")
             chosen[name] = Signal.like(wanted, name=f"{name}_now")
-            m.d.sync += chosen[name].eq(wanted)
+            m.d.sync += [before.eq(wanted), chosen[name].eq(before)]
         choice = self._choice(chosen["row_part"], chosen["row_lanes"], by_row)
         for k in range(by_row):
             for g in range(lanes // group):

@@ -23,7 +23,7 @@ class OperandStore(wiring.Component):
 
     Results are written at once, and loads when no result goes to the same memory.
 
-    The latency from ``control`` to ``operands`` is 2 cycles, and from the other addresses to what
+    The latency from ``control`` to ``operands`` is 3 cycles, and from the other addresses to what
     is read 1 cycle.
 
     Parameters
@@ -51,7 +51,7 @@ class OperandStore(wiring.Component):
         What is read.
     """
 
-    latency = 2
+    latency = OperandMemory.latency + 1
 
     def __init__(self, size):
         self._size = size
@@ -211,16 +211,18 @@ class OperandStore(wiring.Component):
             weights.read_address.eq(Mux(forward, codes.address, integers.address)),
             gradients.read_address.eq(codes.address),
         ]
-        now = Signal(pass_control(size), name="control_read")
-        m.d.sync += [now.eq(control), self.operands_control.eq(now)]
+        read = Signal(pass_control(size), name="control_read")
+        now = Signal(pass_control(size), name="control_now")
+        m.d.sync += [read.eq(control), now.eq(read), self.operands_control.eq(now)]
         forward_now, weight_now, input_now, is_signed = (
             Signal(name=name) for name in ("forward_now", "weight_now", "input_now", "is_signed")
         )
-        m.d.comb += [
-            forward_now.eq(now.operation == Operation.FORWARD),
-            weight_now.eq(now.operation == Operation.WEIGHT_GRADIENT),
-            input_now.eq(now.operation == Operation.INPUT_GRADIENT),
-            is_signed.eq(now.signed_activations | input_now),
+        by_input = read.operation == Operation.INPUT_GRADIENT
+        m.d.sync += [
+            forward_now.eq(read.operation == Operation.FORWARD),
+            weight_now.eq(read.operation == Operation.WEIGHT_GRADIENT),
+            input_now.eq(by_input),
+            is_signed.eq(read.signed_activations | by_input),
         ]
         for lane in range(size.lanes):
             for row in range(size.rows):

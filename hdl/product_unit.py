@@ -8,6 +8,7 @@ from golden.command import Operation
 from golden.shift_multiply_array import ShiftOperand
 
 from .command_queue import command_layout
+from .countdown import Countdown
 from .dot_product_array import pass_flags
 
 __all__ = ["ProductUnit", "operand_read", "pass_control"]
@@ -67,10 +68,24 @@ class _Walk:
         self._part = Signal(range(max(self._parts, 2)), name=f"{name}_part")
         self._slot = Signal(range(max(self._slots, 2)), name=f"{name}_slot")
         self.read = Signal(operand_read(size, wide), name=f"{name}_read")
+        # Added up in two stages; what is chosen by comes along.
+        matrix = Signal(16, name=f"{name}_matrix")
+        term_word, part, slot = (
+            Signal.like(value, name=f"{name}_{what}_before")
+            for what, value in (
+                ("term", self._term_word),
+                ("part", self._part),
+                ("slot", self._slot),
+            )
+        )
         m.d.sync += [
-            self.read.address.eq(self.base + self._index_word + self._term_word),
-            self.read.part.eq(self._part),
-            self.read.lanes.eq(self._slot),
+            matrix.eq(self.base + self._index_word),
+            term_word.eq(self._term_word),
+            part.eq(self._part),
+            slot.eq(self._slot),
+            self.read.address.eq(matrix + term_word),
+            self.read.part.eq(part),
+            self.read.lanes.eq(slot),
         ]
 
     def start(self, base, across, by_column):
@@ -103,25 +118,6 @@ class _Walk:
             m.d.sync += counter.eq(counter + 1)
 
 
-class _Extent:
-    """One direction of a product: its size, what is left of it, how much the array takes now."""
-
-    def __init__(self, m, name, step):
-        self._m = m
-        self._step = step
-        self.whole = Signal(16, name=name)
-        self.left = Signal(16, name=f"{name}_left")
-        self.used = Signal(range(step + 1), name=f"{name}_used")
-        self.end = Signal(name=f"{name}_end")
-        m.d.comb += [self.end.eq(self.left <= step), self.used.eq(Mux(self.end, self.left, step))]
-
-    def start(self, whole):
-        self._m.d.sync += [self.whole.eq(whole), self.left.eq(whole)]
-
-    def next(self):
-        self._m.d.sync += self.left.eq(Mux(self.end, self.whole, self.left - self._step))
-
-
 class ProductUnit(wiring.Component):
     """Walk through the tiles of a product and the terms of each, one pass per cycle.
 
@@ -150,10 +146,10 @@ class ProductUnit(wiring.Component):
     control : ``Out(pass_control(size))``
         What goes with the pass.
     macs : ``Out(20)``
-        Products of two numbers that the pass completes, for the counter.
+        Products of two numbers that a pass completed, for the counter.
     """
 
-    latency = 1
+    latency = 2
 
     def __init__(self, size):
         self._size = size
@@ -180,13 +176,16 @@ class ProductUnit(wiring.Component):
 
         # What is left of the result, in the directions of rows and columns of the array, and of
         # the terms.
-        rows = _Extent(m, "rows", size.rows)
-        columns = _Extent(m, "columns", size.columns)
-        terms = _Extent(m, "terms", size.lanes)
+        whole = {x: Signal(16, name=x, reset_less=True) for x in ("rows", "columns", "terms")}
+        rows = Countdown(m, "rows", whole["rows"], size.rows)
+        columns = Countdown(m, "columns", whole["columns"], size.columns)
+        terms = Countdown(m, "terms", whole["terms"], size.lanes)
         integers = _Walk(m, "integers", size, size.rows)
         codes = _Walk(m, "codes", size, size.columns)
         m.d.comb += [self.integers.eq(integers.read), self.codes.eq(codes.read)]
 
+        starting = Signal()  # the command is known, but not yet what is made of it
+        running = Signal()
         digit = Signal()
         first = Signal()
         final_digit = Signal()
@@ -196,23 +195,27 @@ class ProductUnit(wiring.Component):
         m.d.comb += [
             final_digit.eq(digit | ~forward),
             last_pass.eq(final_digit & terms.end),
-            go.eq(self.busy & (~last_pass | self.room)),
+            go.eq(running & (~last_pass | self.room)),
             advance.eq(go & final_digit),
             self.tile.eq(go & last_pass),
-            self.tile_strips.eq(Mux(forward, rows.used, columns.used)),
+            self.tile_strips.eq(Mux(forward, rows.used(size.rows), columns.used(size.columns))),
             self.command.ready.eq(~self.busy),
         ]
+        m.d.sync += starting.eq(self.command.ready & self.command.valid)
         with m.If(self.command.ready & self.command.valid):
-            self._start(m, rows, columns, terms, integers, codes)
             coming = self.command.payload
             m.d.sync += [
                 self.busy.eq(1),
                 operation.eq(coming.operation),
                 forward.eq(coming.operation == Operation.FORWARD),
                 signed_activations.eq(coming.signed_activations),
-                digit.eq(0),
-                first.eq(1),
             ]
+        places = self._take(m, whole)
+        with m.If(starting):
+            m.d.sync += [running.eq(1), digit.eq(0), first.eq(1)]
+            for extent in (rows, columns, terms):
+                extent.start()
+            self._start(forward, operation, places, integers, codes)
         with m.If(go):
             m.d.sync += [digit.eq(~final_digit), first.eq(last_pass)]
         with m.If(advance):
@@ -227,34 +230,39 @@ class ProductUnit(wiring.Component):
                 with m.Else():
                     self._next_tile(m, (integers, rows), (codes, columns))
                 with m.If(rows.end & columns.end):
-                    m.d.sync += self.busy.eq(0)
+                    m.d.sync += [running.eq(0), self.busy.eq(0)]
             with m.Else():
                 integers.next_term()
                 codes.next_term()
 
-        used = Signal(size.lanes)
-        for lane in range(size.lanes):
-            m.d.comb += used[lane].eq(terms.left > lane)
+        control = Signal(pass_control(size), name="control_before")
         m.d.sync += [
-            self.control.flags.valid.eq(go),
-            self.control.flags.first.eq(first),
-            self.control.flags.last.eq(self.tile),
-            self.control.operation.eq(operation),
-            self.control.signed_activations.eq(signed_activations),
-            self.control.operand.eq(Mux(forward, ShiftOperand.INT4, ShiftOperand.FP4)),
-            self.control.digit.eq(digit),
-            self.control.lanes_used.eq(used),
+            control.flags.valid.eq(go),
+            control.flags.first.eq(first),
+            control.flags.last.eq(self.tile),
+            control.operation.eq(operation),
+            control.signed_activations.eq(signed_activations),
+            control.operand.eq(Mux(forward, ShiftOperand.INT4, ShiftOperand.FP4)),
+            control.digit.eq(digit),
+            control.lanes_used.eq(Cat(terms.reaches(size.lanes, k) for k in range(size.lanes))),
+            self.control.eq(control),
         ]
+        self._count(m, rows.used(size.rows), columns.used(size.columns),
+                    Mux(advance, terms.used(size.lanes), 0))  # fmt: skip
+        return m
 
-        # How many products of two numbers the passes complete.
+    def _count(self, m, rows, columns, lanes):
+        """Tell how many products of two numbers the passes complete."""
+        sizes = (self._size.rows, self._size.columns, self._size.lanes)
+        used = [Signal(range(size + 1), name=f"used_{k}") for k, size in enumerate(sizes)]
         units = Signal(13)
-        lanes_now = Signal.like(terms.used)
+        lanes_now = Signal.like(used[2])
         m.d.sync += [
-            units.eq(rows.used * columns.used),
-            lanes_now.eq(Mux(advance, terms.used, 0)),
+            *(register.eq(now) for register, now in zip(used, (rows, columns, lanes), strict=True)),
+            units.eq(used[0] * used[1]),
+            lanes_now.eq(used[2]),
             self.macs.eq(units * lanes_now),
         ]
-        return m
 
     def _next_tile(self, m, fast, slow):
         """Go on to the next tile along the first walk, at its end along the second one."""
@@ -266,29 +274,39 @@ class ProductUnit(wiring.Component):
                 with m.Else():
                     walk.next_index()
 
-    def _start(self, m, rows, columns, terms, integers, codes):
-        """Take shapes and places of a command."""
+    def _take(self, m, whole):
+        """Take shapes and places of a command; returns bases and widths of both operands."""
         command = self.command.payload
-        block = self._size.block
-        log2_block = block.bit_length() - 1
         forward = command.operation == Operation.FORWARD
         by_input = command.operation == Operation.INPUT_GRADIENT
-        by_weight = command.operation == Operation.WEIGHT_GRADIENT
+        names = ("integer_base", "code_base", "integer_width", "code_width")
+        places = [Signal(16, name=name, reset_less=True) for name in names]
+        batch, inputs, outputs = command.batch, command.inputs, command.outputs
+        # Activations and weights are `inputs` wide.
+        values = (
+            Mux(by_input, command.weight_base, command.activation_base),
+            Mux(forward, command.weight_base, command.gradient_base),
+            inputs,
+            Mux(forward, inputs, outputs),
+        )
+        with m.If(self.command.ready & self.command.valid):
+            m.d.sync += [
+                whole["rows"].eq(Mux(forward, batch, inputs)),
+                whole["columns"].eq(Mux(by_input, batch, outputs)),
+                whole["terms"].eq(Mux(forward, inputs, Mux(by_input, outputs, batch))),
+                *(place.eq(value) for place, value in zip(places, values, strict=True)),
+            ]
+        return places
+
+    def _start(self, forward, operation, places, integers, codes):
+        """Begin both walks."""
+        integer_base, code_base, integer_width, code_width = places
+        block = self._size.block
+        log2_block = block.bit_length() - 1
 
         def across(value):
             return (value + (block - 1)) >> log2_block
 
-        rows.start(Mux(forward, command.batch, command.inputs))
-        columns.start(Mux(by_input, command.batch, command.outputs))
-        terms.start(Mux(forward, command.inputs, Mux(by_input, command.outputs, command.batch)))
-        # Activations and weights are `inputs` wide; forward reads both by row.
-        integers.start(
-            Mux(by_input, command.weight_base, command.activation_base),
-            across(command.inputs),
-            ~forward,
-        )
-        codes.start(
-            Mux(forward, command.weight_base, command.gradient_base),
-            across(Mux(forward, command.inputs, command.outputs)),
-            by_weight,
-        )
+        # Forward reads both by row.
+        integers.start(integer_base, across(integer_width), ~forward)
+        codes.start(code_base, across(code_width), operation == Operation.WEIGHT_GRADIENT)

@@ -12,11 +12,13 @@ from golden.quantizer import InRange
 
 from .event_counters import EventCounters, event_members
 from .integer_encoder import IntegerEncoder
+from .outlet import Outlet, connect_outlet
 from .parameters import check_integer, check_type
-from .stream import Pipeline, beat_signature
+from .rounding import deepen, own_copy
+from .stream import beat_signature
 from .wide_float import FloatDecoder
 
-__all__ = ["EVENTS", "Quantizer", "integer_beat", "residual_layout"]
+__all__ = ["EVENTS", "IntegerLane", "Quantizer", "integer_beat", "residual_layout"]
 
 EVENTS = ("saturation", "underflow", "nonfinite")
 
@@ -33,6 +35,85 @@ def integer_beat(lanes, bits, residual_bits):
     )
 
 
+class IntegerLane(wiring.Component):
+    """Quantise one number; nothing stalls. The latency is 10 cycles.
+
+    Parameters
+    ----------
+    wide_format, bits, residual_bits, in_range_rule :
+        See :class:`Quantizer`.
+
+    Members
+    -------
+    number : ``In(wide_format.width)``
+        Code of ``wide_format``.
+    reciprocal_significand, reciprocal_exponent, is_signed :
+        See :class:`Quantizer`.
+    code, in_range, residual, saturated, underflowed, was_nonfinite :
+        See :class:`hdl.integer_encoder.IntegerEncoder`.
+    """
+
+    # The number is kept, taken apart, and multiplied between registers of its own; then the six of
+    # a deep encoder.
+    latency = 4 + 6
+
+    def __init__(self, wide_format, bits, residual_bits, in_range_rule):
+        self._wide_format = wide_format
+        self._parameters = (bits, residual_bits, in_range_rule)
+        super().__init__(
+            {
+                "number": In(wide_format.width),
+                "reciprocal_significand": In(16),
+                "reciprocal_exponent": In(signed(8)),
+                "is_signed": In(1),
+                "code": Out(bits),
+                "in_range": Out(1),
+                "residual": Out(signed(residual_bits + 1)),
+                "saturated": Out(1),
+                "underflowed": Out(1),
+                "was_nonfinite": Out(1),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        fmt = self._wide_format
+        m.submodules.decoder = number = FloatDecoder(fmt, normalized=False, deep=True)
+        least = fmt.least_exponent - fmt.fraction_bits - 128
+        greatest = fmt.greatest_exponent - fmt.fraction_bits + 127
+        m.submodules.encoder = encoder = IntegerEncoder(
+            fmt.fraction_bits + 1 + 16,
+            15,
+            Shape.cast(range(least, greatest + 1)),
+            *self._parameters,
+            deep=True,
+        )
+        kept = Signal(fmt.width, reset_less=True)
+        offset = Signal(range(-128 - fmt.fraction_bits, 128 - fmt.fraction_bits), reset_less=True)
+        m.d.sync += [
+            kept.eq(self.number),
+            offset.eq(self.reciprocal_exponent - fmt.fraction_bits),
+        ]
+        sign, significand, exponent, nonfinite = deepen(
+            m, True, "factor", number.sign, number.significand, number.exponent + offset,
+            number.nonfinite,
+        )  # fmt: skip
+        m.d.comb += [
+            number.code.eq(kept),
+            encoder.enable.eq(0b11),
+            encoder.is_signed.eq(self.is_signed),
+        ]
+        m.d.sync += [
+            encoder.sign.eq(sign),
+            encoder.magnitude.eq(significand * self.reciprocal_significand),
+            encoder.exponent.eq(exponent),
+            encoder.nonfinite.eq(nonfinite),
+        ]
+        for name in ("code", "in_range", "residual", "saturated", "underflowed", "was_nonfinite"):
+            m.d.comb += getattr(self, name).eq(getattr(encoder, name))
+        return m
+
+
 class Quantizer(wiring.Component):
     """Quantise a stream of wide floats to integer codes.
 
@@ -44,8 +125,8 @@ class Quantizer(wiring.Component):
 
     The golden model is :func:`golden.quantizer.quantize`.
 
-    The latency is 3 cycles and the throughput one beat per cycle. ``i.ready`` depends
-    combinationally on ``o.ready``.
+    The latency is 12 cycles and the throughput one beat per cycle; ready, valid and payload come
+    from registers.
 
     Parameters
     ----------
@@ -85,7 +166,7 @@ class Quantizer(wiring.Component):
         If a parameter is not what it must be.
     """
 
-    latency = 3
+    latency = IntegerLane.latency + Outlet.latency
 
     def __init__(
         self, wide_format, bits=4, lanes=4, residual_bits=8, in_range_rule=InRange.UNROUNDED
@@ -113,53 +194,33 @@ class Quantizer(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        fmt = self._wide_format
-        pipeline = Pipeline(m, self.i, self.o, self.latency)
         m.submodules.counters = counters = EventCounters(EVENTS, self._lanes)
-
-        encoders = []
-        magnitude_bits = fmt.fraction_bits + 1 + 16
-        least = fmt.least_exponent - fmt.fraction_bits - 128
-        greatest = fmt.greatest_exponent - fmt.fraction_bits + 127
-        exponent = Shape.cast(range(least, greatest + 1))
-        for lane in range(self._lanes):
-            m.submodules[f"decoder_{lane}"] = number = FloatDecoder(fmt, normalized=False)
-            m.submodules[f"encoder_{lane}"] = encoder = IntegerEncoder(
-                magnitude_bits,
-                15,
-                exponent,
-                self._bits,
-                self._residual_bits,
-                self._in_range_rule,
+        m.submodules.outlet = outlet = Outlet(self.o.p.shape(), IntegerLane.latency)
+        valid, last = connect_outlet(m, self, outlet, IntegerLane.latency)
+        m.d.comb += outlet.data.last.eq(last[-1])
+        lanes = []
+        for k in range(self._lanes):
+            m.submodules[f"lane_{k}"] = lane = IntegerLane(
+                self._wide_format, self._bits, self._residual_bits, self._in_range_rule
             )
-            encoders.append(encoder)
+            lanes.append(lane)
             m.d.comb += [
-                number.code.eq(self.i.p.data[lane]),
-                encoder.enable.eq(Cat(pipeline.enable[1:])),
-                encoder.is_signed.eq(self.is_signed),
+                lane.number.eq(self.i.p.data[k]),
+                lane.reciprocal_significand.eq(
+                    own_copy(m, f"significand_{k}", self.reciprocal_significand, k)
+                ),
+                lane.reciprocal_exponent.eq(self.reciprocal_exponent),
+                lane.is_signed.eq(self.is_signed),
+                outlet.data.data[k].eq(lane.code),
+                outlet.data.user[k].in_range.eq(lane.in_range),
+                outlet.data.user[k].residual.eq(lane.residual),
             ]
-            # Multiply by the reciprocal step.
-            with m.If(pipeline.enable[0]):
-                m.d.sync += [
-                    encoder.sign.eq(number.sign),
-                    encoder.magnitude.eq(number.significand * self.reciprocal_significand),
-                    encoder.exponent.eq(
-                        number.exponent - fmt.fraction_bits + self.reciprocal_exponent
-                    ),
-                    encoder.nonfinite.eq(number.nonfinite),
-                ]
-            m.d.comb += [
-                self.o.p.data[lane].eq(encoder.code),
-                self.o.p.user[lane].in_range.eq(encoder.in_range),
-                self.o.p.user[lane].residual.eq(encoder.residual),
-            ]
-        pipeline.carry(m, "last", self.i.p.last, self.o.p.last)
         counters.connect(
             m,
             self,
-            strobe=self.o.valid & self.o.ready,
-            saturation=Cat(encoder.saturated for encoder in encoders),
-            underflow=Cat(encoder.underflowed for encoder in encoders),
-            nonfinite=Cat(encoder.was_nonfinite for encoder in encoders),
+            strobe=valid[-1],
+            saturation=Cat(lane.saturated for lane in lanes),
+            underflow=Cat(lane.underflowed for lane in lanes),
+            nonfinite=Cat(lane.was_nonfinite for lane in lanes),
         )
         return m

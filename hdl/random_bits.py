@@ -22,8 +22,8 @@ class RandomBits(wiring.Component):
 
     Each transfer on ``o`` brings one number per lane; the sequence is that of
     :meth:`golden.random_bits.RandomBits.elements`. A number is offered in every cycle but while
-    a seed is being loaded: 4 transfers on ``i_seed``, then two cycles to make the first words. The
-    words on offer come from registers; the latency is 0.
+    a seed is being loaded: 4 transfers on ``i_seed``, then three cycles to make the first words.
+    The words on offer come from registers; the latency is 0.
 
     The state is one beat ahead of what is on offer, so that neither the steps nor what uses the
     numbers has the addition in its path.
@@ -95,24 +95,37 @@ class RandomBits(wiring.Component):
             following.append(word)
 
         loaded = Signal(range(STATE_WORDS))
+        judging = Signal()  # all words of a seed are there; are they zeros?
         priming = Signal(2)  # shifts right: two steps until the first words are on offer
         any_set = Signal()
+        valid = Signal(init=1)  # none of loaded, judging and priming is set
         m.d.comb += [
             self.i_seed.ready.eq(1),
-            self.o.valid.eq(~priming.any() & ~loaded.any()),
+            self.o.valid.eq(valid),
             self.o.payload.as_value().eq(Cat(offered)),
         ]
+        m.d.sync += judging.eq(0)
+        with m.If(judging & ~any_set):
+            m.d.sync += self.seed_error.eq(1)
         with m.If(self.i_seed.valid):
             m.d.sync += [
                 Cat(words).eq(Cat(*words[1:], self.i_seed.payload)),
                 loaded.eq(loaded + 1),
-                priming.eq(loaded.all().replicate(2)),
+                judging.eq(loaded.all()),
+                priming.eq(0),
+                valid.eq(0),
                 any_set.eq((any_set & loaded.any()) | self.i_seed.payload.any()),
             ]
-            with m.If(loaded.all() & ~any_set & ~self.i_seed.payload.any()):
-                m.d.sync += [words[-1].eq(1), self.seed_error.eq(1)]
-        with m.Elif(priming.any() | (self.o.valid & self.o.ready)):
-            m.d.sync += [Cat(words).eq(Cat(*following[-kept:])), priming.eq(priming >> 1)]
+        with m.Elif(judging):
+            m.d.sync += priming.eq(0b11)
+            with m.If(~any_set):
+                m.d.sync += words[-1].eq(1)
+        with m.Elif(priming.any() | (valid & self.o.ready)):
+            m.d.sync += [
+                Cat(words).eq(Cat(*following[-kept:])),
+                priming.eq(priming >> 1),
+                valid.eq(~priming[1]),
+            ]
             beat = words[-count - 1 :]
             for word, older, newer in zip(offered, beat[:-1], beat[1:], strict=True):
                 m.d.sync += word.eq(older + newer)

@@ -52,7 +52,7 @@ class ResultPipeline(wiring.Component):
     The golden models are those of :mod:`golden.scale_multiplier` and
     :func:`golden.step_gradient.step_gradient`.
 
-    The latency is 17 cycles and the throughput one strip per cycle. Events are counted two cycles
+    The latency is 19 cycles and the throughput one strip per cycle. Events are counted three cycles
     after ``o_valid``; a step gradient holds a strip when it comes out, at the latest.
 
     Parameters
@@ -101,7 +101,7 @@ class ResultPipeline(wiring.Component):
         Step gradients of activations (0) and weights (1).
     i_seed, seed_error :
         See :class:`hdl.random_bits.RandomBits`. To be loaded while no strip is inside, nor comes
-        within 3 cycles.
+        within 4 cycles.
     o_valid : ``Out(1)``
         Whether a strip comes out.
     o_tag : ``Out(tag_bits)``
@@ -181,7 +181,8 @@ class ResultPipeline(wiring.Component):
         m.submodules.random_bits = random = RandomBits(
             size.strip, size.random_bits, size.seed, RANDOM_STREAM
         )
-        drawing = (self.target == Target.FLOAT) | (self.target == Target.FP4)
+        drawing = Signal()
+        m.d.sync += drawing.eq((self.target == Target.FLOAT) | (self.target == Target.FP4))
         random.connect(m, self, valid[-4] & drawing)
 
         encoders = [self._round(m, lane, random.o.payload[lane]) for lane in range(size.strip)]
@@ -202,7 +203,7 @@ class ResultPipeline(wiring.Component):
     def _scale(self, m, lane, widths, offsets):
         """Choose what the lane works on, and multiply it by the scale."""
         used = self.lanes_used[lane]
-        m.submodules[f"product_{lane}"] = product = ScaleProduct(widths)
+        m.submodules[f"product_{lane}"] = product = ScaleProduct(widths, lane)
         kept = used & ~(self.masked & ~self.derivatives[lane].in_range)
         m.d.sync += [
             product.number.eq(Mux(kept, self.sums[lane], 0)),
@@ -288,7 +289,7 @@ class ResultPipeline(wiring.Component):
         m.submodules.products = products = ProductSum(
             size.strip, SUM_BITS, CODE_BITS, size.residual_bits
         )
-        assert products.latency + 1 <= self.latency
+        assert products.latency + 2 <= self.latency
         m.d.comb += products.numbers.eq(self.sums)
         for lane in range(size.strip):
             given = self.derivatives[lane].as_value()
@@ -301,6 +302,26 @@ class ResultPipeline(wiring.Component):
                 arrived = Signal(name=f"step_{which}_{k}")
                 m.d.sync += arrived.eq(adding)
                 adding = arrived
+            # In two halves, the upper one a cycle later: what the clear finds between them is gone.
             total = self.step_gradients[which]
-            cleared = Mux(self.clear_step[which], 0, total)
-            m.d.sync += total.eq(cleared + Mux(adding, products.total, 0))
+            clear = self.clear_step[which]
+            half = TOTAL_BITS // 2
+            low, high = total[:half], total[half:]
+            sum_low = Signal(half + 1, name=f"step_{which}_low")
+            addend = Signal(TOTAL_BITS, name=f"step_{which}_addend")
+            carry = Signal(name=f"step_{which}_carry")
+            addend_high = Signal(signed(len(products.total) - half), name=f"step_{which}_high")
+            m.d.comb += [
+                addend.eq(Mux(adding, products.total, 0)),
+                sum_low.eq(Mux(clear, 0, low) + addend[:half]),
+            ]
+            m.d.sync += [
+                low.eq(sum_low),
+                carry.eq(sum_low[-1]),
+                addend_high.eq(addend[half:]),
+                high.eq(
+                    Mux(
+                        clear, 0, (Cat(Const(1, 1), high) + Cat(carry, addend_high).as_signed())[1:]
+                    )
+                ),
+            ]

@@ -3,13 +3,14 @@
 
 from amaranth import *
 from amaranth.lib import data, stream, wiring
-from amaranth.lib.fifo import SyncFIFOBuffered
+from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from golden.command import Destination, Operation
 
 from .command_queue import command_layout
 from .operand_memory import StripMemory
+from .outlet import Outlet
 from .result_pipeline import ResultPipeline, Target
 from .select import assign_all
 from .step_gradient import derivative_layout
@@ -17,6 +18,10 @@ from .stream import beat_signature
 from .tile_drain import TileDrain
 
 __all__ = ["ResultUnit", "derivative_address_bits", "result_write"]
+
+
+#: Strips of tiles for which there was room, and which are not subtracted from it yet.
+_LATE = 3
 
 
 def derivative_address_bits(size):
@@ -37,17 +42,21 @@ def result_write(size):
     )
 
 
-def _are_alike(command, coming):
-    """Tell whether the results of two commands go the same way, with the same settings."""
-    alike = Const(1, 1)
-    for name in (
+def _compare(m, command, coming):
+    """Tell, 2 cycles later, whether the results of two commands go the same way, alike in all."""
+    names = (
         "operation destination mode signed_result relu bias masked step_gradient stochastic phase "
         "significand exponent fp4_exponent"
-    ).split():
-        alike &= command[name] == coming[name]
-    sums = command.accumulate | coming.accumulate
-    sums |= command.destination == Destination.PARTIAL_SUMS
-    return alike & ~sums & ~coming.clear_step_gradient
+    ).split()
+    same = Signal(len(names))
+    sums, alike = Signal(), Signal()
+    to_sums = command.destination == Destination.PARTIAL_SUMS
+    m.d.sync += [
+        same.eq(Cat(command[name] == coming[name] for name in names)),
+        sums.eq(command.accumulate | coming.accumulate | to_sums | coming.clear_step_gradient),
+        alike.eq(same.all() & ~sums),
+    ]
+    return alike
 
 
 class ResultUnit(wiring.Component):
@@ -119,9 +128,9 @@ class ResultUnit(wiring.Component):
         self._pipeline = ResultPipeline(size, self._tag.size)
         #: Cycles of a strip from the array to the end of the pipeline.
         self._way = 4 + self._pipeline.latency
-        self.latency = self._way + 2
+        self.latency = self._way + 3 + Outlet.latency
         # Strips that are under way in the steady state, and the tiles before and behind them.
-        under_way = flight + self.latency + 4 * size.strip
+        under_way = flight + self.latency + 4 * size.strip + _LATE
         self._depth = 1 << (under_way - 1).bit_length()
         super().__init__(
             {
@@ -155,28 +164,34 @@ class ResultUnit(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         command = Signal(command_layout())
-        forward = Signal()
+        forward, by_weight = Signal(), Signal()
+        to_stream, to_operand, to_sums = Signal(), Signal(), Signal()
         active = Signal()  # `command` has results to come
         coming = Signal(command_layout())
         remembered = Signal()  # `coming` is the next command
+        known = Signal(2)  # and has been for one cycle, and for two
         all_popped = Signal()  # the last strip of `command` has left the array
         m.submodules.drain = drain = TileDrain(self._size, self._accumulator_bits, self._flight)
         m.d.comb += [self.command.ready.eq(~remembered), self.busy.eq(active | remembered)]
         with m.If(self.command.ready & self.command.valid):
             m.d.sync += [coming.eq(self.command.payload), remembered.eq(1)]
         begin = Signal()
-        follows = Signal()  # the next command needs no other settings: no gap between them
-        m.d.comb += begin.eq(remembered & (~active | (follows & (drain.final | all_popped))))
-        m.d.sync += follows.eq(remembered & ~begin & _are_alike(command, coming))
+        alike = _compare(m, command, coming)
+        # The next command needs no other settings: no gap between them.
+        follows = known[1] & alike
+        m.d.comb += begin.eq(known[1] & (~active | (alike & (drain.final | all_popped))))
+        m.d.sync += known.eq(Mux(begin, 0, Cat(remembered, known[0])))
         with m.If(begin):
             m.d.sync += [
                 command.eq(coming),
                 forward.eq(coming.operation == Operation.FORWARD),
+                by_weight.eq(coming.operation == Operation.WEIGHT_GRADIENT),
+                to_stream.eq(coming.destination == Destination.STREAM),
+                to_operand.eq(coming.destination == Destination.OPERAND),
+                to_sums.eq(coming.destination == Destination.PARTIAL_SUMS),
                 active.eq(1),
                 remembered.eq(0),
             ]
-        to_stream = command.destination == Destination.STREAM
-        to_operand = command.destination == Destination.OPERAND
 
         m.submodules.pipeline = pipeline = self._pipeline
         m.d.comb += [
@@ -188,15 +203,14 @@ class ResultUnit(wiring.Component):
             *assign_all(drain.sums, self.sums),
         ]
         popped, final = drain.popped, drain.final
-        self._feed(m, pipeline, drain, command)
-        self._configure(m, pipeline, command, forward)
+        self._feed(m, pipeline, drain, command, by_weight, to_sums)
+        self._configure(m, pipeline, command, forward, by_weight, to_stream, to_operand)
+        clearing = Signal()
+        m.d.sync += clearing.eq(begin & coming.clear_step_gradient)
         m.d.comb += [
-            pipeline.clear_step.eq(
-                Mux(begin & coming.clear_step_gradient,
-                    Mux(coming.operation == Operation.WEIGHT_GRADIENT, 0b10, 0b01), 0)
-            ),
+            pipeline.clear_step.eq(Mux(clearing, Cat(~by_weight, by_weight), 0)),
             self.strip_taken.eq(popped),
-        ]  # fmt: skip
+        ]
 
         # The end of a command: its last strip has come out of the pipeline.
         inside = Signal(range(64))
@@ -220,11 +234,10 @@ class ResultUnit(wiring.Component):
         self._admit(m, active & (~remembered | follows), to_stream)
         return m
 
-    def _feed(self, m, pipeline, drain, command):
+    def _feed(self, m, pipeline, drain, command, by_weight, to_sums):
         """Bring together what belongs to a strip: partial sums, biases, derivatives."""
         size = self._size
         strip, position = size.strip, drain.strip
-        by_weight = command.operation == Operation.WEIGHT_GRADIENT
         m.submodules.partial_sums = memory = StripMemory(
             size.partial_sum_strips, signed(32), strip, strip
         )
@@ -247,23 +260,24 @@ class ResultUnit(wiring.Component):
 
         partial = Signal.like(memory.read_data, name="partial")
         biases = Signal.like(self.biases, name="biases_kept")
-        derivatives = Signal.like(self.weight_derivatives, name="derivatives_kept")
-        m.d.sync += [partial.eq(memory.read_data), biases.eq(self.biases)]
-        chosen = Signal.like(self.weight_derivatives, name="derivatives_read")
-        m.d.comb += chosen.eq(
-            Mux(
-                by_weight,
-                self.weight_derivatives.as_value(),
-                self.activation_derivatives.as_value(),
-            )
-        )
+        of_weights = Signal.like(self.weight_derivatives, name="weight_derivatives_kept")
+        of_activations = Signal.like(self.weight_derivatives, name="activation_derivatives_kept")
+        m.d.sync += [
+            partial.eq(memory.read_data),
+            biases.eq(self.biases),
+            of_weights.eq(self.weight_derivatives),
+            of_activations.eq(self.activation_derivatives),
+        ]
         # A strip of the gradients is as wide as the array has rows.
         parts = strip // size.rows
-        part = read.column[size.rows.bit_length() - 1 : strip.bit_length() - 1]
+        part = kept.column[size.rows.bit_length() - 1 : strip.bit_length() - 1]
         for lane in range(strip):
-            options = [chosen[lane % size.rows + k * size.rows].as_value() for k in range(parts)]
+            options = [
+                Mux(by_weight, of_weights[k].as_value(), of_activations[k].as_value())
+                for k in range(lane % size.rows, strip, size.rows)
+            ]
             value = options[0] if parts == 1 else Array(options)[part]
-            m.d.sync += derivatives[lane].eq(value)
+            m.d.sync += pipeline.derivatives[lane].eq(value)
 
         total = Signal(data.ArrayLayout(signed(32), strip), name="total")
         final = Signal.like(position, name="position_final")
@@ -274,10 +288,8 @@ class ResultUnit(wiring.Component):
             m.d.comb += whole.eq(numbers[lane] + added)
             m.d.sync += [
                 total[lane].eq(Mux(kept.lanes_used[lane], whole, 0)),
-                pipeline.derivatives[lane].eq(derivatives[lane]),
                 pipeline.biases[lane].eq(biases[lane] if lane < size.columns else 0),
             ]
-        to_sums = command.destination == Destination.PARTIAL_SUMS
         m.d.comb += [
             memory.write_address.eq(final.number),
             memory.write_data.eq(total),
@@ -291,13 +303,15 @@ class ResultUnit(wiring.Component):
             self._tag(pipeline.tag).column.eq(final.column),
         ]
 
-    def _configure(self, m, pipeline, command, forward):
+    def _configure(self, m, pipeline, command, forward, by_weight, to_stream, to_operand):
         """Pass the settings of the command on."""
         target = Signal(2)
-        with m.If(command.destination == Destination.STREAM):
-            m.d.comb += target.eq(Target.FLOAT)
-        with m.Elif(command.destination == Destination.OPERAND):
-            m.d.comb += target.eq(Mux(forward, Target.INTEGER, Target.FP4))
+        with m.If(to_stream):
+            m.d.sync += target.eq(Target.FLOAT)
+        with m.Elif(to_operand):
+            m.d.sync += target.eq(Mux(forward, Target.INTEGER, Target.FP4))
+        with m.Else():
+            m.d.sync += target.eq(Target.NONE)
         m.d.comb += [
             pipeline.target.eq(target),
             pipeline.significand.eq(command.significand),
@@ -311,7 +325,7 @@ class ResultUnit(wiring.Component):
             pipeline.phase.eq(command.phase),
             pipeline.mode.eq(command.mode),
             pipeline.step_gradient.eq(command.step_gradient),
-            pipeline.step_select.eq(command.operation == Operation.WEIGHT_GRADIENT),
+            pipeline.step_select.eq(by_weight),
             self.step_gradients.eq(pipeline.step_gradients),
             self.saturation_count.eq(pipeline.saturation_count),
             self.underflow_count.eq(pipeline.underflow_count),
@@ -323,7 +337,7 @@ class ResultUnit(wiring.Component):
         """Write codes where they belong; let wide floats wait for the output."""
         size = self._size
         tag = self._tag(pipeline.o_tag)
-        m.d.comb += [
+        m.d.sync += [
             self.write.address.eq(tag.address),
             self.write.row.eq(tag.row),
             self.write.column.eq(tag.column),
@@ -332,27 +346,53 @@ class ResultUnit(wiring.Component):
             self.write_activations.eq(pipeline.o_valid & to_operand & forward),
             self.write_gradients.eq(pipeline.o_valid & to_operand & ~forward),
         ]
+        # A block RAM, with a register behind it, and the outlet that it needs to be stopped.
         width = size.strip * size.wide_format.width + 1
-        m.submodules.buffer = buffer = SyncFIFOBuffered(width=width, depth=self._depth)
+        m.submodules.buffer = buffer = Memory(shape=width, depth=self._depth, init=[])
+        m.submodules.outlet = outlet = Outlet(width, 2)
+        write, read = buffer.write_port(), buffer.read_port()
+        kept = Signal(width, name="buffer_kept", reset_less=True)
+        moved = Signal(2)
+        waiting = Signal(range(self._depth + 1))
         m.d.comb += [
-            buffer.w_data.eq(Cat(pipeline.o_floats, tag.last)),
-            buffer.w_en.eq(pipeline.o_valid & to_stream),
-            Cat(self.o.p.data.as_value(), self.o.p.last).eq(buffer.r_data),
-            self.o.valid.eq(buffer.r_rdy),
-            buffer.r_en.eq(self.o.ready),
-            # Not `o.valid`: what was written lately is not at the output yet.
-            self.pending.eq(buffer.level.any()),
+            write.data.eq(Cat(pipeline.o_floats, tag.last)),
+            write.en.eq(pipeline.o_valid & to_stream),
+            read.en.eq(1),
+            outlet.entered.eq(outlet.room & waiting.any()),
+            outlet.put.eq(moved[1]),
+            outlet.data.eq(kept),
+            Cat(self.o.p.data.as_value(), self.o.p.last).eq(outlet.o.payload),
+            self.o.valid.eq(outlet.o.valid),
+            outlet.o.ready.eq(self.o.ready),
+            self.pending.eq(waiting.any() | outlet.inside),
+        ]
+        m.d.sync += [
+            write.addr.eq(write.addr + write.en),
+            read.addr.eq(read.addr + outlet.entered),
+            waiting.eq(waiting + write.en - outlet.entered),
+            moved.eq(Cat(outlet.entered, moved[0])),
+            kept.eq(read.data),
         ]
 
     def _admit(self, m, current, to_stream):
         """Tell whether one more tile finds room, behind the array and in front of the output."""
         size = self._size
         spacing = Signal(range(size.strip + 1))
+        spaced = Signal()
         with m.If(self.tile):
             m.d.sync += spacing.eq(self.tile_strips - 1)
-        with m.Elif(spacing.any()):
-            m.d.sync += spacing.eq(spacing - 1)
+            m.d.comb += spaced.eq(self.tile_strips == 1)
+        with m.Else():
+            m.d.sync += spacing.eq(Mux(spacing.any(), spacing - 1, 0))
+            m.d.comb += spaced.eq(~spacing[1:].any())
+        # Strips of tiles are subtracted a cycle later, and seen in `roomy` and in `room` one each:
+        # as tiles are spaced, those that do not count yet have no more than _LATE strips.
         free = Signal(range(self._depth + 1), init=self._depth)
-        taken = Mux(self.tile & to_stream, self.tile_strips, 0)
-        m.d.sync += free.eq(free - taken + (self.o.valid & self.o.ready))
-        m.d.comb += self.room.eq(current & ~spacing.any() & (~to_stream | (free >= size.strip)))
+        taken = Signal.like(self.tile_strips, name="taken")
+        roomy = Signal()
+        m.d.sync += [
+            taken.eq(Mux(self.tile & to_stream, self.tile_strips, 0)),
+            free.eq(free - taken + (self.o.valid & self.o.ready)),
+            roomy.eq(free >= size.strip + _LATE),
+            self.room.eq(current & spaced & (~to_stream | roomy)),
+        ]

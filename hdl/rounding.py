@@ -4,7 +4,7 @@ from amaranth import *
 
 from golden.rounding import RoundMode
 
-__all__ = ["deepen", "round_up"]
+__all__ = ["deepen", "own_copy", "round_up"]
 
 
 def deepen(m, deep, name, *values):
@@ -14,11 +14,25 @@ def deepen(m, deep, name, *values):
     """
     if not deep:
         return values
-    registers = [
-        Signal(value.shape(), name=f"{name}_{k}", reset_less=True) for k, value in enumerate(values)
-    ]
-    m.d.sync += [register.eq(value) for register, value in zip(registers, values, strict=True)]
+    registers = []
+    for k, value in enumerate(values):
+        register = Const(0, 0)  # a value without bits needs none
+        if len(value):
+            register = Signal(value.shape(), name=f"{name}_{k}", reset_less=True)
+            m.d.sync += register.eq(value)
+        registers.append(register)
     return registers
+
+
+def own_copy(m, name, value, number):
+    """Register a setting for one multiplier alone, so that the register can lie beside it.
+
+    Tools merge equal registers, but not registers that start from different values; ``number`` is
+    that value, and another one for each copy.
+    """
+    copy = Signal(value.shape(), name=name, init=number, reset_less=True)
+    m.d.sync += copy.eq(value)
+    return copy
 
 
 def round_up(m, name, kept, dropped, sticky, mode, noise, self_noise=None):

@@ -4,6 +4,7 @@ from amaranth import *
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from .rounding import deepen, own_copy
 from .shifter import normalize
 
 __all__ = [
@@ -66,12 +67,14 @@ class ScaleProduct(wiring.Component):
     follow, each with as many bits as that rounding looks at: the lowest bit tells whether any bit
     from there on is set.
 
-    The latency is 10 cycles and the throughput one number per cycle; nothing stalls.
+    The latency is 12 cycles and the throughput one number per cycle; nothing stalls.
 
     Parameters
     ----------
     widths : sequence of int
         Widths of the significands, 3 to ``PRODUCT_BITS``.
+    number : int
+        Another one for each component that shares the scale with others.
 
     Members
     -------
@@ -96,10 +99,11 @@ class ScaleProduct(wiring.Component):
     #: Distances of the normalising shift that share a register stage.
     _STEPS = ((32,), (16,), (8,), (4,), (2, 1))
 
-    latency = 5 + len(_STEPS)
+    latency = 7 + len(_STEPS)
 
-    def __init__(self, widths):
+    def __init__(self, widths, number=0):
         self._widths = tuple(widths)
+        self._number = number
         assert all(3 <= width <= PRODUCT_BITS for width in self._widths)
         members = {
             "number": In(signed(32)),
@@ -130,14 +134,24 @@ class ScaleProduct(wiring.Component):
             distance = Signal(len(shifts), name=f"distance_{stage}", reset_less=True)
             m.d.sync += [value.eq(shifted), distance.eq(shifts)]
 
-        # Two multipliers of 18 bits, each with registers around it, and their sum.
-        low = Signal(PART_BITS + SCALE_BITS, reset_less=True)
-        high = Signal(MAGNITUDE_BITS - PART_BITS + SCALE_BITS, reset_less=True)
+        # Two multipliers of 18 bits, and their sum. A multiplier takes most of a cycle: registers
+        # of its own are around it, with nothing but wires to the next, so that they can lie close.
+        factors = [
+            own_copy(m, f"factor_{k}", self.significand, 2 * self._number + k) for k in range(2)
+        ]
+        value, distance = deepen(m, True, "normalized", value, distance)
+        low, high, distance = deepen(
+            m,
+            True,
+            "part",
+            value[:PART_BITS] * factors[0],
+            value[PART_BITS:] * factors[1],
+            distance,
+        )
+        low, high, distance = deepen(m, True, "kept_part", low, high, distance)
         product = Signal(PRODUCT_BITS, reset_less=True)
         low_set = Signal(reset_less=True)
         m.d.sync += [
-            low.eq(value[:PART_BITS] * self.significand),
-            high.eq(value[PART_BITS:] * self.significand),
             product.eq(low + (high << PART_BITS)),
             low_set.eq(low[:PART_BITS].any()),
         ]
@@ -153,19 +167,18 @@ class ScaleProduct(wiring.Component):
             if lost > PART_BITS:
                 rest = low_set | product[PART_BITS : lost - 1].any()
             origin = Signal(signed(10), name=f"origin_{k}", reset_less=True)
-            base = [Signal(signed(10), name=f"base_{k}_{n}", reset_less=True) for n in range(2)]
+            base = Signal(signed(10), name=f"base_{k}", reset_less=True)
             offset = getattr(self, f"offset_{k}")
             m.d.sync += [
                 origin.eq(self.exponent - offset + (PRODUCT_BITS - 2)),
-                base[0].eq(origin - distance),
-                base[1].eq(base[0]),
-                getattr(self, f"exponent_{k}").eq(base[1] + large),
+                base.eq(origin - distance),
+                getattr(self, f"exponent_{k}").eq(base + large),
                 getattr(self, f"significand_{k}").eq(
                     Cat(rest | (large & product[lost - 1]), normal[lost:])
                 ),
             ]
 
-        for k in range(len(self._STEPS) + 2):
+        for k in range(len(self._STEPS) + 4):
             delayed = Signal(name=f"sign_{k}", reset_less=True)
             m.d.sync += delayed.eq(sign)
             sign = delayed

@@ -37,6 +37,7 @@ def shift_right(m, name, value, amount, kept, deep=False):
     stages = max(width.bit_length(), 1)
     assert not value.shape().signed or len(amount) <= stages
     sticky = Const(0, 1)
+    nonzero = value.any()
     if len(amount) > stages:
         # Beyond the width: nothing is left.
         out = Signal(name=f"{name}_out")
@@ -56,13 +57,15 @@ def shift_right(m, name, value, amount, kept, deep=False):
         value, sticky = shifted, dropped
         if k == count // 2:
             middle = f"{name}_middle"
-            value, sticky, out, amount = deepen(m, deep, middle, value, sticky, out, amount)
+            value, sticky, out, amount, nonzero = deepen(
+                m, deep, middle, value, sticky, out, amount, nonzero
+            )
     low = value[: width - kept]
     result = Signal(kept, name=f"{name}_kept")
     any_lost = Signal(name=f"{name}_sticky")
     m.d.comb += [
         result.eq(Mux(out, 0, value[width - kept :])),
-        any_lost.eq(sticky | low.any() | (out & value.any())),
+        any_lost.eq(sticky | low.any() | (out & nonzero)),
     ]
     return result, any_lost
 

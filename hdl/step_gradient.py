@@ -9,6 +9,7 @@ from amaranth.lib.wiring import In, Out
 
 from .adder_tree import AdderTree, tree_depth
 from .parameters import check_integer
+from .rounding import deepen
 from .stream import beat_signature
 
 __all__ = ["TOTAL_BITS", "ProductSum", "StepGradient", "derivative_layout"]
@@ -33,7 +34,7 @@ class ProductSum(wiring.Component):
 
     The derivative is ``value`` where in range, and ``value << residual_bits`` elsewhere.
 
-    The latency is the attribute ``latency``, 3 cycles and one per level of the tree of adders; the
+    The latency is the attribute ``latency``, 5 cycles and one per level of the tree of adders; the
     throughput is one sum per cycle.
 
     Parameters
@@ -63,7 +64,7 @@ class ProductSum(wiring.Component):
         self._residual_bits = residual_bits
         self._derivative_bits = bits + 1 + residual_bits
         self._product_bits = accumulator_bits + self._derivative_bits
-        self.latency = 3 + tree_depth(lanes)
+        self.latency = 5 + tree_depth(lanes)
         layout = derivative_layout(residual_bits, bits)
         super().__init__(
             {
@@ -82,7 +83,7 @@ class ProductSum(wiring.Component):
         return m
 
     def _multiply(self, m, lane):
-        """Multiply in three stages: choose the derivative, multiply parts, add them."""
+        """Choose the derivative, multiply parts between registers of their own, and add them."""
         prefix = f"lane_{lane}"
         given = self.derivatives[lane]
         number = Signal(signed(self._accumulator_bits), name=f"{prefix}_number", reset_less=True)
@@ -93,18 +94,16 @@ class ProductSum(wiring.Component):
             number.eq(self.numbers[lane]),
             derivative.eq(Mux(given.in_range, given.value, given.value << self._residual_bits)),
         ]
+        number, derivative = deepen(m, True, f"{prefix}_factor", number, derivative)
         parts = {0: number}
         if len(number) > MULTIPLIER_BITS:
             cut = MULTIPLIER_BITS - 1  # the lower part has no sign
             parts = {0: number[:cut], cut: number[cut:].as_signed()}
         total = 0
         for shift, part in parts.items():
-            product = Signal(
-                signed(len(part) + self._derivative_bits),
-                name=f"{prefix}_product_{shift}",
-                reset_less=True,
-            )
-            m.d.sync += product.eq(part * derivative)
+            bits = len(part) + self._derivative_bits
+            (product,) = deepen(m, True, f"{prefix}_part_{shift}", (part * derivative)[:bits])
+            (product,) = deepen(m, True, f"{prefix}_kept_{shift}", product.as_signed())
             total = total + (product << shift)
         product = Signal(signed(self._product_bits), name=f"{prefix}_product", reset_less=True)
         m.d.sync += product.eq(total)
@@ -121,7 +120,7 @@ class StepGradient(wiring.Component):
 
     The golden model is :func:`golden.step_gradient.step_gradient`.
 
-    The latency, from an accepted beat to ``total``, is 4 cycles and ceil(log2(lanes)) more; see the
+    The latency, from an accepted beat to ``total``, is 6 cycles and ceil(log2(lanes)) more; see the
     attribute ``latency``. The throughput is one beat per cycle.
 
     Parameters
@@ -161,7 +160,7 @@ class StepGradient(wiring.Component):
         check_integer("Residual width", residual_bits, 1, 16 - bits)
         self._lanes = lanes
         self._parameters = (lanes, accumulator_bits, bits, residual_bits)
-        self.latency = 4 + tree_depth(lanes)
+        self.latency = 6 + tree_depth(lanes)
         layout = derivative_layout(residual_bits, bits)
         super().__init__(
             {

@@ -7,6 +7,7 @@ from amaranth.lib.wiring import In, Out
 from golden.command import Operation
 
 from .command_queue import command_layout
+from .countdown import Countdown
 from .select import assign_all
 
 __all__ = ["TileDrain", "strip_layout"]
@@ -41,6 +42,7 @@ class TileDrain(wiring.Component):
     transposed, and so leave it by its columns: what is stored and sent is always in row order.
 
     The latency from ``done`` to the first strip is 2 cycles; the throughput is one strip per cycle.
+    No sum and no comparison comes before what depends on the end of a tile or of the product.
 
     Parameters
     ----------
@@ -56,7 +58,8 @@ class TileDrain(wiring.Component):
     command : ``In(command_layout())``
         The product whose strips leave.
     begin : ``In(1)``, coming : ``In(command_layout())``
-        The next product, whose tiles are to come; it may begin with the last strip of this one.
+        The next product, whose tiles are to come; it may begin with the last strip of this one,
+        once it has been stable for 2 cycles.
     tile_strips : ``In(7)``
         With the last pass of a tile: how many strips it has. Tiles come no closer than that.
     done : ``In(1)``, sums : ``In(signed(accumulator_bits)).array(rows, columns)``
@@ -94,6 +97,7 @@ class TileDrain(wiring.Component):
         size = self._size
         forward = Signal()
         strips_left = Signal(range(size.strip + 1))
+        last_strip = Signal()
         m.d.comb += self.popped.eq(strips_left.any())
         with m.If(self.begin):
             m.d.sync += forward.eq(self.coming.operation == Operation.FORWARD)
@@ -105,13 +109,10 @@ class TileDrain(wiring.Component):
             m.d.sync += delayed.eq(strips)
             strips = delayed
         with m.If(self.done):
-            m.d.sync += strips_left.eq(strips)
+            m.d.sync += [strips_left.eq(strips), last_strip.eq(strips == 1)]
         with m.Elif(self.popped):
-            m.d.sync += strips_left.eq(strips_left - 1)
-
-        tile_ends = Signal()
-        m.d.comb += tile_ends.eq(self.popped & (strips_left == 1))
-        self._follow(m, forward, tile_ends)
+            m.d.sync += [strips_left.eq(strips_left - 1), last_strip.eq(strips_left == 2)]
+        self._follow(m, forward, last_strip)
         m.d.sync += assign_all(self.numbers, self._registers(m, forward))
         return m
 
@@ -142,72 +143,86 @@ class TileDrain(wiring.Component):
 
     def _follow(self, m, forward, tile_ends):
         """Follow the place of the strip in the result."""
-        size, command = self._size, self.command
+        size, command, coming = self._size, self.command, self.coming
         block = size.block
+        log2_block = block.bit_length() - 1
         height = Mux(forward, size.rows, size.columns)
         width = Mux(forward, size.columns, size.rows)
-        columns = Signal(16)
-        rows_left, columns_left = Signal(16), Signal(16)
+
+        # Of the next product, before it begins.
+        by_weight = coming.operation == Operation.WEIGHT_GRADIENT
+        is_forward = coming.operation == Operation.FORWARD
+        begin_rows, begin_columns = (
+            Signal(signed(17), name=f"coming_{x}", reset_less=True) for x in ("rows", "columns")
+        )
+        begin_across = Signal(16, reset_less=True)
+        long = Mux(by_weight, coming.outputs, coming.batch)
+        wide = Mux(is_forward, coming.outputs, coming.inputs)
+        m.d.sync += [
+            begin_rows.eq(Countdown.first(long, Mux(is_forward, size.rows, size.columns))),
+            begin_columns.eq(Countdown.first(wide, Mux(is_forward, size.columns, size.rows))),
+            begin_across.eq((wide + (block - 1)) >> log2_block),
+        ]
+
+        rows = Countdown(m, "rows", long, height, begin_rows)
+        columns = Countdown(m, "columns", wide, width, begin_columns)
         across = Signal(16)  # words of a row of words
-        row_word, column_word = Signal(16), Signal(16)
+        word, row_word, below = (Signal(16, name=x) for x in ("word", "row_word", "below"))
         tile_row, tile_column = Signal(range(block)), Signal(range(block))
         row = Signal(range(block))
         number, bias = Signal(16), Signal(16)
-        last_column_tile, last_row_tile = Signal(), Signal()
         following_row, following_column = Signal(range(block)), Signal(range(block))
+        of_weights = Signal()
+        m.d.sync += below.eq(row_word + across)
         m.d.comb += [
-            last_column_tile.eq(columns_left <= width),
-            last_row_tile.eq(rows_left <= height),
             following_row.eq(tile_row + height),
             following_column.eq(tile_column + width),
-            self.final.eq(tile_ends & last_column_tile & last_row_tile),
+            self.final.eq(tile_ends & columns.end & rows.end),
         ]
         with m.If(self.popped):
             m.d.sync += [row.eq(row + 1), number.eq(number + 1)]
-        with m.If(tile_ends & ~last_column_tile):
+        with m.If(tile_ends):
+            columns.next()
+        with m.If(tile_ends & ~columns.end):
             m.d.sync += [
-                columns_left.eq(columns_left - width),
                 tile_column.eq(following_column),
                 row.eq(tile_row),
                 bias.eq(bias + 1),
             ]
             with m.If(~following_column.any()):
-                m.d.sync += column_word.eq(column_word + 1)
+                m.d.sync += word.eq(word + 1)
         with m.Elif(tile_ends):
+            rows.next()
             m.d.sync += [
-                columns_left.eq(columns),
-                rows_left.eq(rows_left - height),
                 tile_column.eq(0),
-                column_word.eq(0),
+                word.eq(row_word),
                 tile_row.eq(following_row),
                 row.eq(following_row),
                 bias.eq(command.bias_base),
             ]
             with m.If(~following_row.any()):
-                m.d.sync += row_word.eq(row_word + across)
+                m.d.sync += [row_word.eq(below), word.eq(below)]
         with m.If(self.begin):
-            coming = self.coming
-            by_weight = coming.operation == Operation.WEIGHT_GRADIENT
-            is_forward = coming.operation == Operation.FORWARD
-            wide = Mux(is_forward, coming.outputs, coming.inputs)
+            rows.start()
+            columns.start()
             m.d.sync += [
-                rows_left.eq(Mux(by_weight, coming.outputs, coming.batch)),
-                columns.eq(wide),
-                columns_left.eq(wide),
-                across.eq((wide + (block - 1)) >> (block.bit_length() - 1)),
+                across.eq(begin_across),
                 bias.eq(coming.bias_base),
-                Cat(row_word, column_word, tile_row, tile_column, row, number).eq(0),
+                of_weights.eq(by_weight),
+                Cat(word, row_word, tile_row, tile_column, row, number).eq(0),
             ]
         for lane in range(size.strip):
-            m.d.sync += self.strip.lanes_used[lane].eq((columns_left > lane) & (lane < width))
-        of_weights = command.operation == Operation.WEIGHT_GRADIENT
+            used = [
+                columns.reaches(step, lane) if lane < step else Const(0)
+                for step in (size.rows, size.columns)
+            ]
+            m.d.sync += self.strip.lanes_used[lane].eq(Mux(forward, used[1], used[0]))
         base = Mux(of_weights, command.weight_base, command.activation_base)
-        offset = row_word + column_word
         m.d.sync += [
             self.strip.valid.eq(self.popped),
             self.strip.last.eq(self.final),
-            self.strip.element.eq(base + offset),
-            self.strip.result.eq(command.result_base + offset),
+            self.strip.element.eq(base + word),
+            self.strip.result.eq(command.result_base + word),
             self.strip.row.eq(row),
             self.strip.column.eq(tile_column),
             self.strip.number.eq(number),

@@ -79,7 +79,7 @@ class TrainingCore(wiring.Component):
 
         # Soft reset: everything but the registers.
         reset = Signal()
-        m.d.comb += reset.eq(registers.control_written & registers.control.soft_reset)
+        m.d.sync += reset.eq(registers.control_written & registers.control.soft_reset)
         engine = self._engine
         m.submodules.engine = ResetInserter(reset)(engine)
         wiring.connect(m, wiring.flipped(self.i), engine.i)
@@ -98,9 +98,11 @@ class TrainingCore(wiring.Component):
             engine.write_load_seed.eq(registers.load_seed_written),
             engine.result_seed.eq(registers.result_seed),
             engine.write_result_seed.eq(registers.result_seed_written),
-            engine.clear_error.eq(registers.control_written & registers.control.clear_error),
-            engine.clear_counters.eq(registers.control_written & registers.control.clear_counters),
         ]
+        for name in ("clear_error", "clear_counters"):
+            m.d.sync += getattr(engine, name).eq(
+                registers.control_written & registers.control[name]
+            )
         self._report(m, registers, engine, reset)
         return m
 

@@ -83,7 +83,8 @@ class TrainingEngine(wiring.Component):
         # Address and memory, then the array.
         flight = ProductUnit.latency + OperandStore.latency + self._array.latency
         self._results = ResultUnit(size, bits, flight)
-        self.latency = LoadUnit.latency + 2 + flight + self._results.latency
+        # A product begins, and finds room, 5 cycles after the load has ended.
+        self.latency = LoadUnit.latency + 5 + flight + self._results.latency
         super().__init__(
             {
                 "command": In(command_layout()),
@@ -154,10 +155,10 @@ class TrainingEngine(wiring.Component):
             ),
             self.loading.eq(loads.busy),
             self.computing.eq(multiplying),
-            self.busy.eq(
-                commands.checking | head.valid | loads.busy | multiplying | results.pending
-            ),
         ]
+        m.d.sync += self.busy.eq(
+            commands.checking | commands.waiting | loads.busy | multiplying | results.pending
+        )
 
     def _connect(self, m, loads, products, store, array, results):
         """Tie the units together."""
@@ -209,6 +210,8 @@ class TrainingEngine(wiring.Component):
             m.d.comb += [
                 refuse.eq(Mux(count.any(), refused, self.busy)),
                 zeros.eq((zeros_before | ~count.any()) & ~word.any()),
+            ]
+            m.d.sync += [
                 unit.i_seed.payload.eq(word),
                 unit.i_seed.valid.eq(written & ~refuse),
             ]
@@ -220,6 +223,7 @@ class TrainingEngine(wiring.Component):
     def _report(self, m, commands, loads, wrong_seed):
         """Keep the first error, and drop what waits when a load fails."""
         code = Signal(8)
+        found = Signal(8)
         with m.If(wrong_seed):
             m.d.comb += code.eq(ErrorCode.SEED)
         with m.If(commands.error):
@@ -227,12 +231,13 @@ class TrainingEngine(wiring.Component):
         with m.If(loads.error):
             m.d.comb += code.eq(loads.error_code)
         m.d.comb += [
-            self.error_found.eq(code.any()),
+            self.error_found.eq(found.any()),
             commands.drop.eq(loads.error),
             commands.blocked.eq(self.error.any()),
         ]
+        m.d.sync += found.eq(code)
         with m.If(self.clear_error | ~self.error.any()):
-            m.d.sync += self.error.eq(code)
+            m.d.sync += self.error.eq(found)
 
     def _count(self, m, loads, products, results):
         """Count what happens; events are counted where they happen."""
@@ -245,7 +250,16 @@ class TrainingEngine(wiring.Component):
         }
         for name, value in happening.items():
             counter = getattr(self, name)
-            m.d.sync += counter.eq(Mux(self.clear_counters, 0, counter + value))
+            now = Signal(value.shape(), name=f"{name}_now")
+            m.d.sync += [
+                now.eq(value),
+                counter.eq(Mux(self.clear_counters, 0, counter + now)),
+            ]
+        ended = Signal(2)
+        m.d.sync += [
+            ended.eq(loads.done + results.ended),
+            self.commands_done.eq(self.commands_done + ended),
+        ]
         m.d.comb += [
             loads.clear_counts.eq(self.clear_counters),
             results.clear_counts.eq(self.clear_counters),
@@ -255,4 +269,3 @@ class TrainingEngine(wiring.Component):
             self.result_saturations.eq(results.saturation_count),
             self.result_underflows.eq(results.underflow_count),
         ]
-        m.d.sync += self.commands_done.eq(self.commands_done + loads.done + results.ended)

@@ -312,7 +312,7 @@ async def channels_are_independent(dut):
 
 @cocotb.test(timeout_time=5, timeout_unit="ms")
 async def speed_is_as_promised(dut):
-    """A write and a read every second cycle; 2 cycles from the last transfer to the response."""
+    """A write every third cycle, and its response after 3; a read every fourth, and after 4."""
     await start(dut)
     settings = registers("rw")
     count = 40
@@ -324,8 +324,8 @@ async def speed_is_as_promised(dut):
     reading = cocotb.start_soon(receive(dut, "r", count))
     responses = await receive(dut, "b", count)
     # The first transfer is at the end of the first cycle.
-    assert [cycle for cycle, _ in responses] == [3 + 2 * k for k in range(count)]
-    assert [cycle for cycle, *_ in await reading] == [3 + 2 * k for k in range(count)]
+    assert [cycle for cycle, _ in responses] == [4 + 3 * k for k in range(count)]
+    assert [cycle for cycle, *_ in await reading] == [5 + 4 * k for k in range(count)]
 
 
 @cocotb.test(timeout_time=5, timeout_unit="ms")

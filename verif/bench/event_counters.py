@@ -21,7 +21,7 @@ async def counts_to_its_end_and_stays(dut):
     greatest = (1 << BITS) - 1
     # The inputs of this cycle, and the lanes on their way to the count.
     inputs = (0, 0, 0)
-    expected, seen, arriving = 0, False, 0
+    expected, seen, arriving, happened = 0, False, 0, 0
     for _ in range(3000):
         await RisingEdge(dut.aclk)
         # At the edge the ports show the values from before it.
@@ -37,7 +37,7 @@ async def counts_to_its_end_and_stays(dut):
         )
         expected = 0 if clear else min(expected + arriving, greatest)
         seen = not clear and (seen or arriving > 0)
-        arriving = lanes.bit_count() if strobe else 0
+        arriving, happened = happened, lanes.bit_count() if strobe else 0
         inputs = (
             int(rng.random() < 0.7),
             int(rng.integers(1 << LANES)) if rng.random() < 0.6 else 0,

@@ -1,0 +1,121 @@
+"""The way out of a pipeline that never stalls, to a stream that may."""
+
+from amaranth import *
+from amaranth.lib import stream, wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+__all__ = ["Outlet", "connect_outlet"]
+
+
+class Outlet(wiring.Component):
+    """Keep what a pipeline makes until it is taken, and let no more in than finds room.
+
+    Behind it, stages need no clock enables, and no condition runs through them against the
+    stream: ``room`` and all of ``o`` come from registers.
+
+    The latency from ``put`` to ``o`` is 2 cycles; the throughput is one transfer per cycle.
+
+    Parameters
+    ----------
+    shape : shape-like
+        Shape of what is kept.
+    stages : int
+        Cycles from ``entered`` to ``put``, at most.
+
+    Members
+    -------
+    room : ``Out(1)``
+        Whether something may enter the pipeline in this cycle.
+    entered : ``In(1)``
+        It does.
+    put : ``In(1)``, data : ``In(shape)``
+        It has come through.
+    o : ``Out(stream.Signature(shape))``
+        What was put, in order.
+    inside : ``Out(1)``
+        Whether anything that entered has not left through ``o`` yet.
+    """
+
+    latency = 2
+
+    def __init__(self, shape, stages):
+        self._shape = shape
+        # A beat counts for `stages` + 2 cycles, and `room` looks two cycles back.
+        self._depth = 1 << (stages + 3).bit_length()
+        super().__init__(
+            {
+                "room": Out(1),
+                "entered": In(1),
+                "put": In(1),
+                "data": In(shape),
+                "o": Out(stream.Signature(shape)),
+                "inside": Out(1),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        width = Shape.cast(self._shape).width
+        # Read at once: registers around it instead of a block RAM, which is slow.
+        m.submodules.memory = memory = Memory(shape=width, depth=self._depth, init=[])
+        write = memory.write_port()
+        read = memory.read_port(domain="comb")
+        load = Signal()
+        m.d.comb += [
+            write.en.eq(self.put),
+            write.data.eq(Value.cast(self.data)),
+            load.eq(~self.o.valid | self.o.ready),
+        ]
+        # Never more than the depth inside, one of them in the output register.
+        waiting = write.addr != read.addr
+        m.d.sync += write.addr.eq(write.addr + self.put)
+        with m.If(load):
+            m.d.sync += [
+                Value.cast(self.o.payload).eq(read.data),
+                self.o.valid.eq(waiting),
+                read.addr.eq(read.addr + waiting),
+            ]
+
+        count = Signal(range(self._depth + 1))
+        m.d.comb += self.inside.eq(count.any())
+        m.d.sync += [
+            count.eq(count + self.entered - (self.o.valid & self.o.ready)),
+            self.room.eq(count < self._depth - 1),
+        ]
+        return m
+
+
+def connect_outlet(m, core, outlet, stages, ready=1):
+    """Let beats from ``core.i`` through a pipeline into an outlet, and from there to ``core.o``.
+
+    Parameters
+    ----------
+    m : Module
+        Where the control goes.
+    core : wiring.Component
+        A core with streams ``i`` and ``o`` of beats.
+    outlet : Outlet
+        Outlet whose data are the payload of ``core.o``.
+    stages : int
+        Cycles from a beat on ``core.i`` to ``outlet.data``.
+    ready : Value or int
+        Whether a beat may enter, beside the room it needs.
+
+    Returns
+    -------
+    (list of Value, list of Value)
+        Whether a beat is in a stage, and whether it is the last of its tensor; the input first.
+    """
+    wiring.connect(m, outlet.o, wiring.flipped(core.o))
+    m.d.comb += [
+        core.i.ready.eq(outlet.room & ready),
+        outlet.entered.eq(core.i.valid & core.i.ready),
+    ]
+    valid, last = [outlet.entered], [core.i.p.last]
+    for k in range(stages):
+        valid.append(Signal(name=f"valid_{k}"))
+        last.append(Signal(name=f"last_{k}", reset_less=True))
+        m.d.sync += [valid[-1].eq(valid[-2]), last[-1].eq(last[-2])]
+    m.d.comb += outlet.put.eq(valid[-1])
+    return valid, last
