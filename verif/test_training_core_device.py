@@ -17,18 +17,15 @@ from verif.core_stimulus import random_program
 from verif.harness.build import build_core
 from verif.harness.device import HarnessError, RtlDevice, Status
 
-#: What `make test` has time for; the others take minutes to build.
-QUICK = ("4x4x8", "8x2x4 radix 4", "2x4x8 float32")
+QUICK = ("4x4x8", "8x2x4 radix 4", "2x4x8 float32")  # the others take minutes to build
+SLOW = [pytest.mark.slow]
 PACES = ((0.0, 0.0, 0.0), (0.5, 0.2, 0.5), (0.0, 0.9, 0.0), (0.8, 0.0, 0.0), (0.2, 0.1, 0.9))
 
 
 @pytest.fixture(
     scope="module",
     params=[
-        pytest.param(
-            name,
-            marks=[pytest.mark.xdist_group(name)] + [pytest.mark.slow] * (name not in QUICK),
-        )
+        pytest.param(name, marks=[pytest.mark.xdist_group(name), *SLOW * (name not in QUICK)])
         for name in CORES
     ],
 )
@@ -37,13 +34,13 @@ def module(request):
 
 
 @pytest.fixture
-def size(module):
-    return module.size()
+def rng(request):
+    return np.random.default_rng(request.config.getoption("--seed"))
 
 
 @pytest.fixture
-def rng(request):
-    return np.random.default_rng(request.config.getoption("--seed"))
+def size(module):
+    return module.size()
 
 
 @pytest.fixture
