@@ -42,9 +42,9 @@ def lane_bits(integer_bits, log2_radix):
 
 def lane_latency(structure, log2_radix, digits=True):
     """Count the register stages of a lane."""
-    if structure.staged:
-        return len(_stages(log2_radix, digits))
-    return 0 if structure is Structure.COMPACT else 1
+    if structure is Structure.COMPACT:
+        return 0
+    return len(_stages(log2_radix, digits)) if structure.staged else 1
 
 
 def stage_control(structure, log2_radix, digits=True):
@@ -53,7 +53,7 @@ def stage_control(structure, log2_radix, digits=True):
     ``pending`` comes with the product: whether a one is still to be added to it. ``fold`` is the
     last bit of ``amount`` once more, with the product.
     """
-    stages = max(lane_latency(structure, log2_radix, digits), 1) if structure.staged else 1
+    stages = len(_stages(log2_radix, digits)) if structure.staged else 1
     return data.StructLayout(
         {
             "enable": 1,
@@ -180,12 +180,13 @@ class ShiftControl(wiring.Component):
         if self._structure.staged:
             stages = _stages(self._log2_radix, self._digits)
             for k, bit in enumerate(stages):
+                cycles = min(k, self.latency)
                 m.d.comb += [
-                    o.amount[bit].eq(delayed(control.amount[bit], f"amount_{bit}", k)),
-                    o.negate[k].eq(delayed(control.negate, f"negate_{k}", k)),
+                    o.amount[bit].eq(delayed(control.amount[bit], f"amount_{bit}", cycles)),
+                    o.negate[k].eq(delayed(control.negate, f"negate_{k}", cycles)),
                 ]
             m.d.comb += [
-                o.enable.eq(delayed(control.enable, "enable", 1)),
+                o.enable.eq(delayed(control.enable, "enable", min(1, self.latency))),
                 o.fold.eq(delayed(control.amount[-1], "fold", self.latency)),
             ]
         else:
@@ -268,12 +269,12 @@ class ShiftLane(wiring.Component):
             shifted.eq(kept << self.control.amount),
             self.product.eq(product),
         ]
-        domain = m.d.comb if self._structure is Structure.COMPACT else m.d.sync
         inverted = shifted[self._log2_radix :] ^ self.control.negate.replicate(width)
-        domain += product.eq(inverted.as_signed())
+        m.d.sync += product.eq(inverted.as_signed())
 
     def _shift_in_stages(self, m):
         value = self.operand
+        domain = m.d.comb if self._structure is Structure.COMPACT else m.d.sync
         stages = list(_stages(self._log2_radix, self._digits))
         for k, bit in enumerate(stages):
             distance, negate = 1 << bit, self.control.negate[k]
@@ -290,7 +291,7 @@ class ShiftLane(wiring.Component):
             elif k == 1:
                 chosen &= self.control.enable.replicate(len(chosen))
             value = Signal(signed(len(chosen)), name=f"stage_{k}", reset_less=True)
-            m.d.sync += value.eq(chosen.as_signed())
+            domain += value.eq(chosen.as_signed())
         m.d.comb += self.product.eq(value[self._log2_radix :].as_signed())
 
     def _leave_last(self, m, value, distance):

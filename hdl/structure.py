@@ -24,8 +24,8 @@ class Structure(enum.Enum):
 
     @property
     def staged(self):
-        """Whether a shift is cut into stages."""
-        return self in (Structure.PIPELINED, Structure.ECP5)
+        """Whether a shift is cut into stages, with registers between them but for COMPACT."""
+        return self is not Structure.PLAIN
 
     @property
     def levels_per_stage(self):

@@ -1,4 +1,4 @@
-"""Area in standard cells of any Liberty file, and the delay that ABC estimates."""
+"""Area in standard cells of any Liberty file."""
 
 import gzip
 import hashlib
@@ -14,7 +14,7 @@ __all__ = ["DEFAULT_LIBERTY", "CellArea", "find_liberty", "map_to_cells"]
 #: From Debian's package qflow-tech-osu018, where it is installed.
 DEFAULT_LIBERTY = Path("/usr/share/qflow/tech/osu018/osu018_stdcells.lib")
 
-REVISION = 2
+REVISION = 3
 
 
 @dataclass(frozen=True)
@@ -27,16 +27,13 @@ class CellArea:
         Of all cells, in the units of the library (square micrometres).
     gates : float
         The same in two-input NAND gates, the smallest of the library.
-    nanoseconds : float
-        Longest path between registers without their own delay, as ABC estimates it.
-    flip_flops : int
-        Count of flip-flops.
+    registers : float
+        Share of the area that flip-flops take.
     """
 
     area: float
     gates: float
-    nanoseconds: float
-    flip_flops: int
+    registers: float
 
 
 def find_liberty(path: str | None) -> Path | None:
@@ -91,6 +88,8 @@ def map_to_cells(
         If Yosys fails.
     """
     text = _text(library)
+    # Cells for isolation and probing, which some libraries have, are no logic.
+    unwanted = " ".join(f'-dont_use "{pattern}"' for pattern in ("*lpflow*", "*probe*"))
     scripts = [
         "; ".join(
             [
@@ -99,7 +98,7 @@ def map_to_cells(
                 *booth,
                 f"synth -top {top} -run fine:check",
                 "dfflibmap -liberty cells.lib",
-                f"abc -D {picoseconds} -constr drive.constr -liberty cells.lib",
+                f"abc -D {picoseconds} -constr drive.constr -liberty cells.lib {unwanted}",
                 "opt_clean -purge",
                 "tee -q -o stat.txt stat -liberty cells.lib",
             ]
@@ -119,17 +118,10 @@ def map_to_cells(
             (path / "cells.lib").write_text(text)
             (path / "drive.constr").write_text(constraint)
             tools.run("yosys", ["-l", "yosys.log", "-p", script], path, "yosys.out")
-            said = (path / "yosys.log").read_text()
             stat = (path / "stat.txt").read_text()
-            area = re.findall(r"Chip area for (?:top )?module .*: ([\d.]+)", stat)[-1]
-            delay = re.findall(r"Delay = *([\d.]+) ps", said)
-            results.append(
-                {
-                    "area": float(area),
-                    "nanoseconds": float(delay[-1]) / 1000 if delay else 0.0,
-                    "flip_flops": _count_flip_flops(stat),
-                }
-            )
+            area = re.findall(r"Chip area for (?:top )?module .*: ([\d.eE+]+)", stat)[-1]
+            share = re.findall(r"sequential elements: .*\(([\d.]+)%\)", stat)[-1]
+            results.append({"area": float(area), "registers": float(share) / 100})
             (path / "cells.lib").unlink()
         return min(results, key=lambda result: result["area"])
 
@@ -144,8 +136,3 @@ def map_to_cells(
     }
     _, result = cache.cached(key, make, folder)
     return CellArea(gates=result["area"] / _nand_area(text), **result)
-
-
-def _count_flip_flops(stat: str) -> int:
-    rows = re.findall(r"^\s*(\d+)\s+[\d.e+]+\s+(\S+)", stat, re.MULTILINE)
-    return sum(int(count) for count, cell in rows if re.search(r"df|dff", cell, re.IGNORECASE))

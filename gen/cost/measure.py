@@ -71,8 +71,8 @@ class Figures:
         Of each seed.
     array_luts, array_flip_flops : int
         Of the array of :data:`ARRAY` units; 0 where it was not counted.
-    area, gates, nanoseconds : float
-        In standard cells: area, NAND2 equivalents, and the longest path.
+    area, gates, registers : float
+        In standard cells: area, NAND2 equivalents, and the share of flip-flops.
     remark : str
         Why there are no figures, where there are none.
     """
@@ -86,7 +86,7 @@ class Figures:
     array_flip_flops: int = 0
     area: float = 0.0
     gates: float = 0.0
-    nanoseconds: float = 0.0
+    registers: float = 0.0
     remark: str = ""
 
     @property

@@ -142,14 +142,14 @@ def _fpga_table(figures: list[Figures], use: str) -> list[str]:
 
 def _cells_table(figures: list[Figures]) -> list[str]:
     return _table(
-        ["format", "structure", "area", "NAND2 per MAC", "longest path, ns"],
+        ["format", "structure", "area", "NAND2 per MAC", "of it flip-flops"],
         [
             [
                 FORMATS[item.design.format].label,
                 item.design.structure,
                 _number(item.area, 0),
                 _number(item.gates / LANES),
-                _number(item.nanoseconds, 2),
+                f"{item.registers:.0%}",
             ]
             for item in figures
         ],
@@ -192,7 +192,7 @@ def comma_separated(figures: list[Figures]) -> str:
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(
         "use format structure luts flip_flops luts_per_mac megahertz seeds mega_macs_per_lut "
-        "array_luts array_flip_flops area gates nanoseconds remark".split()
+        "array_luts array_flip_flops area gates registers remark".split()
     )
     for item in figures:
         writer.writerow(
@@ -210,7 +210,7 @@ def comma_separated(figures: list[Figures]) -> str:
                 item.array_flip_flops,
                 round(item.area, 1),
                 round(item.gates, 1),
-                round(item.nanoseconds, 3),
+                round(item.registers, 4),
                 item.remark,
             ]
         )
