@@ -37,6 +37,9 @@ SEEDS = (1, 2, 3)
 #: Rows and columns of the array that is counted for each design.
 ARRAY = (2, 2)
 
+#: Float units share nothing in an array but registers, and take long to synthesise.
+WITHOUT_ARRAY = ("hybrid_fp8", "float16")
+
 #: What the placer aims at, in MHz: more than it can reach.
 FREQUENCY = 400.0
 
@@ -113,7 +116,8 @@ def jobs(uses: Iterable[str], library: Path | None, period: int, seeds: int) -> 
                 continue
             if use == "ecp5":
                 found += [Job(design.name, use, seed) for seed in SEEDS[:seeds]]
-                found.append(Job(design.name, use, array=True))
+                if not design.format.startswith(WITHOUT_ARRAY):
+                    found.append(Job(design.name, use, array=True))
             else:
                 found.append(Job(design.name, use, 0 if use == "xilinx" else 1))
     # What takes longest comes first, so that no processor is idle at the end.
