@@ -9,7 +9,7 @@ class Structure(enum.Enum):
     """Structure of the lanes, adder trees and accumulators of the array.
 
     All of them compute the same; they differ in cells, clock frequency, latency and in how fast
-    they are simulated. ``docs/lanes.md`` has the figures.
+    they are simulated. ``docs/lanes.md`` says which is for what.
     """
 
     #: A shifter per lane in one stage, a register per level of the tree. Simulates fastest.

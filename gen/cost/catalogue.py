@@ -106,6 +106,8 @@ class Design:
 
 
 _FPGAS = ("ecp5", "ice40", "nexus", "gowin", "xilinx")
+#: Where everything is tried; on the others, one structure that showed itself the best.
+_MAIN = ("ecp5", "xilinx")
 _CELLS = ("cells",)
 _PLAIN, _PIPELINED, _ECP5, _COMPACT = (
     Structure.PLAIN,
@@ -115,9 +117,14 @@ _PLAIN, _PIPELINED, _ECP5, _COMPACT = (
 )
 
 
-def _shift(name, log2_radix, integer_bits, digits=False):
+def _shift(name, log2_radix, integer_bits, digits=False, families=_FPGAS):
     """List the structures of a unit with shifting lanes."""
-    uses = {_PLAIN: (*_FPGAS, *_CELLS), _PIPELINED: _FPGAS, _ECP5: ("ecp5",), _COMPACT: _CELLS}
+    uses = {
+        _PLAIN: (*_MAIN, *_CELLS),
+        _PIPELINED: families,
+        _ECP5: ("ecp5",),
+        _COMPACT: _CELLS,
+    }
     for structure, use in uses.items():
 
         def make(structure=structure):
@@ -133,7 +140,7 @@ def _integer(name, a_bits, b_bits):
     for multiplication, structure, use in (
         (Multiplication.OPERATOR, _PIPELINED, _FPGAS),
         (Multiplication.OPERATOR, _COMPACT, _CELLS),
-        (Multiplication.DIGITS, _PIPELINED, _FPGAS),
+        (Multiplication.DIGITS, _PIPELINED, _FPGAS if b_bits == 4 else _MAIN),
         (Multiplication.CARRY, _ECP5, ("ecp5",)),
     ):
 
@@ -147,7 +154,7 @@ def _integer(name, a_bits, b_bits):
 def _dual():
     """List the structures of a unit with a shifter and a multiplier per lane."""
     for multiplication, structure, use in (
-        (Multiplication.OPERATOR, _PIPELINED, _FPGAS),
+        (Multiplication.OPERATOR, _PIPELINED, _MAIN),
         (Multiplication.DIGITS, _PIPELINED, _FPGAS),
         (Multiplication.CARRY, _ECP5, ("ecp5",)),
         (Multiplication.OPERATOR, _COMPACT, _CELLS),
@@ -163,8 +170,8 @@ def _dual():
 #: Every unit.
 DESIGNS: tuple[Design, ...] = (
     *_shift("fp4", 1, 4),
-    *_shift("fp4_5", 1, 5),
-    *_shift("fp4_radix4", 2, 4),
+    *_shift("fp4_5", 1, 5, families=_MAIN),
+    *_shift("fp4_radix4", 2, 4, families=_MAIN),
     *_shift("digits", 1, 5, digits=True),
     *_dual(),
     *_integer("int4", 4, 4),

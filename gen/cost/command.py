@@ -1,6 +1,7 @@
 """``python -m gen cost``: the price list."""
 
 import argparse
+import dataclasses
 import os
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from golden.errors import InputError
 
 from . import report
 from .cells import DEFAULT_LIBERTY, find_liberty
-from .measure import SEEDS, TARGET_OF, jobs, measure
+from .measure import SEEDS, TARGET_OF, array_jobs, jobs, measure
 
 __all__ = ["add_arguments", "run"]
 
@@ -72,6 +73,18 @@ def run(args: argparse.Namespace) -> int:
     else:
         print("No standard cells: name a Liberty file with LIBERTY= to have them counted as well")
     figures = measure(jobs(uses, library, args.period, args.seeds), args.jobs)
+    best = report.best_of(figures, "ecp5").values()
+    arrays = {item.design: item for item in measure(array_jobs(best), args.jobs, "Arrays")}
+    figures = [
+        dataclasses.replace(
+            item,
+            array_luts=arrays[item.design].array_luts,
+            array_flip_flops=arrays[item.design].array_flip_flops,
+        )
+        if item.use == "ecp5" and item.design in arrays
+        else item
+        for item in figures
+    ]
 
     cells = f"{library.name if library else ''}, {args.period / 1000:g} ns"
     files = {

@@ -20,7 +20,7 @@ from hdl.unit_array import UnitArray
 from .catalogue import DESIGNS, LANES, Design, designs_for
 from .cells import map_to_cells
 
-__all__ = ["ARRAY", "SEEDS", "TARGET_OF", "Figures", "Job", "jobs", "measure"]
+__all__ = ["ARRAY", "SEEDS", "TARGET_OF", "Figures", "Job", "array_jobs", "jobs", "measure"]
 
 #: Device on which units of each family are placed; None where they are only counted.
 TARGET_OF = {
@@ -116,21 +116,30 @@ def jobs(uses: Iterable[str], library: Path | None, period: int, seeds: int) -> 
                 continue
             if use == "ecp5":
                 found += [Job(design.name, use, seed) for seed in SEEDS[:seeds]]
-                if not design.format.startswith(WITHOUT_ARRAY):
-                    found.append(Job(design.name, use, array=True))
             else:
                 found.append(Job(design.name, use, 0 if use == "xilinx" else 1))
     # What takes longest comes first, so that no processor is idle at the end.
-    return sorted(found, key=lambda job: ("float" not in job.design, not job.array))
+    return sorted(found, key=lambda job: "float" not in job.design)
 
 
-def measure(todo: list[Job], workers: int, folder: Path = cache.FOLDER) -> list[Figures]:
+def array_jobs(best: Iterable[Figures]) -> list[Job]:
+    """List the arrays to count: those of the best structures."""
+    return [
+        Job(item.design.name, item.use, array=True)
+        for item in best
+        if item.use == "ecp5" and item.design.format not in WITHOUT_ARRAY
+    ]
+
+
+def measure(
+    todo: list[Job], workers: int, title: str = "Price list", folder: Path = cache.FOLDER
+) -> list[Figures]:
     """Do the jobs in parallel processes, with a bar of progress, and put their results together."""
     by_name = {design.name: design for design in DESIGNS}
     results: dict[tuple[str, str], dict] = {(job.design, job.use): {} for job in todo}
     with concurrent.futures.ProcessPoolExecutor(workers) as pool:
         futures = {pool.submit(_run, job, folder): job for job in todo}
-        bar = tqdm(total=len(todo), desc="Price list", disable=None, unit="run")
+        bar = tqdm(total=len(todo), desc=title, disable=None, unit="run")
         try:
             for future in concurrent.futures.as_completed(futures):
                 job = futures[future]
