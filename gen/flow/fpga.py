@@ -133,8 +133,8 @@ def _write(folder, target, board, core, need, alone, placed, hosted, routed):
     try:
         folder.mkdir(parents=True, exist_ok=True)
         bitstream = folder / f"{TOP}{routed.bitstream.suffix}"
-        shutil.copyfile(routed.bitstream, bitstream)
-        shutil.copyfile(alone.netlist, folder / f"{CORE}.netlist.v")
+        _copy(routed.bitstream, bitstream)
+        _copy(alone.netlist, folder / f"{CORE}.netlist.v")
         write_if_changed(folder / f"{CORE}.toml", to_toml(core))
         write_if_changed(folder / f"{TOP}.v", (hosted.folder / "design.v").read_text())
         document = _document(target, board, core, need, alone, placed, hosted, routed)
@@ -142,6 +142,13 @@ def _write(folder, target, board, core, need, alone, placed, hosted, routed):
         write_if_changed(folder / "REPORT.md", _markdown(document, placed, routed))
     except OSError as error:
         raise InputError(f"Cannot write {folder}: {error.strerror}") from error
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy a file so that an interrupted copy does not look like one."""
+    partial = target.with_name(target.name + ".part")
+    shutil.copyfile(source, partial)
+    partial.replace(target)
 
 
 def _document(
