@@ -13,9 +13,9 @@ from gen.__main__ import main
 from gen.config import TrainingCoreConfig, parse
 from gen.flow import calibrate, sizing
 from gen.flow.fit import to_toml, training_core
-from gen.flow.fpga import check_memories
+from gen.flow.fpga import check_memories, condense
 from gen.flow.memories import map_memory, memory_use
-from gen.flow.placement import place
+from gen.flow.placement import Step, place
 from gen.flow.synthesis import Synthesis
 from gen.flow.targets import RESOURCES, TARGETS
 from golden.errors import InputError
@@ -128,6 +128,20 @@ def test_memories_that_fell_to_flip_flops(tmp_path):
         check_memories(made, TrainingCoreConfig(), ECP5)
     enough = dataclasses.replace(made, cells={"DP16KD": 97})
     check_memories(enough, TrainingCoreConfig(), ECP5)
+
+
+def test_carry_chains_are_one_step():
+    path = [
+        Step("clk-to-q", 0.5, "a"),
+        Step("routing", 1.0, "b"),
+        *(Step("logic", 0.4, "c"), Step("routing", 0.0, "d"), Step("logic", 0.1, "e")),
+        Step("routing", 0.2, "f"),
+        Step("logic", 0.3, "g"),
+        Step("setup", 0.0, "h"),
+    ]
+    condensed = condense(path)
+    assert [step.name for step in condensed] == ["a", "b", "e", "f", "g", "h"]
+    assert condensed[2] == Step("logic", 0.5, "e")
 
 
 def test_fit_finds_the_coefficients():

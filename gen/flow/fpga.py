@@ -17,17 +17,14 @@ from . import sizing
 from .boards import BAUD, BOARDS, Board
 from .fit import to_toml, training_core
 from .memories import memory_use
-from .placement import Placement, place
+from .placement import Placement, Step, place
 from .synthesis import Synthesis, synthesize
 from .targets import RESOURCES, TARGETS, Target, find_target
 from .tools import ToolError
 
-__all__ = ["add_arguments", "check_memories", "run"]
+__all__ = ["add_arguments", "check_memories", "condense", "run"]
 
 CORE, TOP = "training_core", "hosted_core"
-
-#: Steps of a path that are printed.
-STEPS = 40
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -130,13 +127,27 @@ def check_memories(synthesis: Synthesis, core: TrainingCoreConfig, target: Targe
         )
 
 
+def condense(path: list[Step]) -> list[Step]:
+    """Make one step of each carry chain: of logic that follows logic without a way between."""
+    steps: list[Step] = []
+    for step in path:
+        if step.kind == "routing" and step.nanoseconds == 0:
+            continue
+        if steps and step.kind == steps[-1].kind == "logic":
+            nanoseconds = round(steps[-1].nanoseconds + step.nanoseconds, 3)
+            steps[-1] = Step("logic", nanoseconds, step.name)
+        else:
+            steps.append(step)
+    return steps
+
+
 def _write(folder, target, board, core, need, alone, placed, hosted, routed):
     """Write report, configuration, netlist and bitstream."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         bitstream = folder / f"{TOP}{routed.bitstream.suffix}"
-        shutil.copyfile(routed.bitstream, bitstream)
-        shutil.copyfile(alone.netlist, folder / f"{CORE}.netlist.v")
+        _copy(routed.bitstream, bitstream)
+        _copy(alone.netlist, folder / f"{CORE}.netlist.v")
         write_if_changed(folder / f"{CORE}.toml", to_toml(core))
         write_if_changed(folder / f"{TOP}.v", (hosted.folder / "design.v").read_text())
         document = _document(target, board, core, need, alone, placed, hosted, routed)
@@ -144,6 +155,13 @@ def _write(folder, target, board, core, need, alone, placed, hosted, routed):
         write_if_changed(folder / "REPORT.md", _markdown(document, placed, routed))
     except OSError as error:
         raise InputError(f"Cannot write {folder}: {error.strerror}") from error
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy a file so that an interrupted copy does not look like one."""
+    partial = target.with_name(target.name + ".part")
+    shutil.copyfile(source, partial)
+    partial.replace(target)
 
 
 def _document(
@@ -226,7 +244,7 @@ def _markdown(document: dict, placed: Placement, routed: Placement) -> str:
     ]
     for title, placement in (("alone", placed), ("with the bridge", routed)):
         lines += ["", f"## Worst path, {title}", "", "| ns | | |", "|---|---|---|"]
-        for step in placement.critical_path[:STEPS]:
+        for step in condense(placement.critical_path):
             name = re.sub(r"[|`]", " ", step.name)
             lines.append(f"| {step.nanoseconds:.2f} | {step.kind} | `{name}` |")
     return "\n".join(lines) + "\n"
