@@ -39,14 +39,28 @@ def simulate(sim, core, kind, a_bits, b_bits=4, **more):
         (Multiplication.CARRY, Structure.ECP5),
     ],
 )
-@pytest.mark.parametrize("a_bits, b_bits, lanes", [(4, 4, 16), (8, 4, 4), (8, 8, 3)])
+@pytest.mark.parametrize(
+    "a_bits, b_bits, lanes",
+    [
+        pytest.param(4, 4, 16, marks=pytest.mark.slow),
+        (8, 4, 4),
+        pytest.param(8, 8, 3, marks=pytest.mark.slow),
+    ],
+)
 def test_integers(sim, multiplication, structure, a_bits, b_bits, lanes):
     core = IntegerDotProduct(a_bits, b_bits, lanes, 24, multiplication, structure)
     simulate(sim, core, "integer", a_bits, b_bits)
 
 
 @pytest.mark.parametrize("structure", Structure)
-@pytest.mark.parametrize("log2_radix, lanes, digits", [(1, 16, False), (1, 4, True), (2, 5, False)])
+@pytest.mark.parametrize(
+    "log2_radix, lanes, digits",
+    [
+        pytest.param(1, 16, False, marks=pytest.mark.slow),
+        (1, 4, True),
+        pytest.param(2, 5, False, marks=pytest.mark.slow),
+    ],
+)
 def test_shift_operands(sim, structure, log2_radix, lanes, digits):
     core = ShiftDotProduct(Fp4Format(log2_radix), lanes, 5, 24, structure, digits)
     operands = [0, 1] if digits else [0]
