@@ -136,9 +136,14 @@ def test_bad_lanes():
     "fmt, lanes, pairs",
     [
         (HYBRID_FP8, 4, 4000),
-        (BINARY16_OPERANDS, 4, 2000),
         (NARROW, 3, 1000),
-        (DotProductFormat("hybrid_fp8", 3, 11, DLFLOAT16, forward_bias=7, growth_bits=4), 1, 1000),
+        pytest.param(BINARY16_OPERANDS, 4, 2000, marks=pytest.mark.slow),
+        pytest.param(
+            DotProductFormat("hybrid_fp8", 3, 11, DLFLOAT16, forward_bias=7, growth_bits=4),
+            1,
+            1000,
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_rtl_matches_golden(sim, fmt, lanes, pairs):
