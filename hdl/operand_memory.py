@@ -7,7 +7,11 @@ from amaranth.lib.wiring import In, Out
 
 from .select import choose, equals
 
-__all__ = ["OperandMemory", "StripMemory"]
+__all__ = ["UNCHECKED", "OperandMemory", "StripMemory"]
+
+#: Attribute of a memory of which no word is read that is used and written in the same cycle: Yosys
+#: then adds no logic for that case.
+UNCHECKED = {"no_rw_check": 1}
 
 
 def _log2(count):
@@ -96,7 +100,7 @@ class OperandMemory(wiring.Component):
         for row in range(block):
             groups = []
             for column in range(block // group):
-                memory = Memory(shape=width, depth=self._words, init=[])
+                memory = Memory(shape=width, depth=self._words, init=[], attrs=UNCHECKED)
                 m.submodules[f"group_{row}_{column}"] = memory
                 write = memory.write_port()
                 read = memory.read_port()
@@ -204,7 +208,7 @@ class StripMemory(wiring.Component):
         m = Module()
         width = Shape.cast(self._lane).width * self._group
         for k in range(self._lanes // self._group):
-            memory = Memory(shape=width, depth=self._words, init=[])
+            memory = Memory(shape=width, depth=self._words, init=[], attrs=UNCHECKED)
             m.submodules[f"group_{k}"] = memory
             write = memory.write_port()
             read = memory.read_port()

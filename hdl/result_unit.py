@@ -9,7 +9,7 @@ from amaranth.lib.wiring import In, Out
 from golden.command import Destination, Operation
 
 from .command_queue import command_layout
-from .operand_memory import StripMemory
+from .operand_memory import UNCHECKED, StripMemory
 from .outlet import Outlet
 from .result_pipeline import ResultPipeline, Target
 from .select import assign_all
@@ -348,7 +348,9 @@ class ResultUnit(wiring.Component):
         ]
         # A block RAM, with a register behind it, and the outlet that it needs to be stopped.
         width = size.strip * size.wide_format.width + 1
-        m.submodules.buffer = buffer = Memory(shape=width, depth=self._depth, init=[])
+        m.submodules.buffer = buffer = Memory(
+            shape=width, depth=self._depth, init=[], attrs=UNCHECKED
+        )
         m.submodules.outlet = outlet = Outlet(width, 2)
         write, read = buffer.write_port(), buffer.read_port()
         kept = Signal(width, name="buffer_kept", reset_less=True)
