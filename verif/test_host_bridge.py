@@ -8,7 +8,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from golden import host_bridge
-from golden.command import CoreSize, Operation
+from golden.command import CoreSize, Destination, Operation
 from golden.device import pack_matrix
 from golden.errors import InputError
 from golden.registers import BY_NAME
@@ -75,7 +75,9 @@ def test_a_core_on_a_board_multiplies(sim):
         beats = [beat.astype("<u2").tobytes() for beat in pack_matrix(matrix.astype(np.uint32), 2)]
         messages.append((host_bridge.send(beats, True).hex(), "00"))
     messages.append(write("SCALE", BY_NAME["SCALE"].pack(significand=1 << 15, exponent=-15)))
-    forward = BY_NAME["COMMAND"].pack(operation=Operation.FORWARD, wait_for_loads=1)
+    forward = BY_NAME["COMMAND"].pack(
+        operation=Operation.FORWARD, destination=Destination.STREAM, wait_for_loads=1
+    )
     messages.append(write("COMMAND", forward))
     # One tile: a strip for each row of it, bfloat16 being the upper half of float32.
     product = (x @ w.T).astype(np.float32).view(np.uint32) >> 16

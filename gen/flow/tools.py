@@ -147,6 +147,5 @@ def run(name: str, arguments: list[str], folder: Path, log: str) -> None:
     if status != 0:
         said = (folder / log).read_text(errors="replace").strip().splitlines()
         last = "\n".join(f"    {line}" for line in said[-LAST_LINES:])
-        raise ToolError(
-            f"{Path(program).name} failed with status {status}; {folder / log} ends with\n{last}"
-        )
+        how = f"failed with status {status}" if status > 0 else f"was stopped by signal {-status}"
+        raise ToolError(f"{Path(program).name} {how}; {folder / log} ends with\n{last}")
