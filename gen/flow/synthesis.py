@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import cache, tools
+from .absorb import absorb_registers
 from .targets import Target
 
 __all__ = ["Synthesis", "synthesize"]
 
 # Changes when the same inputs would lead to something else because this module has changed.
-REVISION = 1
+REVISION = 2
 
 
 @dataclass(frozen=True)
@@ -142,13 +143,13 @@ def synthesize(
         command.append(family.without_multipliers)
     if not wide_luts:
         command.append(family.no_wide_luts)
+    write = "write_verilog -noattr netlist.v; tee -q -o stat.json stat -json"
     script = "; ".join(
         [
             "read_verilog design.v",
             " ".join([*filter(None, [*command, options]), f"-top {top}"]),
             "write_json netlist.json",
-            "write_verilog -noattr netlist.v",
-            "tee -q -o stat.json stat -json",
+            write,
         ]
     )
     version = tools.tool_version("yosys")
@@ -157,6 +158,9 @@ def synthesize(
         (path / "design.v").write_text(verilog)
         start = time.monotonic()
         tools.run("yosys", ["-q", "-l", "yosys.log", "-p", script], path, "yosys.out")
+        if family.name == "ecp5" and _absorb(path / "netlist.json", top):
+            again = f"read_json netlist.json; hierarchy -top {top}; {write}"
+            tools.run("yosys", ["-q", "-l", "absorb.log", "-p", again], path, "absorb.out")
         seconds = time.monotonic() - start
         cells = _cells(path / "stat.json", top)
         # Only ECP5 has carry cells whose ends nextpnr extends.
@@ -172,6 +176,15 @@ def synthesize(
     }
     path, result = cache.cached(key, make, folder)
     return Synthesis(path, top, target, version=version, **result)
+
+
+def _absorb(netlist: Path, top: str) -> int:
+    """Move registers into blocks, in the file of a netlist. Returns how many."""
+    document = json.loads(netlist.read_text())
+    count = absorb_registers(document["modules"][top])
+    if count:
+        netlist.write_text(json.dumps(document))
+    return count
 
 
 def _cells(stat: Path, top: str) -> dict[str, int]:

@@ -1,5 +1,5 @@
-// The product of two numbers of 18 bits, signed or not. There are no parameters: registers and
-// accumulation have no model.
+// The product of two numbers of 18 bits, signed or not, with a register behind it or without one. The
+// other registers, and accumulation, have no model.
 module MULT18X18D (
   input
     A17, A16, A15, A14, A13, A12, A11, A10, A9, A8, A7, A6, A5, A4, A3, A2, A1, A0,
@@ -7,12 +7,16 @@ module MULT18X18D (
     B17, B16, B15, B14, B13, B12, B11, B10, B9, B8, B7, B6, B5, B4, B3, B2, B1, B0,
   input
     C17, C16, C15, C14, C13, C12, C11, C10, C9, C8, C7, C6, C5, C4, C3, C2, C1, C0,
-  input SIGNEDA, SIGNEDB, SOURCEA, SOURCEB,
+  input SIGNEDA, SIGNEDB, SOURCEA, SOURCEB, CLK0, CE0, RST0,
   output
     P35, P34, P33, P32, P31, P30, P29, P28, P27, P26, P25, P24, P23, P22, P21, P20, P19, P18, P17,
     P16, P15, P14, P13, P12, P11, P10, P9, P8, P7, P6, P5, P4, P3, P2, P1, P0
 );
   /* verilator inline_module */
+  parameter REG_OUTPUT_CLK = "NONE";
+  parameter REG_OUTPUT_CE = "CE0";
+  parameter REG_OUTPUT_RST = "RST0";
+
   wire signed [18:0] a = {
     SIGNEDA && A17,
     A17, A16, A15, A14, A13, A12, A11, A10, A9, A8, A7, A6, A5, A4, A3, A2, A1, A0
@@ -22,10 +26,14 @@ module MULT18X18D (
     B17, B16, B15, B14, B13, B12, B11, B10, B9, B8, B7, B6, B5, B4, B3, B2, B1, B0
   };
   wire signed [37:0] product = a * b;
+  reg [35:0] kept = 0;
+  always @(posedge CLK0)
+    if (RST0) kept <= 0;
+    else if (CE0) kept <= product[35:0];
   assign {
     P35, P34, P33, P32, P31, P30, P29, P28, P27, P26, P25, P24, P23, P22, P21, P20, P19, P18, P17,
     P16, P15, P14, P13, P12, P11, P10, P9, P8, P7, P6, P5, P4, P3, P2, P1, P0
-  } = product[35:0];
+  } = REG_OUTPUT_CLK == "CLK0" ? kept : product[35:0];
 
   initial if (SOURCEA || SOURCEB) $fatal(1, "MULT18X18D: operands of neighbours have no model");
 endmodule
