@@ -51,7 +51,7 @@ def test_proposal_fits_and_nothing_larger_does(name):
     lanes = fit.config.rows * fit.config.columns * fit.config.lanes
     limit = {"luts": 1 - sizing.MARGIN, "flip_flops": 1 - sizing.MARGIN}
     for shape in itertools.product((2, 4, 8), (2, 4, 8), (2, 4, 8, 16)):
-        if math.prod(shape) <= lanes:
+        if not lanes < math.prod(shape) <= sizing.most_lanes(target):
             continue
         for bits in sizing.RESIDUAL_BITS:
             config = sizing.smallest_memories(*shape, target, bits)

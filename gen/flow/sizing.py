@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import json
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ __all__ = [
     "check_fits",
     "forget",
     "largest",
+    "most_lanes",
     "predict",
     "smallest_memories",
     "terms",
@@ -39,6 +41,9 @@ SMALLEST_MATRIX = 64
 
 #: Fraction bits of residuals that are tried: the second choice takes fewer block RAMs.
 RESIDUAL_BITS = (8, 4)
+
+#: How many times the lanes of the largest measured core a proposal may have.
+EXTRAPOLATION = 2
 
 #: Words at which memories are deep enough for the layers that suit such a core.
 DEEPEST = 4096
@@ -200,7 +205,8 @@ def largest(target: Target, margin: float = MARGIN) -> Fit:
     InputError
         If not even 2 x 2 x 2 fits, or the family was not measured.
     """
-    for shape in sorted(_shapes(), key=_preference, reverse=True):
+    shapes = [shape for shape in _shapes() if math.prod(shape) <= most_lanes(target)]
+    for shape in sorted(shapes, key=_preference, reverse=True):
         for residual_bits in RESIDUAL_BITS:
             fit = _fits(smallest_memories(*shape, target, residual_bits), target, margin)
             if fit is not None:
@@ -218,6 +224,14 @@ def largest(target: Target, margin: float = MARGIN) -> Fit:
         f"{need[short[0]]:,} {short[1]}, and there are {getattr(target, short[0]):,}; "
         f"choose a larger target"
     )
+
+
+def most_lanes(target: Target) -> int:
+    """Count the lanes up to which predictions are trusted: a multiple of what was measured."""
+    predict(smallest_memories(2, 2, 2, target).size(), target)  # refuses what was not measured
+    measured = _models()[target.family.name]["measured"]
+    shapes = (map(int, name.partition(",")[0].split(" x ")) for name in measured)
+    return EXTRAPOLATION * max(math.prod(shape) for shape in shapes)
 
 
 def _shapes() -> Iterator[tuple[int, int, int]]:
