@@ -26,7 +26,7 @@ def cases():
 @pytest.mark.parametrize(
     "structure, log2_radix, rows, columns, lanes, integer_bits, max_terms, output_bits, bank, "
     "bits, seed",
-    cases(),
+    list(cases()),
 )
 def test_rtl_matches_golden(
     sim,
