@@ -150,10 +150,11 @@ def test_a_result_is_made_once(program, tmp_path):
 
     calls = tmp_path / "calls"
     statistics = '{"modules": {"\\\\\\\\counter": {"num_cells_by_type": {"LUT4": 7}}}}'
+    netlist = '{"modules": {"counter": {"ports": {}, "cells": {}}}}'
     program(
         "YOSYS",
         f'[ "$1" = --version ] && {{ echo Yosys 9; exit; }}; echo called >> {calls}; sleep 0.5; '
-        f"echo '{statistics}' > stat.json",
+        f"echo '{statistics}' > stat.json; echo '{netlist}' > netlist.json",
     )
     with ProcessPoolExecutor(3) as pool:
         jobs = [

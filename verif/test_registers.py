@@ -8,7 +8,7 @@ import subprocess
 import numpy as np
 import pytest
 
-from gen import config, registers
+from gen import config, packaging, registers
 from gen.__main__ import main
 from gen.config import QuantizerConfig
 from golden.command import Command, Destination, ErrorCode, Operation
@@ -208,6 +208,8 @@ class StubConfig(QuantizerConfig):
 
 def test_generator_writes_them(tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(config.CORES, "training_core", StubConfig)
+    # What it stands for cannot be told from outside, so nothing is packed.
+    monkeypatch.setattr(packaging, "files", lambda modules: {})
     path, output = tmp_path / "one.toml", tmp_path / "out"
     path.write_text('[modules.one]\ncore = "training_core"\n')
     arguments = ["verilog", "--config", str(path), "--output", str(output)]
