@@ -29,8 +29,8 @@ PACES = ((0.0, 0.0, 0.0), (0.5, 0.2, 0.5), (0.0, 0.9, 0.0), (0.8, 0.0, 0.0), (0.
         for name in CORES
     ],
 )
-def module(request):
-    return config(request.param)
+def size(request):
+    return config(request.param).size()
 
 
 @pytest.fixture
@@ -39,13 +39,9 @@ def rng(request):
 
 
 @pytest.fixture
-def size(module):
-    return module.size()
-
-
-@pytest.fixture
-def device(module, size):
-    return RtlDevice(size, build_core(size, 1, STRUCTURES[module.structure]))
+def device(size):
+    structure = next(c.structure for c in map(config, CORES) if c.size() == size)
+    return RtlDevice(size, build_core(size, 1, STRUCTURES[structure]))
 
 
 @pytest.fixture

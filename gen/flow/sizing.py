@@ -39,8 +39,8 @@ MARGIN = 0.1
 #: Side of the square matrices that the smallest memories hold.
 SMALLEST_MATRIX = 64
 
-#: Fraction bits of residuals that are tried, in turn: fewer take fewer block RAMs, but make the step
-#: gradient coarser, which the advisor does not decide.
+#: Fraction bits of residuals that are tried, in turn: fewer take fewer block RAMs, but make the
+#: step gradient coarser, which the advisor does not decide.
 RESIDUAL_BITS = (8,)
 
 #: How many times the lanes of the largest measured core a proposal may have.
