@@ -144,7 +144,10 @@ class CommandQueue(wiring.Component):
         words, words_kept, end = Signal(34), Signal(34), Signal(35)
         stages = [choosing & (step == len(checks) - 1)]
         for k in range(6):
-            stages.append(_keep(m, f"final_{k}", stages[-1]))
+            # A reset must leave no verdict on its way.
+            final = Signal(name=f"final_{k}")
+            m.d.sync += final.eq(stages[-1])
+            stages.append(final)
         fits = Signal()
         idle = ~self.checking & ~full
         m.d.comb += self.ready.eq(idle)

@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """Dot products of four-bit floats E2M1, accumulated exactly."""
 
 # Ref: OCP Microscaling Formats (MX) v1.0, section 5.3.3, for FP4 E2M1

@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """Dot products of short floats: hybrid FP8 or binary16, with a float sum."""
 
 # Ref: Sun et al., "Hybrid 8-bit Floating Point (HFP8)", NeurIPS 2019, and US12217158B2

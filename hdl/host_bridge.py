@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """A training core on a board: a serial line to the host instead of buses."""
 
 # Ref: Arm IHI 0022H.c, AMBA AXI and ACE Protocol Specification, chapter B1

@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """Array of dot products without a multiplier: integers times FP4 codes, or times signed digits."""
 
 # Ref: US12443841B2: integer register, gradient register, M x N processing units of binary

@@ -233,7 +233,8 @@ class TrainingEngine(wiring.Component):
         m.d.comb += [
             self.error_found.eq(found.any()),
             commands.drop.eq(loads.error),
-            commands.blocked.eq(self.error.any()),
+            # From the cycle after the error on, so that what is dropped is followed by nothing.
+            commands.blocked.eq(self.error.any() | found.any()),
         ]
         m.d.sync += found.eq(code)
         with m.If(self.clear_error | ~self.error.any()):

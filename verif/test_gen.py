@@ -79,7 +79,7 @@ def test_ports_are_axi(texts):
         for signal in ("tdata", "tvalid", "tready", "tlast"):
             assert f"{prefix}_{signal}" in ports
     assert {"aclk", "aresetn"} <= set(ports)
-    assert "| [`quantizer`](quantizer.v) | quantizer | 3 |" in texts["SUMMARY.md"]
+    assert "| [`quantizer`](quantizer.v) | quantizer | 12 |" in texts["SUMMARY.md"]
     assert "| `m_axis_tuser` | output | 40 |" in texts["SUMMARY.md"]
 
 
