@@ -127,7 +127,7 @@ def test_another_cell_is_not_that_of_yosys(tmp_path):
 @pytest.mark.parametrize(
     "instance, missing",
     [
-        ('DP16KD #(.REGMODE_A("OUTREG")) it (.CLKA(a))', "DP16KD_has_no_model_of_output_regis"),
+        ('DP16KD #(.REGMODE_A("OTHER")) it (.CLKA(a))', "DP16KD_has_no_model_of_this_REGMODE"),
         ('DP16KD #(.CSDECODE_B("0b010")) it (.CLKA(a))', "DP16KD_has_no_model_of_this_CSDECODE"),
         ("DP16KD #(.DATA_WIDTH_B(36)) it (.CLKA(a))", "DP16KD_has_no_model_of_36_bits"),
         ('MULT18X18D #(.REG_PIPELINE_CLK("CLK0")) it (.A0(a))', "REG_PIPELINE_CLK"),

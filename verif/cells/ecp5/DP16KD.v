@@ -139,11 +139,20 @@ module DP16KD (
         if (asynchronous || reset) read <= 0;
         else if (chosen && !(writing && MODE == "NORMAL"))
           read <= writing && MODE == "WRITETHROUGH" ? written : stored;
+
+      // The register at the output, where it is used.
+      localparam REGISTERED = (p ? REGMODE_B : REGMODE_A) == "OUTREG";
+      reg [35:0] kept;
+      initial kept = 0;
+      always @(posedge clock or posedge asynchronous)
+        if (asynchronous || reset) kept <= 0;
+        else if (p ? OCEB : OCEA) kept <= read;
+      wire [35:0] result = REGISTERED ? kept : read;
     end
   endgenerate
 
-  wire [17:0] output_a = PSEUDO ? port[1].read[17:0] : port[0].read[17:0];
-  wire [17:0] output_b = DATA_WIDTH_B == 36 ? port[1].read[35:18] : port[1].read[17:0];
+  wire [17:0] output_a = PSEUDO ? port[1].result[17:0] : port[0].result[17:0];
+  wire [17:0] output_b = DATA_WIDTH_B == 36 ? port[1].result[35:18] : port[1].result[17:0];
   assign {
     DOA17, DOA16, DOA15, DOA14, DOA13, DOA12, DOA11, DOA10, DOA9, DOA8, DOA7, DOA6, DOA5, DOA4,
     DOA3, DOA2, DOA1, DOA0
@@ -155,8 +164,8 @@ module DP16KD (
 
   // What has no model is an instance of a module that does not exist.
   generate
-    if (REGMODE_A != "NOREG" || REGMODE_B != "NOREG")
-      DP16KD_has_no_model_of_output_registers unknown ();
+    if (REGMODE_A != "NOREG" && REGMODE_A != "OUTREG" || REGMODE_B != "NOREG" && REGMODE_B != "OUTREG")
+      DP16KD_has_no_model_of_this_REGMODE unknown ();
     if (CSDECODE_A != "0b000" || CSDECODE_B != "0b000")
       DP16KD_has_no_model_of_this_CSDECODE unknown ();
     if (DATA_WIDTH_B == 36 && !PSEUDO)
