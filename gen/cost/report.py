@@ -74,9 +74,9 @@ def markdown(figures: list[Figures], versions: list[str], cells: str) -> str:
         "",
         f"LUTs include those that carry cells take (ECP5, Nexus: two per carry cell). ECP5 is "
         f"{TARGET_OF['ecp5']},",
-        f"speed grade 6, out of context, median MHz of seeds {', '.join(map(str, SEEDS))}; the "
-        "others one seed. No hard",
-        "multipliers. 7 series is `synth_xilinx`: counted, not placed.",
+        "speed grade 6, out of context. MHz: median of as many seeds as the column says, of "
+        f"{', '.join(map(str, SEEDS))}.",
+        "No hard multipliers. 7 series is `synth_xilinx`: counted, not placed.",
         "",
         "## Best structure of each format",
         "",
@@ -123,7 +123,7 @@ def _fpga_table(figures: list[Figures], use: str) -> list[str]:
     arrays = use == "ecp5"
     head = ["format", "structure", "LUT per MAC", "FF per MAC"]
     head += [f"LUT per MAC, {ARRAY[0]} x {ARRAY[1]} array"] if arrays else []
-    head += [] if use == "xilinx" else ["MHz", "million MAC/s per LUT"]
+    head += [] if use == "xilinx" else ["MHz", "seeds", "million MAC/s per LUT"]
     rows = []
     for item in figures:
         row = [
@@ -135,7 +135,7 @@ def _fpga_table(figures: list[Figures], use: str) -> list[str]:
         row += [_number(item.array_luts / (LANES * ARRAY[0] * ARRAY[1]))] if arrays else []
         if use != "xilinx":
             row += [_number(item.megahertz, 0) if item.megahertz else item.remark or "-"]
-            row += [_number(item.macs_per_lut, 2)]
+            row += [str(len(item.frequencies)), _number(item.macs_per_lut, 2)]
         rows.append(row)
     return _table(head, rows)
 
