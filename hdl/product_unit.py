@@ -94,28 +94,51 @@ class _Walk:
             self.base.eq(base),
             self.index_stride.eq(Mux(by_column, 1, across)),
             self.term_stride.eq(Mux(by_column, across, 1)),
+            Cat(self._index_word, self._part, self._term_word, self._slot).eq(0),
         ]
-        self.first_index()
-        self.first_term()
 
-    def first_index(self):
-        self._m.d.sync += [self._index_word.eq(0), self._part.eq(0)]
+    def move(self, terms, indices):
+        """Go on, or back to the first: the steps of terms and indices."""
+        self._step(terms, self._slot, self._slots, self._term_word, self.term_stride)
+        self._step(indices, self._part, self._parts, self._index_word, self.index_stride)
 
-    def first_term(self):
-        self._m.d.sync += [self._term_word.eq(0), self._slot.eq(0)]
-
-    def next_index(self):
-        self._next(self._part, self._parts, self._index_word, self.index_stride)
-
-    def next_term(self):
-        self._next(self._slot, self._slots, self._term_word, self.term_stride)
-
-    def _next(self, counter, count, word, stride):
+    def _step(self, step, counter, count, word, stride):
         m = self._m
-        with m.If(counter == count - 1):
+        with m.If(step.first):
+            m.d.sync += [counter.eq(0), word.eq(0)]
+        with m.Elif(step.next & (counter == count - 1)):
             m.d.sync += [counter.eq(0), word.eq(word + stride)]
-        with m.Else():
+        with m.Elif(step.next):
             m.d.sync += counter.eq(counter + 1)
+
+
+def _step_layout():
+    """Lay out how a walk goes on in one direction: back to the first, to the next, or not at all."""
+    return data.StructLayout({"first": 1, "next": 1})
+
+
+def _pass_layout(size):
+    """Lay out a pass that is decided upon, and how the walks go on after it."""
+    return data.StructLayout(
+        {
+            "valid": 1,
+            "tile": 1,
+            "end": 1,
+            "first": 1,
+            "digit": 1,
+            "forward": 1,
+            "operation": 4,
+            "signed_activations": 1,
+            "rows": range(size.rows + 1),
+            "columns": range(size.columns + 1),
+            "lanes": range(size.lanes + 1),
+            "lanes_used": size.lanes,
+            "completes": 1,
+            "term": _step_layout(),
+            "integer_index": _step_layout(),
+            "code_index": _step_layout(),
+        }
+    )
 
 
 class ProductUnit(wiring.Component):
@@ -173,106 +196,119 @@ class ProductUnit(wiring.Component):
         operation = Signal(4)
         signed_activations = Signal()
         forward = Signal()
+        starting = Signal()  # the command is known, but not yet what is made of it
+        running = Signal()
+        first = Signal()
+        final_digit = Signal()
+        # A pass is decided upon in one cycle, by what is left. In the next one it waits until it
+        # may leave, and with it the walks go on.
+        passing = Signal(_pass_layout(size))
+        move = Signal()
+        m.d.comb += [
+            move.eq(~passing.tile | self.room),
+            self.tile.eq(passing.tile & self.room),
+            self.tile_strips.eq(Mux(passing.forward, passing.rows, passing.columns)),
+            self.command.ready.eq(~self.busy),
+        ]
 
-        # What is left of the result, in the directions of rows and columns of the array, and of
-        # the terms.
-        whole = {x: Signal(16, name=x, reset_less=True) for x in ("rows", "columns", "terms")}
-        rows = Countdown(m, "rows", whole["rows"], size.rows)
-        columns = Countdown(m, "columns", whole["columns"], size.columns)
+        # What is left of the terms, and of the result. Its columns run fastest: columns of the
+        # array forward, and its rows for the gradients.
+        whole = {x: Signal(16, name=x, reset_less=True) for x in ("terms", "fast", "slow")}
         terms = Countdown(m, "terms", whole["terms"], size.lanes)
+        fast = Countdown(m, "fast", whole["fast"], Mux(forward, size.columns, size.rows))
+        slow = Countdown(m, "slow", whole["slow"], Mux(forward, size.rows, size.columns))
+        with m.If(move):
+            m.d.sync += [first.eq(final_digit & terms.end), final_digit.eq(~(final_digit & forward))]
+            with m.If(final_digit):
+                terms.next()
+            with m.If(final_digit & terms.end):
+                fast.next()
+            with m.If(final_digit & terms.end & fast.end):
+                slow.next()
+                with m.If(slow.end):
+                    m.d.sync += running.eq(0)
+        with m.If(starting):
+            m.d.sync += [starting.eq(0), running.eq(1), first.eq(1), final_digit.eq(~forward)]
+            for extent in (terms, fast, slow):
+                extent.start()
+
+        end = running & final_digit
+        tile_end = end & terms.end
+        row_end = tile_end & fast.end
+        with m.If(move):
+            m.d.sync += [
+                passing.valid.eq(running),
+                passing.tile.eq(tile_end),
+                passing.end.eq(row_end & slow.end),
+                passing.first.eq(first),
+                passing.digit.eq(final_digit & forward),
+                passing.forward.eq(forward),
+                passing.operation.eq(operation),
+                passing.signed_activations.eq(signed_activations),
+                passing.rows.eq(Mux(forward, slow.used(size.rows), fast.used(size.rows))),
+                passing.columns.eq(Mux(forward, fast.used(size.columns), slow.used(size.columns))),
+                passing.lanes.eq(terms.used(size.lanes)),
+                passing.lanes_used.eq(
+                    Cat(terms.reaches(size.lanes, k) for k in range(size.lanes))
+                ),
+                passing.completes.eq(end),
+                passing.term.first.eq(tile_end),
+                passing.term.next.eq(end & ~terms.end),
+            ]
+            for step, is_fast in (
+                (passing.integer_index, ~forward),
+                (passing.code_index, forward),
+            ):
+                m.d.sync += [
+                    step.first.eq(Mux(is_fast, row_end, row_end & slow.end)),
+                    step.next.eq(Mux(is_fast, tile_end & ~fast.end, row_end & ~slow.end)),
+                ]
+
         integers = _Walk(m, "integers", size, size.rows)
         codes = _Walk(m, "codes", size, size.columns)
         m.d.comb += [self.integers.eq(integers.read), self.codes.eq(codes.read)]
-
-        starting = Signal()  # the command is known, but not yet what is made of it
-        running = Signal()
-        digit = Signal()
-        first = Signal()
-        final_digit = Signal()
-        last_pass = Signal()
-        go = Signal()
-        advance = Signal()
-        m.d.comb += [
-            final_digit.eq(digit | ~forward),
-            last_pass.eq(final_digit & terms.end),
-            go.eq(running & (~last_pass | self.room)),
-            advance.eq(go & final_digit),
-            self.tile.eq(go & last_pass),
-            self.tile_strips.eq(Mux(forward, rows.used(size.rows), columns.used(size.columns))),
-            self.command.ready.eq(~self.busy),
-        ]
-        m.d.sync += starting.eq(self.command.ready & self.command.valid)
+        places = self._take(m, whole)
+        with m.If(move):
+            integers.move(passing.term, passing.integer_index)
+            codes.move(passing.term, passing.code_index)
+        with m.If(starting):
+            self._start(forward, operation, places, integers, codes)
+        with m.If(move & passing.end):
+            m.d.sync += self.busy.eq(0)
         with m.If(self.command.ready & self.command.valid):
             coming = self.command.payload
             m.d.sync += [
                 self.busy.eq(1),
+                starting.eq(1),
                 operation.eq(coming.operation),
                 forward.eq(coming.operation == Operation.FORWARD),
                 signed_activations.eq(coming.signed_activations),
             ]
-        places = self._take(m, whole)
-        with m.If(starting):
-            m.d.sync += [running.eq(1), digit.eq(0), first.eq(1)]
-            for extent in (rows, columns, terms):
-                extent.start()
-            self._start(forward, operation, places, integers, codes)
-        with m.If(go):
-            m.d.sync += [digit.eq(~final_digit), first.eq(last_pass)]
-        with m.If(advance):
-            terms.next()
-            with m.If(terms.end):
-                integers.first_term()
-                codes.first_term()
-                # The columns of the result run fastest: columns of the array forward, and its rows
-                # for the gradients.
-                with m.If(forward):
-                    self._next_tile(m, (codes, columns), (integers, rows))
-                with m.Else():
-                    self._next_tile(m, (integers, rows), (codes, columns))
-                with m.If(rows.end & columns.end):
-                    m.d.sync += [running.eq(0), self.busy.eq(0)]
-            with m.Else():
-                integers.next_term()
-                codes.next_term()
 
         control = Signal(pass_control(size), name="control_before")
         m.d.sync += [
-            control.flags.valid.eq(go),
-            control.flags.first.eq(first),
+            control.flags.valid.eq(passing.valid & move),
+            control.flags.first.eq(passing.first),
             control.flags.last.eq(self.tile),
-            control.operation.eq(operation),
-            control.signed_activations.eq(signed_activations),
-            control.operand.eq(Mux(forward, ShiftOperand.INT4, ShiftOperand.FP4)),
-            control.digit.eq(digit),
-            control.lanes_used.eq(Cat(terms.reaches(size.lanes, k) for k in range(size.lanes))),
+            control.operation.eq(passing.operation),
+            control.signed_activations.eq(passing.signed_activations),
+            control.operand.eq(Mux(passing.forward, ShiftOperand.INT4, ShiftOperand.FP4)),
+            control.digit.eq(passing.digit),
+            control.lanes_used.eq(passing.lanes_used),
             self.control.eq(control),
         ]
-        self._count(m, rows.used(size.rows), columns.used(size.columns),
-                    Mux(advance, terms.used(size.lanes), 0))  # fmt: skip
+        self._count(m, passing.rows, passing.columns, passing.lanes, move & passing.completes)
         return m
 
-    def _count(self, m, rows, columns, lanes):
+    def _count(self, m, rows, columns, lanes, completes):
         """Tell how many products of two numbers the passes complete."""
-        sizes = (self._size.rows, self._size.columns, self._size.lanes)
-        used = [Signal(range(size + 1), name=f"used_{k}") for k, size in enumerate(sizes)]
-        units = Signal(13)
-        lanes_now = Signal.like(used[2])
+        units = Signal(range(self._size.rows * self._size.columns + 1))
+        lanes_now = Signal.like(lanes)
         m.d.sync += [
-            *(register.eq(now) for register, now in zip(used, (rows, columns, lanes), strict=True)),
-            units.eq(used[0] * used[1]),
-            lanes_now.eq(used[2]),
+            units.eq(rows * columns),
+            lanes_now.eq(Mux(completes, lanes, 0)),
             self.macs.eq(units * lanes_now),
         ]
-
-    def _next_tile(self, m, fast, slow):
-        """Go on to the next tile along the first walk, at its end along the second one."""
-        for (walk, extent), condition in ((fast, Const(1)), (slow, fast[1].end)):
-            with m.If(condition):
-                extent.next()
-                with m.If(extent.end):
-                    walk.first_index()
-                with m.Else():
-                    walk.next_index()
 
     def _take(self, m, whole):
         """Take shapes and places of a command; returns bases and widths of both operands."""
@@ -291,8 +327,8 @@ class ProductUnit(wiring.Component):
         )
         with m.If(self.command.ready & self.command.valid):
             m.d.sync += [
-                whole["rows"].eq(Mux(forward, batch, inputs)),
-                whole["columns"].eq(Mux(by_input, batch, outputs)),
+                whole["slow"].eq(Mux(forward | by_input, batch, outputs)),
+                whole["fast"].eq(Mux(forward, outputs, inputs)),
                 whole["terms"].eq(Mux(forward, inputs, Mux(by_input, outputs, batch))),
                 *(place.eq(value) for place, value in zip(places, values, strict=True)),
             ]
