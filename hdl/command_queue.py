@@ -9,6 +9,7 @@ from golden.command import Destination, ErrorCode, Operation
 from golden.registers import BY_NAME
 from golden.rounding import RoundMode
 
+from .level import Level
 from .select import choose, equals
 
 __all__ = ["CommandQueue", "command_layout"]
@@ -97,9 +98,9 @@ class CommandQueue(wiring.Component):
                 "waiting": Out(1),
             }
         )
-        # Latch, and two stages of preparation; then a cycle per region, six stages deep; then the
+        # Latch, and two stages of preparation; then a cycle per region, seven stages deep; then the
         # verdict.
-        self.latency = 1 + 2 + 6 + 6 + 1
+        self.latency = 1 + 2 + 6 + 7 + 1
 
     def elaborate(self, platform):
         m = Module()
@@ -115,13 +116,12 @@ class CommandQueue(wiring.Component):
         chain = Signal(data.StructLayout({"open": 1, "operation": 4, "rows": 16, "columns": 16}))
         chain_terms = Signal(33)
         rows, columns, terms = self._result(m, candidate, is_forward, is_weight)
+        same_rows = _keep(m, "same_rows", chain.rows == rows)
+        same_columns = _keep(m, "same_columns", chain.columns == columns)
         same_chain = _keep(
             m,
             "same_chain",
-            chain.open
-            & (chain.operation == operation)
-            & (chain.rows == rows)
-            & (chain.columns == columns),
+            chain.open & (chain.operation == operation) & same_rows & same_columns,
         )
         before = Mux(candidate.accumulate & same_chain, chain_terms, 0)
         total_terms = _keep(m, "total_terms", before + terms)
@@ -142,8 +142,9 @@ class CommandQueue(wiring.Component):
             Signal.like(region, name=name) for name in "factors multiplied kept added".split()
         )
         words, words_kept, end = Signal(34), Signal(34), Signal(35)
+        end_wanted, over, far_over = Signal(), Signal(), Signal()
         stages = [choosing & (step == len(checks) - 1)]
-        for k in range(6):
+        for k in range(7):
             # A reset must leave no verdict on its way.
             final = Signal(name=f"final_{k}")
             m.d.sync += final.eq(stages[-1])
@@ -162,7 +163,10 @@ class CommandQueue(wiring.Component):
             words.eq(factors.first * factors.second),
             words_kept.eq(words),
             end.eq(kept.base + words_kept),
-            beyond.eq(added.wanted & (end > added.limit)),
+            end_wanted.eq(added.wanted),
+            over.eq(end[: len(added.limit)] > added.limit),
+            far_over.eq(end[len(added.limit) :].any()),
+            beyond.eq(end_wanted & (over | far_over)),
             wrong.eq(failed.any() | beyond),
             verdict.eq(stages[-1]),
         ]
@@ -220,7 +224,7 @@ class CommandQueue(wiring.Component):
         depth = self._size.queue_depth
         fifo = ResetInserter(self.drop)(SyncFIFO(width=command_layout().size, depth=depth))
         m.submodules.fifo = fifo
-        count = Signal(range(depth + 1))
+        count = Level(m, "count", depth)
         valid = Signal()
         free = ~valid | self.o.ready
         m.d.comb += [
@@ -228,15 +232,16 @@ class CommandQueue(wiring.Component):
             fifo.w_en.eq(accepted),
             fifo.r_en.eq(free),
             self.o.valid.eq(valid & ~self.drop),
-            self.waiting.eq(count.any()),
-            self.free.eq(depth - count - self.checking),
-            fits.eq(count != depth),
+            self.waiting.eq(count.any),
+            self.free.eq((depth - 1) - count.less_one - self.checking),
+            fits.eq(count.less_one != depth - 1),
         ]
-        m.d.sync += count.eq(count + accepted - (self.o.valid & self.o.ready))
+        count.change(accepted, self.o.valid & self.o.ready)
         with m.If(free):
             m.d.sync += [valid.eq(fifo.r_rdy), self.o.payload.eq(fifo.r_data)]
         with m.If(self.drop):
-            m.d.sync += [valid.eq(0), count.eq(0)]
+            count.clear()
+            m.d.sync += valid.eq(0)
 
     def _result(self, m, command, is_forward, is_weight):
         """Find rows, columns and terms of a product."""

@@ -122,7 +122,8 @@ class LoadUnit(wiring.Component):
             self._start(m, memory, rows, columns, is_biases)
 
         # Lanes of a beat; the beats of biases are those of one row.
-        row_lanes = Mux(is_biases, size.biases_per_beat, size.load_lanes)
+        row_lanes = Signal(range(max(size.biases_per_beat, size.load_lanes) + 1))
+        m.d.sync += row_lanes.eq(Mux(is_biases, size.biases_per_beat, size.load_lanes))
         row = Countdown(m, "row", columns, row_lanes)
         rows_left = Countdown(m, "rows", rows, 1)
         ends = Signal()

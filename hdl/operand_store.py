@@ -5,6 +5,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from golden.command import INTEGER_BITS, Memory, Operation
+from golden.shift_multiply_array import ShiftOperand
 
 from .load_unit import load_write
 from .operand_memory import OperandMemory, StripMemory
@@ -21,7 +22,7 @@ CODE_BITS = 4
 class OperandStore(wiring.Component):
     """Activations, weights and gradients, the derivatives beside the first two, and biases.
 
-    Results are written at once, and loads when no result goes to the same memory.
+    Results are written 2 cycles after they come, and loads when no result goes to the same memory.
 
     The latency from ``control`` to ``operands`` is 3 cycles, and from the other addresses to what
     is read 1 cycle.
@@ -97,18 +98,31 @@ class OperandStore(wiring.Component):
         m.submodules.weight_side = weight_side
 
         blocked = Signal()
-        m.d.comb += [
+        # Results are written a cycle later than they come, so that loads can be told in time; of
+        # which memory is known long before the first write of a load.
+        write, of_activations, of_gradients = (
+            Signal.like(value, name=f"{name}_now")
+            for name, value in (
+                ("write", self.write),
+                ("of_activations", self.write_activations),
+                ("of_gradients", self.write_gradients),
+            )
+        )
+        m.d.sync += [
+            write.eq(self.write),
+            of_activations.eq(self.write_activations),
+            of_gradients.eq(self.write_gradients),
             blocked.eq(
-                (self.write_activations & (equals(load.p.memory, Memory.ACTIVATIONS)))
+                (self.write_activations & equals(load.p.memory, Memory.ACTIVATIONS))
                 | (self.write_gradients & (load.p.memory == Memory.GRADIENTS))
             ),
-            load.ready.eq(~blocked),
         ]
-        self._write_codes(m, activations, Memory.ACTIVATIONS, self.write_activations, size.columns)
-        self._write_codes(m, weights, Memory.WEIGHTS, Const(0), size.columns)
-        self._write_codes(m, gradients, Memory.GRADIENTS, self.write_gradients, size.rows)
-        self._write_side(m, activation_side, Memory.ACTIVATIONS, self.write_activations)
-        self._write_side(m, weight_side, Memory.WEIGHTS, Const(0))
+        m.d.comb += load.ready.eq(~blocked)
+        self._write_codes(m, activations, Memory.ACTIVATIONS, write, of_activations, size.columns)
+        self._write_codes(m, weights, Memory.WEIGHTS, write, Const(0), size.columns)
+        self._write_codes(m, gradients, Memory.GRADIENTS, write, of_gradients, size.rows)
+        self._write_side(m, activation_side, Memory.ACTIVATIONS, write, of_activations)
+        self._write_side(m, weight_side, Memory.WEIGHTS, write, Const(0))
         self._keep_biases(m)
         m.d.comb += [
             activation_side.read_address.eq(self.derivative_address),
@@ -119,12 +133,12 @@ class OperandStore(wiring.Component):
         self._read(m, activations, weights, gradients)
         return m
 
-    def _write_codes(self, m, memory, which, of_result, width):
+    def _write_codes(self, m, memory, which, write, of_result, width):
         """Write a group of a load, or a strip of ``width`` codes of a result."""
-        size, load, write = self._size, self.load.p, self.write
+        size, load = self._size, self.load.p
         group = size.load_lanes
         groups = size.block // group
-        m.d.comb += [
+        m.d.sync += [
             memory.write_enable.eq(of_result | (self.load.valid & (equals(load.memory, which)))),
             memory.write_address.eq(Mux(of_result, write.address, load.address)),
             memory.write_row.eq(Mux(of_result, write.row, load.row)),
@@ -133,15 +147,15 @@ class OperandStore(wiring.Component):
             in_strip = equals(write.column[width.bit_length() - 1 :], k * group // width)
             in_strip = in_strip if width < size.block else Const(1)
             of_load = equals(load.group, k) if groups > 1 else Const(1)
-            m.d.comb += memory.write_groups[k].eq(Mux(of_result, in_strip, of_load))
+            m.d.sync += memory.write_groups[k].eq(Mux(of_result, in_strip, of_load))
             for lane in range(group):
-                m.d.comb += memory.write_data[k * group + lane].eq(
+                m.d.sync += memory.write_data[k * group + lane].eq(
                     Mux(of_result, write.codes[(k * group + lane) % width], load.codes[lane])
                 )
 
-    def _write_side(self, m, memory, which, of_result):
+    def _write_side(self, m, memory, which, write, of_result):
         """Write the derivatives that belong to codes."""
-        size, load, write = self._size, self.load.p, self.write
+        size, load = self._size, self.load.p
         group, strip, columns = size.load_lanes, size.strip, size.columns
         groups = strip // group
         log2_strip = strip.bit_length() - 1
@@ -149,7 +163,7 @@ class OperandStore(wiring.Component):
         strip_of_load = load.group[groups.bit_length() - 1 :][
             : (size.block // strip).bit_length() - 1
         ]
-        m.d.comb += memory.write_address.eq(
+        m.d.sync += memory.write_address.eq(
             Mux(
                 of_result,
                 Cat(write.column[log2_strip:], write.row, write.address),
@@ -162,9 +176,9 @@ class OperandStore(wiring.Component):
             in_strip = equals(write.column[low:log2_strip], k * group // columns)
             in_strip = in_strip if columns < strip else Const(1)
             of_load = equals(load.group[: groups.bit_length() - 1], k) if groups > 1 else Const(1)
-            m.d.comb += memory.write_groups[k].eq(Mux(of_result, in_strip, loaded & of_load))
+            m.d.sync += memory.write_groups[k].eq(Mux(of_result, in_strip, loaded & of_load))
             for lane in range(group):
-                m.d.comb += memory.write_data[k * group + lane].eq(
+                m.d.sync += memory.write_data[k * group + lane].eq(
                     Mux(
                         of_result,
                         write.derivatives[(k * group + lane) % columns].as_value(),
@@ -180,21 +194,23 @@ class OperandStore(wiring.Component):
         beats = size.columns // size.biases_per_beat
         log2_beats = beats.bit_length() - 1
         loaded = self.load.valid & (load.memory == Memory.BIASES)
-        m.d.comb += [
+        m.d.sync += [
             memory.write_address.eq(load.address[log2_beats:]),
             memory.write_data.eq(Cat(load.biases.as_value() for _ in range(beats))),
+        ]
+        m.d.comb += [
             memory.read_address.eq(self.bias_address),
             self.biases.eq(memory.read_data),
         ]
         for k in range(beats):
             this = equals(load.address[:log2_beats], k) if beats > 1 else Const(1)
-            m.d.comb += memory.write_groups[k].eq(loaded & this)
+            m.d.sync += memory.write_groups[k].eq(loaded & this)
 
     def _read(self, m, activations, weights, gradients):
         """Read both operands of a pass, and register them."""
         size = self._size
         integers, codes, control = self.integers, self.codes, self.control
-        forward = control.operation == Operation.FORWARD
+        forward = control.operand == ShiftOperand.INT4
         for memory, rows, columns in (
             (activations, integers, integers),
             (weights, codes, integers),

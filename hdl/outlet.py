@@ -5,6 +5,8 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
+from .level import Level
+
 __all__ = ["Outlet", "connect_outlet"]
 
 
@@ -67,22 +69,23 @@ class Outlet(wiring.Component):
             write.data.eq(Value.cast(self.data)),
             load.eq(~self.o.valid | self.o.ready),
         ]
-        # Never more than the depth inside, one of them in the output register.
-        waiting = write.addr != read.addr
-        m.d.sync += write.addr.eq(write.addr + self.put)
+        waiting = Level(m, "waiting", self._depth)
+        waiting.change(self.put, load & waiting.any)
+        m.d.sync += [
+            write.addr.eq(write.addr + self.put),
+            read.addr.eq(read.addr + (load & waiting.any)),
+        ]
         with m.If(load):
             m.d.sync += [
                 Value.cast(self.o.payload).eq(read.data),
-                self.o.valid.eq(waiting),
-                read.addr.eq(read.addr + waiting),
+                self.o.valid.eq(waiting.any),
             ]
 
-        count = Signal(range(self._depth + 1))
-        m.d.comb += self.inside.eq(count.any())
-        m.d.sync += [
-            count.eq(count + self.entered - (self.o.valid & self.o.ready)),
-            self.room.eq(count < self._depth - 1),
-        ]
+        # Never more than the depth inside, one of them in the output register.
+        count = Level(m, "count", self._depth)
+        count.change(self.entered, self.o.valid & self.o.ready)
+        m.d.comb += self.inside.eq(count.any)
+        m.d.sync += self.room.eq(count.less_one < self._depth - 2)
         return m
 
 

@@ -131,6 +131,7 @@ def _pass_layout(size):
             "signed_activations": 1,
             "rows": range(size.rows + 1),
             "columns": range(size.columns + 1),
+            "strips": range(size.strip + 1),
             "lanes": range(size.lanes + 1),
             "lanes_used": size.lanes,
             "completes": 1,
@@ -207,7 +208,7 @@ class ProductUnit(wiring.Component):
         m.d.comb += [
             move.eq(~passing.tile | self.room),
             self.tile.eq(passing.tile & self.room),
-            self.tile_strips.eq(Mux(passing.forward, passing.rows, passing.columns)),
+            self.tile_strips.eq(passing.strips),
             self.command.ready.eq(~self.busy),
         ]
 
@@ -247,6 +248,7 @@ class ProductUnit(wiring.Component):
                 passing.signed_activations.eq(signed_activations),
                 passing.rows.eq(Mux(forward, slow.used(size.rows), fast.used(size.rows))),
                 passing.columns.eq(Mux(forward, fast.used(size.columns), slow.used(size.columns))),
+                passing.strips.eq(Mux(forward, slow.used(size.rows), slow.used(size.columns))),
                 passing.lanes.eq(terms.used(size.lanes)),
                 passing.lanes_used.eq(
                     Cat(terms.reaches(size.lanes, k) for k in range(size.lanes))

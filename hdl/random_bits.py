@@ -116,10 +116,7 @@ class RandomBits(wiring.Component):
                 valid.eq(0),
                 any_set.eq((any_set & loaded.any()) | self.i_seed.payload.any()),
             ]
-        with m.Elif(judging):
-            m.d.sync += priming.eq(0b11)
-            with m.If(~any_set):
-                m.d.sync += words[-1].eq(1)
+        # Neither happens while the words are judged, which comes last to be out of the way.
         with m.Elif(priming.any() | (valid & self.o.ready)):
             m.d.sync += [
                 Cat(words).eq(Cat(*following[-kept:])),
@@ -129,6 +126,10 @@ class RandomBits(wiring.Component):
             beat = words[-count - 1 :]
             for word, older, newer in zip(offered, beat[:-1], beat[1:], strict=True):
                 m.d.sync += word.eq(older + newer)
+        with m.Elif(judging):
+            m.d.sync += priming.eq(0b11)
+            with m.If(~any_set):
+                m.d.sync += words[-1].eq(1)
 
         return m
 

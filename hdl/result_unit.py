@@ -10,6 +10,7 @@ from golden.command import Destination, Operation
 
 from .command_queue import command_layout
 from .operand_memory import UNCHECKED, StripMemory
+from .level import Level
 from .outlet import Outlet
 from .result_pipeline import ResultPipeline, Target
 from .select import assign_all
@@ -21,7 +22,7 @@ __all__ = ["ResultUnit", "derivative_address_bits", "result_write"]
 
 
 #: Strips of tiles for which there was room, and which are not subtracted from it yet.
-_LATE = 3
+_LATE = 4
 
 
 def derivative_address_bits(size):
@@ -127,7 +128,7 @@ class ResultUnit(wiring.Component):
         )
         self._pipeline = ResultPipeline(size, self._tag.size)
         #: Cycles of a strip from the array to the end of the pipeline.
-        self._way = 4 + self._pipeline.latency
+        self._way = 5 + self._pipeline.latency
         self.latency = self._way + 3 + Outlet.latency
         # Strips that are under way in the steady state, and the tiles before and behind them.
         under_way = flight + self.latency + 4 * size.strip + _LATE
@@ -178,8 +179,13 @@ class ResultUnit(wiring.Component):
         begin = Signal()
         alike = _compare(m, command, coming)
         # The next command needs no other settings: no gap between them.
-        follows = known[1] & alike
-        m.d.comb += begin.eq(known[1] & (~active | (alike & (drain.final | all_popped))))
+        follows = Signal()
+        begin_first = Signal()
+        m.d.comb += begin.eq(begin_first | (follows & (drain.final | all_popped)))
+        m.d.sync += [
+            follows.eq(known[1] & alike & ~begin),
+            begin_first.eq(known[1] & ~active & ~begin),
+        ]
         m.d.sync += known.eq(Mux(begin, 0, Cat(remembered, known[0])))
         with m.If(begin):
             m.d.sync += [
@@ -213,11 +219,11 @@ class ResultUnit(wiring.Component):
         ]
 
         # The end of a command: its last strip has come out of the pipeline.
-        inside = Signal(range(64))
-        m.d.sync += inside.eq(inside + popped - pipeline.o_valid)
-        with m.If(popped & final):
+        inside = Level(m, "inside", self._way)
+        inside.change(popped, pipeline.o_valid)
+        with m.If(final):
             m.d.sync += all_popped.eq(1)
-        stored = active & all_popped & ~inside.any()
+        stored = active & all_popped & ~inside.any
         with m.If(begin):
             m.d.sync += all_popped.eq(0)
         with m.Elif(stored):
@@ -258,10 +264,15 @@ class ResultUnit(wiring.Component):
             m.d.sync += [number_read.eq(number), number_kept.eq(number_read)]
             numbers.append(number_kept)
 
-        partial = Signal.like(memory.read_data, name="partial")
-        biases = Signal.like(self.biases, name="biases_kept")
-        of_weights = Signal.like(self.weight_derivatives, name="weight_derivatives_kept")
-        of_activations = Signal.like(self.weight_derivatives, name="activation_derivatives_kept")
+        partial, biases, of_weights, of_activations = (
+            Signal.like(value, name=f"{name}_kept", reset_less=True)
+            for name, value in (
+                ("partial", memory.read_data),
+                ("biases", self.biases),
+                ("weight_derivatives", self.weight_derivatives),
+                ("activation_derivatives", self.activation_derivatives),
+            )
+        )
         m.d.sync += [
             partial.eq(memory.read_data),
             biases.eq(self.biases),
@@ -355,23 +366,23 @@ class ResultUnit(wiring.Component):
         write, read = buffer.write_port(), buffer.read_port()
         kept = Signal(width, name="buffer_kept", reset_less=True)
         moved = Signal(2)
-        waiting = Signal(range(self._depth + 1))
+        waiting = Level(m, "waiting", self._depth)
+        waiting.change(write.en, outlet.entered)
         m.d.comb += [
             write.data.eq(Cat(pipeline.o_floats, tag.last)),
             write.en.eq(pipeline.o_valid & to_stream),
             read.en.eq(1),
-            outlet.entered.eq(outlet.room & waiting.any()),
+            outlet.entered.eq(outlet.room & waiting.any),
             outlet.put.eq(moved[1]),
             outlet.data.eq(kept),
             Cat(self.o.p.data.as_value(), self.o.p.last).eq(outlet.o.payload),
             self.o.valid.eq(outlet.o.valid),
             outlet.o.ready.eq(self.o.ready),
-            self.pending.eq(waiting.any() | outlet.inside),
+            self.pending.eq(waiting.any | outlet.inside),
         ]
         m.d.sync += [
             write.addr.eq(write.addr + write.en),
             read.addr.eq(read.addr + outlet.entered),
-            waiting.eq(waiting + write.en - outlet.entered),
             moved.eq(Cat(outlet.entered, moved[0])),
             kept.eq(read.data),
         ]
@@ -387,14 +398,16 @@ class ResultUnit(wiring.Component):
         with m.Else():
             m.d.sync += spacing.eq(Mux(spacing.any(), spacing - 1, 0))
             m.d.comb += spaced.eq(~spacing[1:].any())
-        # Strips of tiles are subtracted a cycle later, and seen in `roomy` and in `room` one each:
-        # as tiles are spaced, those that do not count yet have no more than _LATE strips.
+        # Strips of tiles are subtracted two cycles later, and seen in `roomy` and in `room` one
+        # each: as tiles are spaced, those that do not count yet have no more than _LATE strips.
         free = Signal(range(self._depth + 1), init=self._depth)
-        taken = Signal.like(self.tile_strips, name="taken")
+        taken = Signal(range(size.strip + 1))
+        change = Signal(signed(len(taken) + 1))
         roomy = Signal()
         m.d.sync += [
             taken.eq(Mux(self.tile & to_stream, self.tile_strips, 0)),
-            free.eq(free - taken + (self.o.valid & self.o.ready)),
+            change.eq((self.o.valid & self.o.ready) - taken),
+            free.eq(free + change),
             roomy.eq(free >= size.strip + _LATE),
             self.room.eq(current & spaced & (~to_stream | roomy)),
         ]

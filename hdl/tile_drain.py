@@ -8,7 +8,6 @@ from golden.command import Operation
 
 from .command_queue import command_layout
 from .countdown import Countdown
-from .select import assign_all
 
 __all__ = ["TileDrain", "strip_layout"]
 
@@ -41,7 +40,7 @@ class TileDrain(wiring.Component):
     Forward, rows of the array are rows of the result. The gradients come out of the array
     transposed, and so leave it by its columns: what is stored and sent is always in row order.
 
-    The latency from ``done`` to the first strip is 2 cycles; the throughput is one strip per cycle.
+    The latency from ``done`` to the first strip is 3 cycles; the throughput is one strip per cycle.
     No sum and no comparison comes before what depends on the end of a tile or of the product.
 
     Parameters
@@ -65,12 +64,12 @@ class TileDrain(wiring.Component):
     done : ``In(1)``, sums : ``In(signed(accumulator_bits)).array(rows, columns)``
         A tile is complete; see :class:`hdl.dot_product_array.DotProductArray`.
     popped, final : ``Out(1)``
-        A strip leaves, and is the last one of the product. It is on ``strip`` a cycle later.
+        A strip leaves, and is the last one of the product. It is on ``strip`` 2 cycles later.
     strip : ``Out(strip_layout(size))``, numbers : ``Out(signed(accumulator_bits)).array(strip)``
         Its place, and the strip.
     """
 
-    latency = 2
+    latency = 3
 
     def __init__(self, size, accumulator_bits, flight):
         self._size = size
@@ -98,7 +97,6 @@ class TileDrain(wiring.Component):
         forward = Signal()
         strips_left = Signal(range(size.strip + 1))
         last_strip = Signal()
-        m.d.comb += self.popped.eq(strips_left.any())
         with m.If(self.begin):
             m.d.sync += forward.eq(self.coming.operation == Operation.FORWARD)
 
@@ -109,11 +107,21 @@ class TileDrain(wiring.Component):
             m.d.sync += delayed.eq(strips)
             strips = delayed
         with m.If(self.done):
-            m.d.sync += [strips_left.eq(strips), last_strip.eq(strips == 1)]
+            m.d.sync += [
+                self.popped.eq(1),
+                strips_left.eq(strips),
+                last_strip.eq(strips == 1),
+            ]
         with m.Elif(self.popped):
-            m.d.sync += [strips_left.eq(strips_left - 1), last_strip.eq(strips_left == 2)]
+            m.d.sync += [
+                self.popped.eq(~last_strip),
+                strips_left.eq(strips_left - 1),
+                last_strip.eq(strips_left == 2),
+            ]
         self._follow(m, forward, last_strip)
-        m.d.sync += assign_all(self.numbers, self._registers(m, forward))
+        for number, head in zip(self.numbers, self._registers(m, forward), strict=True):
+            left = Signal.like(number, name="left", reset_less=True)
+            m.d.sync += [left.eq(head), number.eq(left)]
         return m
 
     def _registers(self, m, forward):
@@ -143,9 +151,8 @@ class TileDrain(wiring.Component):
 
     def _follow(self, m, forward, tile_ends):
         """Follow the place of the strip in the result."""
-        size, command, coming = self._size, self.command, self.coming
-        block = size.block
-        log2_block = block.bit_length() - 1
+        size, coming = self._size, self.coming
+        log2_block = size.block.bit_length() - 1
         height = Mux(forward, size.rows, size.columns)
         width = Mux(forward, size.columns, size.rows)
 
@@ -161,68 +168,99 @@ class TileDrain(wiring.Component):
         m.d.sync += [
             begin_rows.eq(Countdown.first(long, Mux(is_forward, size.rows, size.columns))),
             begin_columns.eq(Countdown.first(wide, Mux(is_forward, size.columns, size.rows))),
-            begin_across.eq((wide + (block - 1)) >> log2_block),
+            begin_across.eq((wide + (size.block - 1)) >> log2_block),
         ]
 
         rows = Countdown(m, "rows", long, height, begin_rows)
         columns = Countdown(m, "columns", wide, width, begin_columns)
-        across = Signal(16)  # words of a row of words
-        word, row_word, below = (Signal(16, name=x) for x in ("word", "row_word", "below"))
-        tile_row, tile_column = Signal(range(block)), Signal(range(block))
-        row = Signal(range(block))
-        number, bias = Signal(16), Signal(16)
-        following_row, following_column = Signal(range(block)), Signal(range(block))
-        of_weights = Signal()
-        m.d.sync += below.eq(row_word + across)
-        m.d.comb += [
-            following_row.eq(tile_row + height),
-            following_column.eq(tile_column + width),
-            self.final.eq(tile_ends & columns.end & rows.end),
-        ]
-        with m.If(self.popped):
-            m.d.sync += [row.eq(row + 1), number.eq(number + 1)]
+        m.d.comb += self.final.eq(tile_ends & columns.end & rows.end)
         with m.If(tile_ends):
             columns.next()
-        with m.If(tile_ends & ~columns.end):
-            m.d.sync += [
-                tile_column.eq(following_column),
-                row.eq(tile_row),
-                bias.eq(bias + 1),
-            ]
-            with m.If(~following_column.any()):
-                m.d.sync += word.eq(word + 1)
-        with m.Elif(tile_ends):
+        with m.If(tile_ends & columns.end):
             rows.next()
-            m.d.sync += [
-                tile_column.eq(0),
-                word.eq(row_word),
-                tile_row.eq(following_row),
-                row.eq(following_row),
-                bias.eq(command.bias_base),
-            ]
-            with m.If(~following_row.any()):
-                m.d.sync += [row_word.eq(below), word.eq(below)]
         with m.If(self.begin):
             rows.start()
             columns.start()
-            m.d.sync += [
-                across.eq(begin_across),
-                bias.eq(coming.bias_base),
-                of_weights.eq(by_weight),
-                Cat(word, row_word, tile_row, tile_column, row, number).eq(0),
-            ]
+
+        # The place follows a cycle later, by what has been found.
+        names = "begun popped_now tile_ended row_ended ended forward_now".split()
+        begun, popped, tile_ended, row_ended, ended, forward_now = (
+            Signal(name=name) for name in names
+        )
+        m.d.sync += [
+            begun.eq(self.begin),
+            popped.eq(self.popped),
+            tile_ended.eq(tile_ends & ~columns.end),
+            row_ended.eq(tile_ends & columns.end),
+            ended.eq(self.final),
+            forward_now.eq(forward),
+            self.strip.valid.eq(popped),
+            self.strip.last.eq(ended),
+        ]
         for lane in range(size.strip):
             used = [
                 columns.reaches(step, lane) if lane < step else Const(0)
                 for step in (size.rows, size.columns)
             ]
-            m.d.sync += self.strip.lanes_used[lane].eq(Mux(forward, used[1], used[0]))
-        base = Mux(of_weights, command.weight_base, command.activation_base)
+            lane_used = Signal(name=f"lane_used_{lane}")
+            m.d.sync += [
+                lane_used.eq(Mux(forward, used[1], used[0])),
+                self.strip.lanes_used[lane].eq(lane_used),
+            ]
+        self._place(m, forward_now, begun, popped, tile_ended, row_ended, begin_across)
+
+    def _place(self, m, forward, begun, popped, tile_ended, row_ended, begin_across):
+        """Count along with the strips, tiles and rows of tiles that have ended."""
+        size, command = self._size, self.command
+        height = Mux(forward, size.rows, size.columns)
+        width = Mux(forward, size.columns, size.rows)
+        # The command may be the next one already when the last strip passes here.
+        base, result_base, bias_base = (
+            Signal(16, name=name) for name in ("base", "result_base", "bias_base")
+        )
+        across = Signal(16)  # words of a row of words
+        word, row_word, below = (Signal(16, name=x) for x in ("word", "row_word", "below"))
+        tile_row, tile_column, row = (
+            Signal(range(size.block), name=x) for x in ("tile_row", "tile_column", "row")
+        )
+        number, bias = Signal(16), Signal(16)
+        following_row, following_column = (
+            Signal(range(size.block), name=x) for x in ("following_row", "following_column")
+        )
+        m.d.sync += below.eq(row_word + across)
+        m.d.comb += [
+            following_row.eq(tile_row + height),
+            following_column.eq(tile_column + width),
+        ]
+        with m.If(popped):
+            m.d.sync += [row.eq(row + 1), number.eq(number + 1)]
+        with m.If(tile_ended):
+            m.d.sync += [tile_column.eq(following_column), row.eq(tile_row), bias.eq(bias + 1)]
+            with m.If(~following_column.any()):
+                m.d.sync += word.eq(word + 1)
+        with m.Elif(row_ended):
+            m.d.sync += [
+                tile_column.eq(0),
+                word.eq(row_word),
+                tile_row.eq(following_row),
+                row.eq(following_row),
+                bias.eq(bias_base),
+            ]
+            with m.If(~following_row.any()):
+                m.d.sync += [row_word.eq(below), word.eq(below)]
+        with m.If(begun):
+            of_weights = command.operation == Operation.WEIGHT_GRADIENT
+            m.d.sync += [
+                across.eq(begin_across),
+                base.eq(Mux(of_weights, command.weight_base, command.activation_base)),
+                result_base.eq(command.result_base),
+                bias_base.eq(command.bias_base),
+                bias.eq(command.bias_base),
+                Cat(word, row_word, tile_row, tile_column, row, number).eq(0),
+            ]
         m.d.sync += [
-            self.strip.valid.eq(self.popped),
-            self.strip.last.eq(self.final),
             self.strip.element.eq(base + word),
-            self.strip.result.eq(command.result_base + word),
+            self.strip.result.eq(result_base + word),
             self.strip.row.eq(row),
             self.strip.column.eq(tile_column),
             self.strip.number.eq(number),

@@ -83,8 +83,8 @@ class TrainingEngine(wiring.Component):
         # Address and memory, then the array.
         flight = ProductUnit.latency + OperandStore.latency + self._array.latency
         self._results = ResultUnit(size, bits, flight)
-        # A product begins, and finds room, 6 cycles after the load has ended.
-        self.latency = LoadUnit.latency + 6 + flight + self._results.latency
+        # A product begins, and finds room, 7 cycles after the load has ended.
+        self.latency = LoadUnit.latency + 7 + flight + self._results.latency
         super().__init__(
             {
                 "command": In(command_layout()),
@@ -140,19 +140,24 @@ class TrainingEngine(wiring.Component):
         may_start = ~(head.p.wait_for_loads & loads.busy) & ~(
             head.p.wait_for_products & multiplying
         )
-        start_load = head.valid & is_load & may_start
-        start_product = head.valid & ~is_load & may_start
+        # Found out in one cycle, and done in the next.
+        start_load, start_product = Signal(), Signal()
+        starting = start_load | start_product
+        may_start &= head.valid & ~starting
+        m.d.sync += [
+            start_load.eq(may_start & is_load & loads.command.ready),
+            start_product.eq(
+                may_start & ~is_load & products.command.ready & results.command.ready
+            ),
+        ]
         m.d.comb += [
             loads.command.payload.eq(head.p),
             products.command.payload.eq(head.p),
             results.command.payload.eq(head.p),
-            loads.command.valid.eq(start_load),
-            products.command.valid.eq(start_product & results.command.ready),
-            results.command.valid.eq(start_product & products.command.ready),
-            head.ready.eq(
-                (start_load & loads.command.ready)
-                | (start_product & products.command.ready & results.command.ready)
-            ),
+            loads.command.valid.eq(start_load & head.valid),
+            products.command.valid.eq(start_product & head.valid),
+            results.command.valid.eq(start_product & head.valid),
+            head.ready.eq(starting),
             self.loading.eq(loads.busy),
             self.computing.eq(multiplying),
         ]
@@ -199,7 +204,16 @@ class TrainingEngine(wiring.Component):
             del units["load"]  # there is no generator, and its seeds are ignored
         wrong = []
         for name, unit in units.items():
-            written, word = getattr(self, f"write_{name}_seed"), getattr(self, f"{name}_seed")
+            written, word, no_bits = (
+                Signal(shape, name=f"{name}_seed_{x}")
+                for shape, x in ((1, "written"), (32, "word"), (1, "no_bits"))
+            )
+            given = getattr(self, f"{name}_seed")
+            m.d.sync += [
+                written.eq(getattr(self, f"write_{name}_seed")),
+                word.eq(given),
+                no_bits.eq(~given.any()),
+            ]
             # The first of the four words decides for all, so that those that follow a refused
             # one are not taken for the beginning of a state.
             count = Signal(2, name=f"{name}_seed_count")
@@ -209,7 +223,7 @@ class TrainingEngine(wiring.Component):
             )
             m.d.comb += [
                 refuse.eq(Mux(count.any(), refused, self.busy)),
-                zeros.eq((zeros_before | ~count.any()) & ~word.any()),
+                zeros.eq((zeros_before | ~count.any()) & no_bits),
             ]
             m.d.sync += [
                 unit.i_seed.payload.eq(word),
@@ -218,12 +232,18 @@ class TrainingEngine(wiring.Component):
             with m.If(written):
                 m.d.sync += [count.eq(count + 1), refused.eq(refuse), zeros_before.eq(zeros)]
             wrong.append(written & (self.busy | (count.all() & ~refuse & zeros)))
-        return Cat(wrong).any()
+        found = Signal(name="wrong_seed")
+        m.d.sync += found.eq(Cat(wrong).any())
+        return found
 
     def _report(self, m, commands, loads, wrong_seed):
         """Keep the first error, and drop what waits when a load fails."""
         code = Signal(8)
         found = Signal(8)
+        # Whether there are any, told in time.
+        is_found, is_kept, blocked = Signal(), Signal(), Signal()
+        coming = wrong_seed | commands.error | loads.error
+        clear = self.clear_error | ~is_kept
         with m.If(wrong_seed):
             m.d.comb += code.eq(ErrorCode.SEED)
         with m.If(commands.error):
@@ -231,14 +251,18 @@ class TrainingEngine(wiring.Component):
         with m.If(loads.error):
             m.d.comb += code.eq(loads.error_code)
         m.d.comb += [
-            self.error_found.eq(found.any()),
+            self.error_found.eq(is_found),
             commands.drop.eq(loads.error),
             # From the cycle after the error on, so that what is dropped is followed by nothing.
-            commands.blocked.eq(self.error.any() | found.any()),
+            commands.blocked.eq(blocked),
         ]
-        m.d.sync += found.eq(code)
-        with m.If(self.clear_error | ~self.error.any()):
-            m.d.sync += self.error.eq(found)
+        m.d.sync += [
+            found.eq(code),
+            is_found.eq(coming),
+            blocked.eq(coming | is_found | ~clear),
+        ]
+        with m.If(clear):
+            m.d.sync += [self.error.eq(found), is_kept.eq(is_found)]
 
     def _count(self, m, loads, products, results):
         """Count what happens; events are counted where they happen."""
