@@ -2,7 +2,6 @@
 
 from amaranth import *
 from amaranth.lib import data, stream, wiring
-from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In, Out
 
 from golden.command import Destination, ErrorCode, Operation
@@ -10,6 +9,7 @@ from golden.registers import BY_NAME
 from golden.rounding import RoundMode
 
 from .level import Level
+from .outlet import Outlet
 from .select import choose, equals
 
 __all__ = ["CommandQueue", "command_layout"]
@@ -141,7 +141,8 @@ class CommandQueue(wiring.Component):
         factors, multiplied, kept, added = (
             Signal.like(region, name=name) for name in "factors multiplied kept added".split()
         )
-        words, words_kept, end = Signal(34), Signal(34), Signal(35)
+        words, words_kept = Signal(34, reset_less=True), Signal(34, reset_less=True)
+        end = Signal(35)
         end_wanted, over, far_over = Signal(), Signal(), Signal()
         stages = [choosing & (step == len(checks) - 1)]
         for k in range(7):
@@ -164,7 +165,7 @@ class CommandQueue(wiring.Component):
             words_kept.eq(words),
             end.eq(kept.base + words_kept),
             end_wanted.eq(added.wanted),
-            over.eq(end[: len(added.limit)] > added.limit),
+            over.eq((added.limit - end[: len(added.limit)])[-1]),
             far_over.eq(end[len(added.limit) :].any()),
             beyond.eq(end_wanted & (over | far_over)),
             wrong.eq(failed.any() | beyond),
@@ -222,26 +223,22 @@ class CommandQueue(wiring.Component):
     def _queue(self, m, candidate, accepted, fits):
         """Keep the commands that are right, the first of them in a register."""
         depth = self._size.queue_depth
-        fifo = ResetInserter(self.drop)(SyncFIFO(width=command_layout().size, depth=depth))
-        m.submodules.fifo = fifo
+        outlet = Outlet(command_layout(), depth=1 << (depth - 1).bit_length())
+        m.submodules.outlet = ResetInserter(self.drop)(outlet)
         count = Level(m, "count", depth)
-        valid = Signal()
-        free = ~valid | self.o.ready
         m.d.comb += [
-            fifo.w_data.eq(candidate),
-            fifo.w_en.eq(accepted),
-            fifo.r_en.eq(free),
-            self.o.valid.eq(valid & ~self.drop),
+            outlet.put.eq(accepted),
+            outlet.data.eq(candidate),
+            outlet.o.ready.eq(self.o.ready),
+            self.o.payload.eq(outlet.o.payload),
+            self.o.valid.eq(outlet.o.valid & ~self.drop),
             self.waiting.eq(count.any),
             self.free.eq((depth - 1) - count.less_one - self.checking),
             fits.eq(count.less_one != depth - 1),
         ]
         count.change(accepted, self.o.valid & self.o.ready)
-        with m.If(free):
-            m.d.sync += [valid.eq(fifo.r_rdy), self.o.payload.eq(fifo.r_data)]
         with m.If(self.drop):
             count.clear()
-            m.d.sync += valid.eq(0)
 
     def _result(self, m, command, is_forward, is_weight):
         """Find rows, columns and terms of a product."""

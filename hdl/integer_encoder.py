@@ -147,13 +147,24 @@ class IntegerEncoder(wiring.Component):
         clipped = Signal()
         magnitude = Signal(bits)
         passes = Signal()
+        # Each limit is compared with by a look at the bits.
+        above = Mux(
+            self.is_signed,
+            rounded[-1] | (rounded[-2] & (~sign | rounded[:-2].any())),
+            Mux(sign, rounded.any(), rounded[-1]),
+        )
+        below = Mux(
+            self.is_signed,
+            ~whole[-1] & (sign | ~whole[:-1].all()),
+            ~sign & ~whole.all(),
+        )
         m.d.comb += [
-            clipped.eq(big | (rounded > limit)),
+            clipped.eq(big | above),
             magnitude.eq(Mux(clipped, limit, rounded)),
         ]
         if self._in_range_rule is InRange.UNROUNDED:
             # Strictly inside; for unsigned codes, strictly above zero.
-            m.d.comb += passes.eq(~big & (whole < limit) & (self.is_signed | nonzero))
+            m.d.comb += passes.eq(~big & below & (self.is_signed | nonzero))
         else:
             m.d.comb += passes.eq(~clipped)
         # Rounded minus exact, as the sign of the number has it.

@@ -113,17 +113,16 @@ class LoadUnit(wiring.Component):
         memory = Signal(Memory)
         rows, columns = Signal(16), Signal(16)
         is_biases = Signal()
+        # Lanes of a beat; the beats of biases are those of one row.
+        row_lanes = Signal(range(max(size.biases_per_beat, size.load_lanes) + 1))
         starting = Signal()  # the command is known, but not yet what is made of it
         running = Signal()  # beats are still to come
         waiting = Signal()  # writes are still to come
         skipping = Signal()  # beats are thrown away
         with m.If(self.command.ready & self.command.valid):
             m.d.sync += [command.eq(self.command.payload), starting.eq(1), waiting.eq(1)]
-            self._start(m, memory, rows, columns, is_biases)
+            self._start(m, memory, rows, columns, is_biases, row_lanes)
 
-        # Lanes of a beat; the beats of biases are those of one row.
-        row_lanes = Signal(range(max(size.biases_per_beat, size.load_lanes) + 1))
-        m.d.sync += row_lanes.eq(Mux(is_biases, size.biases_per_beat, size.load_lanes))
         row = Countdown(m, "row", columns, row_lanes)
         rows_left = Countdown(m, "rows", rows, 1)
         ends = Signal()
@@ -175,9 +174,9 @@ class LoadUnit(wiring.Component):
         self._place(m, starting, written, command, memory, columns, left)
         return m
 
-    def _start(self, m, memory, rows, columns, is_biases):
+    def _start(self, m, memory, rows, columns, is_biases, row_lanes):
         """Take shape and memory of a command."""
-        command = self.command.payload
+        size, command = self._size, self.command.payload
         of_operation = {
             Operation.LOAD_ACTIVATIONS: (Memory.ACTIVATIONS, command.batch, command.inputs),
             Operation.LOAD_WEIGHTS: (Memory.WEIGHTS, command.outputs, command.inputs),
@@ -186,13 +185,14 @@ class LoadUnit(wiring.Component):
         }
         with m.Switch(command.operation):
             for operation, (which, height, width) in of_operation.items():
-                case = m.Default() if operation is Operation.LOAD_BIASES else m.Case(operation)
-                with case:
+                biases = operation is Operation.LOAD_BIASES
+                with m.Default() if biases else m.Case(operation):
                     m.d.sync += [
                         memory.eq(which),
                         rows.eq(height),
                         columns.eq(width),
-                        is_biases.eq(operation is Operation.LOAD_BIASES),
+                        is_biases.eq(biases),
+                        row_lanes.eq(size.biases_per_beat if biases else size.load_lanes),
                     ]
 
     def _quantize(self, m, command, memory, is_biases, numbers, outlet):

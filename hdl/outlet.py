@@ -24,6 +24,8 @@ class Outlet(wiring.Component):
         Shape of what is kept.
     stages : int
         Cycles from ``entered`` to ``put``, at most.
+    depth : int, optional
+        How much can be kept, a power of two, where ``entered`` and ``room`` are not used.
 
     Members
     -------
@@ -41,10 +43,10 @@ class Outlet(wiring.Component):
 
     latency = 2
 
-    def __init__(self, shape, stages):
+    def __init__(self, shape, stages=0, depth=None):
         self._shape = shape
         # A beat counts for `stages` + 2 cycles, and `room` looks two cycles back.
-        self._depth = 1 << (stages + 3).bit_length()
+        self._depth = depth or 1 << (stages + 3).bit_length()
         super().__init__(
             {
                 "room": Out(1),

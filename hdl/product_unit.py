@@ -113,7 +113,7 @@ class _Walk:
 
 
 def _step_layout():
-    """Lay out how a walk goes on in one direction: back to the first, to the next, or not at all."""
+    """Lay out how a walk goes on in one direction: to the first, to the next, or not at all."""
     return data.StructLayout({"first": 1, "next": 1})
 
 
@@ -219,7 +219,8 @@ class ProductUnit(wiring.Component):
         fast = Countdown(m, "fast", whole["fast"], Mux(forward, size.columns, size.rows))
         slow = Countdown(m, "slow", whole["slow"], Mux(forward, size.rows, size.columns))
         with m.If(move):
-            m.d.sync += [first.eq(final_digit & terms.end), final_digit.eq(~(final_digit & forward))]
+            m.d.sync += first.eq(final_digit & terms.end)
+            m.d.sync += final_digit.eq(~(final_digit & forward))
             with m.If(final_digit):
                 terms.next()
             with m.If(final_digit & terms.end):
@@ -250,9 +251,7 @@ class ProductUnit(wiring.Component):
                 passing.columns.eq(Mux(forward, fast.used(size.columns), slow.used(size.columns))),
                 passing.strips.eq(Mux(forward, slow.used(size.rows), slow.used(size.columns))),
                 passing.lanes.eq(terms.used(size.lanes)),
-                passing.lanes_used.eq(
-                    Cat(terms.reaches(size.lanes, k) for k in range(size.lanes))
-                ),
+                passing.lanes_used.eq(Cat(terms.reaches(size.lanes, k) for k in range(size.lanes))),
                 passing.completes.eq(end),
                 passing.term.first.eq(tile_end),
                 passing.term.next.eq(end & ~terms.end),
@@ -304,13 +303,19 @@ class ProductUnit(wiring.Component):
 
     def _count(self, m, rows, columns, lanes, completes):
         """Tell how many products of two numbers the passes complete."""
-        units = Signal(range(self._size.rows * self._size.columns + 1))
-        lanes_now = Signal.like(lanes)
+        size = self._size
+        units = Signal(range(size.rows * size.columns + 1), reset_less=True)
+        lanes_now = Signal.like(lanes, name="lanes_now", reset_less=True)
+        product = Signal.like(self.macs, name="product", reset_less=True)
+        completed, counted = Signal(), Signal()
         m.d.sync += [
             units.eq(rows * columns),
-            lanes_now.eq(Mux(completes, lanes, 0)),
-            self.macs.eq(units * lanes_now),
+            lanes_now.eq(lanes),
+            product.eq(units * lanes_now),
+            completed.eq(completes),
+            counted.eq(completed),
         ]
+        m.d.comb += self.macs.eq(Mux(counted, product, 0))
 
     def _take(self, m, whole):
         """Take shapes and places of a command; returns bases and widths of both operands."""

@@ -103,9 +103,12 @@ class IntegerLane(wiring.Component):
             encoder.enable.eq(0b11),
             encoder.is_signed.eq(self.is_signed),
         ]
-        m.d.sync += [
+        sign, product, exponent, nonfinite = deepen(
+            m, True, "product", sign, significand * self.reciprocal_significand, exponent, nonfinite
+        )
+        m.d.comb += [
             encoder.sign.eq(sign),
-            encoder.magnitude.eq(significand * self.reciprocal_significand),
+            encoder.magnitude.eq(product),
             encoder.exponent.eq(exponent),
             encoder.nonfinite.eq(nonfinite),
         ]

@@ -9,8 +9,8 @@ from amaranth.lib.wiring import In, Out
 from golden.command import Destination, Operation
 
 from .command_queue import command_layout
-from .operand_memory import UNCHECKED, StripMemory
 from .level import Level
+from .operand_memory import UNCHECKED, StripMemory
 from .outlet import Outlet
 from .result_pipeline import ResultPipeline, Target
 from .select import assign_all

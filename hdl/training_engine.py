@@ -146,9 +146,7 @@ class TrainingEngine(wiring.Component):
         may_start &= head.valid & ~starting
         m.d.sync += [
             start_load.eq(may_start & is_load & loads.command.ready),
-            start_product.eq(
-                may_start & ~is_load & products.command.ready & results.command.ready
-            ),
+            start_product.eq(may_start & ~is_load & products.command.ready & results.command.ready),
         ]
         m.d.comb += [
             loads.command.payload.eq(head.p),

@@ -228,8 +228,9 @@ _PLACE_ARGUMENTS = {
     "ecp5-25k": ("--25k", "--package", "CABGA381", "--speed", "6"),
     "ecp5-45k": ("--45k", "--package", "CABGA381", "--speed", "6"),
     "ecp5-85k": ("--85k", "--package", "CABGA381", "--speed", "6"),
-    "ice40-up5k": ("--up5k", "--package", "sg48"),
-    "ice40-hx8k": ("--hx8k", "--package", "ct256"),
+    # The other router may try the same wires forever on these.
+    "ice40-up5k": ("--up5k", "--package", "sg48", "--router", "router2"),
+    "ice40-hx8k": ("--hx8k", "--package", "ct256", "--router", "router2"),
     "nexus-17": ("--device", "LIFCL-17-7BG256C"),
     "nexus-40": ("--device", "LIFCL-40-7BG400C"),
     "gowin-9k": ("--device", "GW1NR-LV9QN88PC6/I5", "-o", "family=GW1N-9C"),
