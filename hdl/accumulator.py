@@ -60,7 +60,7 @@ class Accumulator(wiring.Component):
             m.d.comb += [
                 adder.a.eq(self.term),
                 adder.b.eq(total),
-                adder.keep.eq(~self.first),
+                adder.drop.eq(self.first),
                 adder.carry.eq(self.carry),
                 following.eq(adder.total),
             ]

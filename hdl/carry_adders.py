@@ -108,7 +108,7 @@ class SelectingAdder(wiring.Component):
 
 
 class GatedAdder(wiring.Component):
-    """Compute ``a + (b if keep else 0) + carry``. Combinational: the latency is 0 cycles.
+    """Compute ``a + (0 if drop else b) + carry``. Combinational: the latency is 0 cycles.
 
     Parameters
     ----------
@@ -119,16 +119,16 @@ class GatedAdder(wiring.Component):
     -------
     a : ``In(signed(a_width))``, b : ``In(signed(width))``
         Operands.
-    keep, carry : ``In(1)``
-        Whether ``b`` counts; a one to be added.
+    drop, carry : ``In(1)``
+        Whether ``b`` is left out; a one to be added.
     total : ``Out(signed(width))``
         Sum.
     """
 
     latency = 0
 
-    #: a ^ (b & c), generating a.
-    TABLE = 0x6A6A
+    #: a ^ (b & ~c) where d, generating a.
+    TABLE = 0xA6AA
 
     def __init__(self, a_width, width):
         self._a_width = a_width
@@ -137,7 +137,7 @@ class GatedAdder(wiring.Component):
             {
                 "a": In(signed(a_width)),
                 "b": In(signed(width)),
-                "keep": In(1),
+                "drop": In(1),
                 "carry": In(1),
                 "total": Out(signed(width)),
             }
@@ -146,8 +146,8 @@ class GatedAdder(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         one = Const(1, 1)
-        bits = [(self.carry, self.carry, one, one)]
+        bits = [(self.carry, self.carry, Const(0, 1), one)]
         for k in range(self._width):
-            bits.append((self.a[min(k, self._a_width - 1)], self.b[k], self.keep, one))
+            bits.append((self.a[min(k, self._a_width - 1)], self.b[k], self.drop, one))
         m.d.comb += self.total.eq(carry_chain(m, "chain", self.TABLE, bits)[1:].as_signed())
         return m

@@ -205,7 +205,10 @@ class CommandQueue(wiring.Component):
         with m.If(full):
             m.d.comb += self.error_code.eq(ErrorCode.QUEUE_FULL)
         to_sums = candidate.destination == Destination.PARTIAL_SUMS
-        with m.If(accepted & is_product & (to_sums | candidate.accumulate)):
+        # A cycle later: the next command comes no sooner.
+        chained = Signal()
+        m.d.sync += chained.eq(accepted & is_product & (to_sums | candidate.accumulate))
+        with m.If(chained):
             m.d.sync += [
                 chain.open.eq(to_sums),
                 chain.operation.eq(operation),
@@ -224,9 +227,10 @@ class CommandQueue(wiring.Component):
         """Keep the commands that are right, the first of them in a register."""
         depth = self._size.queue_depth
         outlet = Outlet(command_layout(), depth=1 << (depth - 1).bit_length())
-        m.submodules.outlet = ResetInserter(self.drop)(outlet)
+        m.submodules.outlet = outlet
         count = Level(m, "count", depth)
         m.d.comb += [
+            outlet.clear.eq(self.drop),
             outlet.put.eq(accepted),
             outlet.data.eq(candidate),
             outlet.o.ready.eq(self.o.ready),

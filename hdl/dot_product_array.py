@@ -7,6 +7,7 @@ from amaranth import *
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
+from .copies import fan_out
 from .dot_product import DotProduct, sum_latency
 from .shift_lane import ShiftControl, ShiftDecoder, shift_control
 from .structure import Structure
@@ -57,8 +58,8 @@ class DotProductArray(wiring.Component):
         Integer operands.
     codes : ``In(4).array(columns, lanes)``
         Shift operands.
-    done : ``Out(1)``
-        Whether the sums are complete.
+    done : ``Out(rows)``
+        Whether the sums of each row are complete: of all rows at once.
     sums : ``Out(signed(accumulator_bits)).array(rows, columns)``
         Sums.
     """
@@ -90,7 +91,7 @@ class DotProductArray(wiring.Component):
                 "lanes_used": In(lanes),
                 "integers": In(signed(integer_bits)).array(rows, lanes),
                 "codes": In(4).array(columns, lanes),
-                "done": Out(1),
+                "done": Out(rows),
                 "sums": Out(signed(accumulator_bits)).array(rows, columns),
             }
         )
@@ -99,13 +100,12 @@ class DotProductArray(wiring.Component):
         m = Module()
         integers, controls = self._decode(m)
 
-        # The flags follow the operands through the lanes and the tree.
-        flags = self.flags
-        for k in range(1 + self._sum_latency):
-            delayed = Signal.like(flags, name=f"flags_{k}")
-            m.d.sync += delayed.eq(flags)
-            flags = delayed
-
+        # The flags follow the operands through the lanes and the tree, and there is one of each
+        # for each row in the end.
+        valid, first, last = (
+            fan_out(m, name, self.flags[name], self._rows, 1 + self._sum_latency, reset_less=False)
+            for name in ("valid", "first", "last")
+        )
         for row in range(self._rows):
             for column in range(self._columns):
                 m.submodules[f"unit_{row}_{column}"] = unit = DotProduct(
@@ -121,12 +121,12 @@ class DotProductArray(wiring.Component):
                         unit.controls[lane].eq(controls[column][lane]),
                     ]
                 m.d.comb += [
-                    unit.valid.eq(flags.valid),
-                    unit.first.eq(flags.first),
-                    unit.last.eq(flags.last),
+                    unit.valid.eq(valid[row]),
+                    unit.first.eq(first[row]),
+                    unit.last.eq(last[row]),
                     self.sums[row][column].eq(unit.total),
                 ]
-        m.d.sync += self.done.eq(flags.valid & flags.last)
+            m.d.sync += self.done[row].eq(valid[row] & last[row])
         return m
 
     def _decode(self, m):

@@ -105,11 +105,11 @@ class FloatEncoder(wiring.Component):
             cut = len(number) - kept_bits - self._random_bits
             aligned, lost = number[cut:], number[:cut].any()
 
-        sign = Signal()
-        kept = Signal(kept_bits)
-        dropped = Signal(self._random_bits)
-        sticky = Signal()
-        nonzero = Signal()
+        sign = Signal(reset_less=True)
+        kept = Signal(kept_bits, reset_less=True)
+        dropped = Signal(self._random_bits, reset_less=True)
+        sticky = Signal(reset_less=True)
+        nonzero = Signal(reset_less=True)
         nonfinite = Signal()
         infinite = Signal()
         exponent = Signal(self.exponent.shape())
@@ -127,7 +127,16 @@ class FloatEncoder(wiring.Component):
             if self._self_bits:
                 m.d.sync += self_noise.eq(self.self_noise)
 
-        rounded = round_up(m, "round", kept, dropped, sticky, self.mode, self.noise, self_noise)
+        to_nearest = rest = None
+        if deep:
+            # The mode stands still, and of what is dropped some is summed up beforehand.
+            low = aligned[: self._random_bits - 1]
+            groups = Cat(low[at : at + 4].any() for at in range(0, len(low), 4))
+            to_nearest, groups = deepen(m, True, "to_nearest", ~self.mode.any(), groups)
+            rest = groups.any()
+        rounded = round_up(
+            m, "round", kept, dropped, sticky, self.mode, self.noise, self_noise, to_nearest, rest
+        )
         # Comparisons, and the field, for the exponent without the carry of the rounding.
         greatest, least = target.greatest_exponent, target.least_exponent
         limits = (greatest, greatest - 1, least, least - 1)

@@ -87,8 +87,8 @@ class Fp4Encoder(wiring.Component):
         sign_in, significand_in, exponent_in, nonfinite_in = deepen(
             m, deep, "shifting", sign_in, significand_in, exponent_in, nonfinite_in
         )
-        sign = Signal()
-        nonzero = Signal()
+        sign = Signal(reset_less=True)
+        nonzero = Signal(reset_less=True)
         nonfinite = Signal()
         exponent = Signal(self.exponent.shape())
         with m.If(self.enable[0]):
@@ -124,7 +124,7 @@ class Fp4Encoder(wiring.Component):
             padding = Const(0, max(0, bits - len(fraction)))
             number = Cat(padding, number)[-(bits + 1) :]
             shifted, _ = shift_right(m, "align", number, distance, bits + 1, deep)
-            dropped = Signal(bits)
+            dropped = Signal(bits, reset_less=True)
             carry = Signal(bits + 1)
             with m.If(self.enable[0]):
                 m.d.sync += dropped.eq(shifted[:bits])

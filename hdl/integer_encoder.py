@@ -104,10 +104,10 @@ class IntegerEncoder(wiring.Component):
             m, deep, "shifting", sign_in, nonfinite_in, too_far_left,
             too_far_left & magnitude_in.any(),
         )  # fmt: skip
-        sign = Signal()
-        fixed = Signal(bits + residual_bits)
-        big = Signal()
-        sticky = Signal()
+        sign = Signal(reset_less=True)
+        fixed = Signal(bits + residual_bits, reset_less=True)
+        big = Signal(reset_less=True)
+        sticky = Signal(reset_less=True)
         nonfinite = Signal()
         with m.If(self.enable[0]):
             m.d.sync += [

@@ -7,13 +7,13 @@ from amaranth.lib.wiring import In, Out
 from golden.command import ErrorCode, Memory, Operation
 
 from .command_queue import command_layout
+from .copies import spread
 from .countdown import Countdown
 from .event_counters import EventCounters
 from .fp4_quantizer import Fp4Lane
 from .outlet import Outlet
 from .quantizer import IntegerLane
 from .random_bits import RandomBits
-from .rounding import own_copy
 from .step_gradient import derivative_layout
 from .stream import beat_signature
 
@@ -210,24 +210,26 @@ class LoadUnit(wiring.Component):
             valid.append(Signal(name=f"valid_{k}"))
             # What passes by leaves no trace behind it, where beats of the next load come.
             m.d.sync += valid[-1].eq(valid[-2] & ~raw if k == 1 else valid[-2])
-        of_codes, of_fp4, of_integers = (Signal(name=f"put_{x}") for x in ("raw", "fp4", "integer"))
-        m.d.comb += [
-            of_codes.eq(valid[1] & raw),
-            of_fp4.eq(valid[1 + Fp4Lane.latency] & to_fp4),
-            of_integers.eq(valid[1 + IntegerLane.latency] & ~to_fp4),
-            outlet.put.eq(of_codes | of_fp4 | of_integers),
-        ]
+        of_codes = valid[0] & raw
+        of_fp4 = valid[Fp4Lane.latency] & to_fp4
+        of_integers = valid[IntegerLane.latency] & ~to_fp4
+        put, counting = Signal(), Signal()
+        m.d.sync += [put.eq(of_codes | of_fp4 | of_integers), counting.eq(of_fp4 | of_integers)]
+        m.d.comb += outlet.put.eq(put)
         if binary:
             m.submodules.random_bits = random = RandomBits(
                 size.load_lanes, size.random_bits, size.seed
             )
             wiring.connect(m, wiring.flipped(self.i_seed), random.i_seed)
-            m.d.comb += random.o.ready.eq(valid[1 + Fp4Lane.noise_latency] & to_fp4)
+            drawing = Signal()
+            m.d.sync += drawing.eq(valid[Fp4Lane.noise_latency] & to_fp4)
+            m.d.comb += random.o.ready.eq(drawing)
         else:
             m.d.comb += self.i_seed.ready.eq(1)
 
         kept = _quantized(size)(outlet.data[: _quantized(size).size])
         events = {event: [] for event in EVENTS}
+        significands = spread(m, "significand", command.significand, size.load_lanes)
         for k, number in enumerate(numbers):
             m.submodules[f"integer_{k}"] = integer = IntegerLane(
                 size.wide_format, 4, size.residual_bits, size.in_range_rule
@@ -237,9 +239,7 @@ class LoadUnit(wiring.Component):
             )
             m.d.comb += [
                 integer.number.eq(number),
-                integer.reciprocal_significand.eq(
-                    own_copy(m, f"significand_{k}", command.significand, k)
-                ),
+                integer.reciprocal_significand.eq(significands[k]),
                 integer.reciprocal_exponent.eq(command.exponent),
                 integer.is_signed.eq(is_signed),
                 fp4.number.eq(number),
@@ -267,7 +267,7 @@ class LoadUnit(wiring.Component):
             m.d.comb += outlet.data.eq(Cat(numbers))
         m.submodules.counters = counters = EventCounters(EVENTS, size.load_lanes)
         m.d.comb += [
-            counters.strobe.eq(of_fp4 | of_integers),
+            counters.strobe.eq(counting),
             counters.clear_counts.eq(self.clear_counts),
         ]
         for event in EVENTS:

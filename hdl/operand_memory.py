@@ -5,13 +5,32 @@ from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
+from .copies import fan_out
 from .select import choose, equals
 
-__all__ = ["UNCHECKED", "OperandMemory", "StripMemory"]
+__all__ = ["UNCHECKED", "OperandMemory", "StripMemory", "bank_depths"]
 
 #: Attribute of a memory of which no word is read that is used and written in the same cycle: Yosys
 #: then adds no logic for that case.
 UNCHECKED = {"no_rw_check": 1}
+
+#: Registers that hold what chooses rows or columns.
+COPIES = 4
+
+#: Words of a bank, and of the deepest memory that needs none: block RAMs of 16 Kbit are as deep
+#: when they are 8 bits wide, and 1 bit.
+BANK_WORDS, DEEPEST = 2048, 16384
+
+
+def bank_depths(words):
+    """List the depths of the banks of a memory of so many words.
+
+    Block RAMs that are narrow enough to be as deep need nothing behind them, but come in powers of
+    two only. Others are chosen from, by logic that must find its place behind their registers.
+    """
+    if words <= BANK_WORDS or (words <= DEEPEST and words & (words - 1) == 0):
+        return [words]
+    return [min(BANK_WORDS, words - first) for first in range(0, words, BANK_WORDS)]
 
 
 def _log2(count):
@@ -27,7 +46,7 @@ class OperandMemory(wiring.Component):
     What is wanted of the square is a matter of multiplexers: ``by_row`` rows of ``lanes`` codes,
     or ``by_column`` columns of ``lanes`` codes.
 
-    The latency from ``read_address`` to the codes is 2 cycles, as a register takes what a block RAM
+    The latency from ``read_address`` to the codes is 3 cycles, as registers take what a block RAM
     gives late; they are there for one cycle. The choice of the part comes together with the
     address.
 
@@ -61,7 +80,7 @@ class OperandMemory(wiring.Component):
         Codes by column: of each lane the groups of columns; see :meth:`column_code`.
     """
 
-    latency = 2
+    latency = 3
 
     def __init__(self, words, block, group, lanes, by_row, by_column):
         self._words = max(words, 2)  # an address needs a bit
@@ -77,9 +96,8 @@ class OperandMemory(wiring.Component):
 
         super().__init__(
             {
-                "write_enable": In(1),
                 "write_address": In(address),
-                "write_row": In(range(block)),
+                "write_rows": In(block),
                 "write_groups": In(block // group),
                 "write_data": In(data.ArrayLayout(4, block)),
                 "read_address": In(address),
@@ -105,9 +123,7 @@ class OperandMemory(wiring.Component):
                 write = memory.write_port()
                 read = memory.read_port()
                 m.d.comb += [
-                    write.en.eq(
-                        self.write_enable & equals(self.write_row, row) & self.write_groups[column]
-                    ),
+                    write.en.eq(self.write_rows[row] & self.write_groups[column]),
                     write.addr.eq(self.write_address),
                     write.data.eq(self.write_data.as_value().word_select(column, width)),
                     read.addr.eq(self.read_address),
@@ -121,28 +137,33 @@ class OperandMemory(wiring.Component):
         by_row, by_column = self._by_row, self._by_column
         chosen = {}
         for name in ("row_part", "row_lanes", "column_part", "column_lanes"):
-            wanted = getattr(self, f"read_{name}")
-            before = Signal.like(wanted, name=f"{name}_before")
-            chosen[name] = Signal.like(wanted, name=f"{name}_now")
-            m.d.sync += [before.eq(wanted), chosen[name].eq(before)]
-        choice = self._choice(chosen["row_part"], chosen["row_lanes"], by_row)
+            bits = [
+                fan_out(m, f"{name}_{k}", bit, COPIES, 2)
+                for k, bit in enumerate(getattr(self, f"read_{name}"))
+            ]
+            chosen[name] = [Cat(copies) for copies in zip(*bits, strict=True)]
         for k in range(by_row):
+            copy = k % COPIES
+            choice = self._choice(chosen["row_part"][copy], chosen["row_lanes"][copy], by_row)
             for g in range(lanes // group):
                 options = [
                     square[k + part * by_row][g + slot * (lanes // group)]
                     for part in range(block // by_row)
                     for slot in range(block // lanes)
                 ]
-                m.d.comb += self.rows[k][g].eq(choose(options, choice))
-        choice = self._choice(chosen["column_part"], chosen["column_lanes"], by_column)
+                m.d.sync += self.rows[k][g].eq(choose(options, choice))
         for lane in range(lanes):
+            copy = lane % COPIES
+            choice = self._choice(
+                chosen["column_part"][copy], chosen["column_lanes"][copy], by_column
+            )
             for g in range(by_column // group):
                 options = [
                     square[lane + slot * lanes][g + part * (by_column // group)]
                     for part in range(block // by_column)
                     for slot in range(block // lanes)
                 ]
-                m.d.comb += self.columns[lane][g].eq(choose(options, choice))
+                m.d.sync += self.columns[lane][g].eq(choose(options, choice))
         return m
 
     def row_code(self, row, lane):
@@ -161,7 +182,9 @@ class OperandMemory(wiring.Component):
 class StripMemory(wiring.Component):
     """Memory whose words are strips of lanes, of which groups can be written.
 
-    The latency from ``read_address`` to ``read_data`` is 1 cycle.
+    A deep one is made of banks, each with a register behind it, before one of them is chosen.
+
+    The latency from ``read_address`` to ``read_data`` is 2 cycles.
 
     Parameters
     ----------
@@ -186,7 +209,7 @@ class StripMemory(wiring.Component):
         It.
     """
 
-    latency = 1
+    latency = 2
 
     def __init__(self, words, lane, lanes, group):
         self._words = max(words, 2)  # an address needs a bit
@@ -207,17 +230,30 @@ class StripMemory(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         width = Shape.cast(self._lane).width * self._group
+        low = BANK_WORDS.bit_length() - 1
+        depths = bank_depths(self._words)
+        before, bank = (
+            Signal(range(max(len(depths), 2)), name=name, reset_less=True)
+            for name in ("bank_before", "bank")
+        )
+        m.d.sync += [before.eq(self.read_address[low:]), bank.eq(before)]
         for k in range(self._lanes // self._group):
-            memory = Memory(shape=width, depth=self._words, init=[], attrs=UNCHECKED)
-            m.submodules[f"group_{k}"] = memory
-            write = memory.write_port()
-            read = memory.read_port()
-            m.d.comb += [
-                write.en.eq(self.write_groups[k]),
-                write.addr.eq(self.write_address),
-                write.data.eq(self.write_data.as_value().word_select(k, width)),
-                read.addr.eq(self.read_address),
-                read.en.eq(1),
-                self.read_data.as_value().word_select(k, width).eq(read.data),
-            ]
+            kept = []
+            for number, depth in enumerate(depths):
+                memory = Memory(shape=width, depth=depth, init=[], attrs=UNCHECKED)
+                m.submodules[f"group_{k}_{number}"] = memory
+                write = memory.write_port()
+                read = memory.read_port()
+                this = equals(self.write_address[low:], number) if len(depths) > 1 else Const(1)
+                m.d.comb += [
+                    write.en.eq(self.write_groups[k] & this),
+                    write.addr.eq(self.write_address[: len(write.addr)]),
+                    write.data.eq(self.write_data.as_value().word_select(k, width)),
+                    read.addr.eq(self.read_address[: len(read.addr)]),
+                    read.en.eq(1),
+                ]
+                kept.append(Signal(width, name=f"kept_{k}_{number}", reset_less=True))
+                m.d.sync += kept[-1].eq(read.data)
+            kept += [kept[0]] * ((1 << (len(kept) - 1).bit_length()) - len(kept))
+            m.d.comb += self.read_data.as_value().word_select(k, width).eq(choose(kept, bank))
         return m

@@ -7,6 +7,7 @@ from amaranth.lib.wiring import In, Out
 from golden.command import INTEGER_BITS, Memory, Operation
 from golden.shift_multiply_array import ShiftOperand
 
+from .copies import fan_out
 from .load_unit import load_write
 from .operand_memory import OperandMemory, StripMemory
 from .product_unit import operand_read, pass_control
@@ -24,8 +25,8 @@ class OperandStore(wiring.Component):
 
     Results are written 2 cycles after they come, and loads when no result goes to the same memory.
 
-    The latency from ``control`` to ``operands`` is 3 cycles, and from the other addresses to what
-    is read 1 cycle.
+    The latency from ``control`` to ``operands`` is 4 cycles, and from the other addresses to what
+    is read 2 cycles.
 
     Parameters
     ----------
@@ -138,10 +139,15 @@ class OperandStore(wiring.Component):
         size, load = self._size, self.load.p
         group = size.load_lanes
         groups = size.block // group
+        loaded = self.load.valid & equals(load.memory, which)
         m.d.sync += [
-            memory.write_enable.eq(of_result | (self.load.valid & (equals(load.memory, which)))),
             memory.write_address.eq(Mux(of_result, write.address, load.address)),
-            memory.write_row.eq(Mux(of_result, write.row, load.row)),
+            *(
+                memory.write_rows[row].eq(
+                    Mux(of_result, equals(write.row, row), loaded & equals(load.row, row))
+                )
+                for row in range(size.block)
+            ),
         ]
         for k in range(groups):
             in_strip = equals(write.column[width.bit_length() - 1 :], k * group // width)
@@ -229,18 +235,27 @@ class OperandStore(wiring.Component):
         ]
         read = Signal(pass_control(size), name="control_read")
         now = Signal(pass_control(size), name="control_now")
-        m.d.sync += [read.eq(control), now.eq(read), self.operands_control.eq(now)]
-        forward_now, weight_now, input_now, is_signed = (
-            Signal(name=name) for name in ("forward_now", "weight_now", "input_now", "is_signed")
-        )
-        by_input = read.operation == Operation.INPUT_GRADIENT
+        chosen = Signal(pass_control(size), name="control_chosen")
         m.d.sync += [
-            forward_now.eq(read.operation == Operation.FORWARD),
-            weight_now.eq(read.operation == Operation.WEIGHT_GRADIENT),
-            input_now.eq(by_input),
-            is_signed.eq(read.signed_activations | by_input),
+            read.eq(control),
+            now.eq(read),
+            chosen.eq(now),
+            self.operands_control.eq(chosen),
         ]
-        for lane in range(size.lanes):
+        by_input = control.operation == Operation.INPUT_GRADIENT
+        for lane, forward_now, weight_now, input_now, is_signed in zip(
+            range(size.lanes),
+            *(
+                fan_out(m, name, value, size.lanes, 3)
+                for name, value in (
+                    ("forward_now", forward),
+                    ("weight_now", control.operation == Operation.WEIGHT_GRADIENT),
+                    ("input_now", by_input),
+                    ("is_signed", control.signed_activations | by_input),
+                )
+            ),
+            strict=True,
+        ):
             for row in range(size.rows):
                 code = Signal(CODE_BITS, name=f"integer_code_{row}_{lane}")
                 m.d.comb += code.eq(

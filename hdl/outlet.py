@@ -37,6 +37,8 @@ class Outlet(wiring.Component):
         It has come through.
     o : ``Out(stream.Signature(shape))``
         What was put, in order.
+    clear : ``In(1)``
+        Forget all that is kept.
     inside : ``Out(1)``
         Whether anything that entered has not left through ``o`` yet.
     """
@@ -54,6 +56,7 @@ class Outlet(wiring.Component):
                 "put": In(1),
                 "data": In(shape),
                 "o": Out(stream.Signature(shape)),
+                "clear": In(1),
                 "inside": Out(1),
             }
         )
@@ -77,17 +80,20 @@ class Outlet(wiring.Component):
             write.addr.eq(write.addr + self.put),
             read.addr.eq(read.addr + (load & waiting.any)),
         ]
+        payload = Signal(width, reset_less=True)
+        m.d.comb += Value.cast(self.o.payload).eq(payload)
         with m.If(load):
-            m.d.sync += [
-                Value.cast(self.o.payload).eq(read.data),
-                self.o.valid.eq(waiting.any),
-            ]
+            m.d.sync += [payload.eq(read.data), self.o.valid.eq(waiting.any)]
 
         # Never more than the depth inside, one of them in the output register.
         count = Level(m, "count", self._depth)
         count.change(self.entered, self.o.valid & self.o.ready)
         m.d.comb += self.inside.eq(count.any)
         m.d.sync += self.room.eq(count.less_one < self._depth - 2)
+        with m.If(self.clear):
+            m.d.sync += [self.o.valid.eq(0), write.addr.eq(0), read.addr.eq(0)]
+            waiting.clear()
+            count.clear()
         return m
 
 

@@ -123,6 +123,7 @@ def _pass_layout(size):
         {
             "valid": 1,
             "tile": 1,
+            "within": 1,
             "end": 1,
             "first": 1,
             "digit": 1,
@@ -203,7 +204,7 @@ class ProductUnit(wiring.Component):
         final_digit = Signal()
         # A pass is decided upon in one cycle, by what is left. In the next one it waits until it
         # may leave, and with it the walks go on.
-        passing = Signal(_pass_layout(size))
+        passing = Signal(_pass_layout(size), init={"within": 1})
         move = Signal()
         m.d.comb += [
             move.eq(~passing.tile | self.room),
@@ -218,7 +219,9 @@ class ProductUnit(wiring.Component):
         terms = Countdown(m, "terms", whole["terms"], size.lanes)
         fast = Countdown(m, "fast", whole["fast"], Mux(forward, size.columns, size.rows))
         slow = Countdown(m, "slow", whole["slow"], Mux(forward, size.rows, size.columns))
-        with m.If(move):
+        # The same as `move`, from a register that others do not use.
+        decide = passing.within | self.room
+        with m.If(decide):
             m.d.sync += first.eq(final_digit & terms.end)
             m.d.sync += final_digit.eq(~(final_digit & forward))
             with m.If(final_digit):
@@ -241,6 +244,7 @@ class ProductUnit(wiring.Component):
             m.d.sync += [
                 passing.valid.eq(running),
                 passing.tile.eq(tile_end),
+                passing.within.eq(~tile_end),
                 passing.end.eq(row_end & slow.end),
                 passing.first.eq(first),
                 passing.digit.eq(final_digit & forward),

@@ -10,11 +10,12 @@ from amaranth.lib.wiring import In, Out
 from golden.formats import FloatFormat
 from golden.quantizer import InRange
 
+from .copies import spread
 from .event_counters import EventCounters, event_members
 from .integer_encoder import IntegerEncoder
 from .outlet import Outlet, connect_outlet
 from .parameters import check_integer, check_type
-from .rounding import deepen, own_copy
+from .rounding import deepen
 from .stream import beat_signature
 from .wide_float import FloatDecoder
 
@@ -201,6 +202,7 @@ class Quantizer(wiring.Component):
         m.submodules.outlet = outlet = Outlet(self.o.p.shape(), IntegerLane.latency)
         valid, last = connect_outlet(m, self, outlet, IntegerLane.latency)
         m.d.comb += outlet.data.last.eq(last[-1])
+        significands = spread(m, "significand", self.reciprocal_significand, self._lanes)
         lanes = []
         for k in range(self._lanes):
             m.submodules[f"lane_{k}"] = lane = IntegerLane(
@@ -209,9 +211,7 @@ class Quantizer(wiring.Component):
             lanes.append(lane)
             m.d.comb += [
                 lane.number.eq(self.i.p.data[k]),
-                lane.reciprocal_significand.eq(
-                    own_copy(m, f"significand_{k}", self.reciprocal_significand, k)
-                ),
+                lane.reciprocal_significand.eq(significands[k]),
                 lane.reciprocal_exponent.eq(self.reciprocal_exponent),
                 lane.is_signed.eq(self.is_signed),
                 outlet.data.data[k].eq(lane.code),

@@ -10,6 +10,7 @@ from amaranth.lib.wiring import In, Out
 
 from golden.command import CoreSize
 
+from .copies import spread
 from .event_counters import EventCounters, event_members
 from .float_encoder import FloatEncoder
 from .fp4_encoder import Fp4Encoder
@@ -181,10 +182,21 @@ class ResultPipeline(wiring.Component):
         m.submodules.random_bits = random = RandomBits(
             size.strip, size.random_bits, size.seed, RANDOM_STREAM
         )
-        drawing = Signal()
-        m.d.sync += drawing.eq((self.target == Target.FLOAT) | (self.target == Target.FP4))
-        random.connect(m, self, valid[-4] & drawing)
+        uses_random, drawing = Signal(), Signal()
+        m.d.sync += [
+            uses_random.eq((self.target == Target.FLOAT) | (self.target == Target.FP4)),
+            drawing.eq(valid[-5] & uses_random),
+        ]
+        random.connect(m, self, drawing)
 
+        # For each lane registers of its own, behind those of the command.
+        factors = spread(m, "factor", self.significand, 2 * size.strip)
+        self._settings = (
+            spread(m, "use_bias", self.use_bias, size.strip),
+            spread(m, "masked", self.masked, size.strip),
+            factors[::2],
+            factors[1::2],
+        )
         encoders = [self._round(m, lane, random.o.payload[lane]) for lane in range(size.strip)]
         events = [
             Cat(lane) for lane in zip(*(self._events(each) for each in encoders), strict=True)
@@ -203,15 +215,17 @@ class ResultPipeline(wiring.Component):
     def _scale(self, m, lane, widths, offsets):
         """Choose what the lane works on, and multiply it by the scale."""
         used = self.lanes_used[lane]
-        m.submodules[f"product_{lane}"] = product = ScaleProduct(widths, lane)
-        kept = used & ~(self.masked & ~self.derivatives[lane].in_range)
+        m.submodules[f"product_{lane}"] = product = ScaleProduct(widths)
+        use_bias, masked, *factors = (copies[lane] for copies in self._settings)
+        kept = used & ~(masked & ~self.derivatives[lane].in_range)
         m.d.sync += [
             product.number.eq(Mux(kept, self.sums[lane], 0)),
-            product.bias.eq(Mux(used & self.use_bias, self.biases[lane], 0)),
+            product.bias.eq(Mux(used & use_bias, self.biases[lane], 0)),
         ]
         m.d.comb += [
             product.relu.eq(self.relu),
-            product.significand.eq(self.significand),
+            product.factor_0.eq(factors[0]),
+            product.factor_1.eq(factors[1]),
             product.exponent.eq(self.exponent),
             *(getattr(product, f"offset_{k}").eq(offset) for k, offset in enumerate(offsets)),
         ]

@@ -3,15 +3,15 @@
 
 from amaranth import *
 from amaranth.lib import data, stream, wiring
-from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from golden.command import Destination, Operation
 
 from .command_queue import command_layout
+from .copies import spread
 from .level import Level
-from .operand_memory import UNCHECKED, StripMemory
-from .outlet import Outlet
+from .operand_memory import StripMemory
+from .output_buffer import OutputBuffer
 from .result_pipeline import ResultPipeline, Target
 from .select import assign_all
 from .step_gradient import derivative_layout
@@ -19,10 +19,6 @@ from .stream import beat_signature
 from .tile_drain import TileDrain
 
 __all__ = ["ResultUnit", "derivative_address_bits", "result_write"]
-
-
-#: Strips of tiles for which there was room, and which are not subtracted from it yet.
-_LATE = 4
 
 
 def derivative_address_bits(size):
@@ -87,14 +83,14 @@ class ResultUnit(wiring.Component):
         Whether the results of one more tile can be taken.
     tile : ``In(1)``, tile_strips : ``In(7)``
         A tile was begun for which there was room, and how many strips it has.
-    done : ``In(1)``, sums : ``In(...)``
+    done : ``In(rows)``, sums : ``In(...)``
         A tile is complete; see :class:`hdl.dot_product_array.DotProductArray`.
     bias_address : ``Out(16)``, biases : ``In(ArrayLayout(signed(32), columns))``
-        Reading of biases, a cycle later.
+        Reading of biases, 2 cycles later.
     derivative_address : ``Out(derivative_address_bits(size))``
         Strip of the derivatives to read.
     activation_derivatives, weight_derivatives : ``In(ArrayLayout(derivative_layout, strip))``
-        What is read, a cycle later.
+        What is read, 2 cycles later.
     o : ``Out(beat_signature(ArrayLayout(wide_format.width, strip)))``
         Strips of wide floats.
     write : ``Out(result_write(size))``, write_activations, write_gradients : ``Out(1)``
@@ -128,18 +124,18 @@ class ResultUnit(wiring.Component):
         )
         self._pipeline = ResultPipeline(size, self._tag.size)
         #: Cycles of a strip from the array to the end of the pipeline.
-        self._way = 5 + self._pipeline.latency
-        self.latency = self._way + 3 + Outlet.latency
-        # Strips that are under way in the steady state, and the tiles before and behind them.
-        under_way = flight + self.latency + 4 * size.strip + _LATE
-        self._depth = 1 << (under_way - 1).bit_length()
+        self._way = 6 + self._pipeline.latency
+        self.latency = self._way + OutputBuffer.latency
+        self._buffer = OutputBuffer(
+            size.strip * size.wide_format.width + 1, size.strip, flight + self.latency
+        )
         super().__init__(
             {
                 "command": In(stream.Signature(command_layout())),
                 "room": Out(1),
                 "tile": In(1),
                 "tile_strips": In(7),
-                "done": In(1),
+                "done": In(size.rows),
                 "sums": sums,
                 "bias_address": Out(16),
                 "biases": In(data.ArrayLayout(signed(32), size.columns)),
@@ -173,21 +169,29 @@ class ResultUnit(wiring.Component):
         known = Signal(2)  # and has been for one cycle, and for two
         all_popped = Signal()  # the last strip of `command` has left the array
         m.submodules.drain = drain = TileDrain(self._size, self._accumulator_bits, self._flight)
+        # What begins is known a cycle before `command` is the new one.
+        begin, begun, alone = Signal(), Signal(), Signal()
         m.d.comb += [self.command.ready.eq(~remembered), self.busy.eq(active | remembered)]
         with m.If(self.command.ready & self.command.valid):
             m.d.sync += [coming.eq(self.command.payload), remembered.eq(1)]
-        begin = Signal()
         alike = _compare(m, command, coming)
         # The next command needs no other settings: no gap between them.
         follows = Signal()
-        begin_first = Signal()
-        m.d.comb += begin.eq(begin_first | (follows & (drain.final | all_popped)))
+        # It begins after a gap, when the one before is through, or at least its strips have left.
+        begin_late = Signal()
+        m.d.comb += begin.eq(begin_late | (follows & drain.final))
         m.d.sync += [
             follows.eq(known[1] & alike & ~begin),
-            begin_first.eq(known[1] & ~active & ~begin),
+            begin_late.eq(known[1] & (~active | (alike & all_popped)) & ~begin),
         ]
-        m.d.sync += known.eq(Mux(begin, 0, Cat(remembered, known[0])))
+        m.d.sync += [
+            known.eq(Mux(begin, 0, Cat(remembered, known[0]))),
+            begun.eq(begin),
+            alone.eq(begin_late),
+        ]
         with m.If(begin):
+            m.d.sync += [active.eq(1), remembered.eq(0)]
+        with m.If(begun):
             m.d.sync += [
                 command.eq(coming),
                 forward.eq(coming.operation == Operation.FORWARD),
@@ -195,14 +199,11 @@ class ResultUnit(wiring.Component):
                 to_stream.eq(coming.destination == Destination.STREAM),
                 to_operand.eq(coming.destination == Destination.OPERAND),
                 to_sums.eq(coming.destination == Destination.PARTIAL_SUMS),
-                active.eq(1),
-                remembered.eq(0),
             ]
 
         m.submodules.pipeline = pipeline = self._pipeline
         m.d.comb += [
             drain.begin.eq(begin),
-            drain.command.eq(command),
             drain.coming.eq(coming),
             drain.tile_strips.eq(self.tile_strips),
             drain.done.eq(self.done),
@@ -212,7 +213,7 @@ class ResultUnit(wiring.Component):
         self._feed(m, pipeline, drain, command, by_weight, to_sums)
         self._configure(m, pipeline, command, forward, by_weight, to_stream, to_operand)
         clearing = Signal()
-        m.d.sync += clearing.eq(begin & coming.clear_step_gradient)
+        m.d.sync += clearing.eq(begun & coming.clear_step_gradient)
         m.d.comb += [
             pipeline.clear_step.eq(Mux(clearing, Cat(~by_weight, by_weight), 0)),
             self.strip_taken.eq(popped),
@@ -221,13 +222,10 @@ class ResultUnit(wiring.Component):
         # The end of a command: its last strip has come out of the pipeline.
         inside = Level(m, "inside", self._way)
         inside.change(popped, pipeline.o_valid)
-        with m.If(final):
-            m.d.sync += all_popped.eq(1)
         stored = active & all_popped & ~inside.any
-        with m.If(begin):
-            m.d.sync += all_popped.eq(0)
-        with m.Elif(stored):
-            m.d.sync += [active.eq(0), all_popped.eq(0)]
+        m.d.sync += all_popped.eq((all_popped | (final & ~follows)) & ~begin_late & ~stored)
+        with m.If(stored & ~begin):
+            m.d.sync += active.eq(0)
         # Where another one follows at once, the end comes when the strips are through.
         overtaken = begin & active & ~stored
         for k in range(self._way):
@@ -236,8 +234,8 @@ class ResultUnit(wiring.Component):
             overtaken = delayed
         m.d.comb += self.ended.eq(stored | overtaken)
 
-        self._deliver(m, pipeline, to_stream, to_operand, forward)
-        self._admit(m, active & (~remembered | follows), to_stream)
+        may_begin = active & ~alone & (~remembered | follows)
+        self._deliver(m, pipeline, to_stream, to_operand, forward, may_begin)
         return m
 
     def _feed(self, m, pipeline, drain, command, by_weight, to_sums):
@@ -247,60 +245,63 @@ class ResultUnit(wiring.Component):
         m.submodules.partial_sums = memory = StripMemory(
             size.partial_sum_strips, signed(32), strip, strip
         )
-        # The memories answer a cycle later, and their answer waits in a register.
+        # The memories answer two cycles later.
         strip_of_word = Cat(position.column[strip.bit_length() - 1 :], position.row)
         m.d.comb += [
             memory.read_address.eq(position.number),
             self.bias_address.eq(position.bias),
             self.derivative_address.eq(Cat(strip_of_word, position.element)),
         ]
-        read = Signal.like(position, name="position_read")
-        kept = Signal.like(position, name="position_kept")
-        m.d.sync += [read.eq(position), kept.eq(read)]
-        numbers = []
-        for lane, number in enumerate(drain.numbers):
-            number_read = Signal.like(number, name=f"number_read_{lane}", reset_less=True)
-            number_kept = Signal.like(number, name=f"number_kept_{lane}", reset_less=True)
-            m.d.sync += [number_read.eq(number), number_kept.eq(number_read)]
-            numbers.append(number_kept)
+        places, numbers = [position], list(drain.numbers)
+        for name in ("read", "kept", "gathered", "final"):
+            place = Signal.like(position, name=f"position_{name}")
+            m.d.sync += place.eq(places[-1])
+            places.append(place)
+            if name != "final":
+                delayed = [
+                    Signal.like(number, name=f"number_{name}_{lane}", reset_less=True)
+                    for lane, number in enumerate(numbers)
+                ]
+                m.d.sync += [mine.eq(number) for mine, number in zip(delayed, numbers, strict=True)]
+                numbers = delayed
+        gathered, final = places[-2:]
 
-        partial, biases, of_weights, of_activations = (
-            Signal.like(value, name=f"{name}_kept", reset_less=True)
-            for name, value in (
-                ("partial", memory.read_data),
-                ("biases", self.biases),
-                ("weight_derivatives", self.weight_derivatives),
-                ("activation_derivatives", self.activation_derivatives),
+        # What the memories have brought is gathered in one cycle, and used in the next.
+        total = Signal(data.ArrayLayout(signed(32), strip), name="total", reset_less=True)
+        accumulate = spread(m, "accumulate", command.accumulate, strip)
+        of_weights = spread(m, "of_weights", by_weight, strip)
+        derivatives = []
+        for lane in range(strip):
+            derivative = Signal.like(
+                pipeline.derivatives[lane].as_value(), name=f"derivative_{lane}", reset_less=True
             )
-        )
-        m.d.sync += [
-            partial.eq(memory.read_data),
-            biases.eq(self.biases),
-            of_weights.eq(self.weight_derivatives),
-            of_activations.eq(self.activation_derivatives),
-        ]
+            addend = Signal(signed(32), name=f"addend_{lane}", reset_less=True)
+            bias = Signal(signed(32), name=f"bias_{lane}", reset_less=True)
+            m.d.sync += [
+                derivative.eq(
+                    Mux(
+                        of_weights[lane],
+                        self.weight_derivatives[lane].as_value(),
+                        self.activation_derivatives[lane].as_value(),
+                    )
+                ),
+                addend.eq(Mux(accumulate[lane], memory.read_data[lane], 0)),
+                bias.eq(self.biases[lane] if lane < size.columns else 0),
+            ]
+            derivatives.append(derivative)
+            whole = Signal(signed(32), name=f"whole_{lane}")
+            m.d.comb += whole.eq(numbers[lane] + addend)
+            m.d.sync += [
+                total[lane].eq(Mux(gathered.lanes_used[lane], whole, 0)),
+                pipeline.biases[lane].eq(bias),
+            ]
         # A strip of the gradients is as wide as the array has rows.
         parts = strip // size.rows
-        part = kept.column[size.rows.bit_length() - 1 : strip.bit_length() - 1]
+        part = gathered.column[size.rows.bit_length() - 1 : strip.bit_length() - 1]
         for lane in range(strip):
-            options = [
-                Mux(by_weight, of_weights[k].as_value(), of_activations[k].as_value())
-                for k in range(lane % size.rows, strip, size.rows)
-            ]
+            options = derivatives[lane % size.rows :: size.rows]
             value = options[0] if parts == 1 else Array(options)[part]
             m.d.sync += pipeline.derivatives[lane].eq(value)
-
-        total = Signal(data.ArrayLayout(signed(32), strip), name="total")
-        final = Signal.like(position, name="position_final")
-        m.d.sync += final.eq(kept)
-        for lane in range(strip):
-            added = Mux(command.accumulate, partial[lane], 0)
-            whole = Signal(signed(32), name=f"whole_{lane}")
-            m.d.comb += whole.eq(numbers[lane] + added)
-            m.d.sync += [
-                total[lane].eq(Mux(kept.lanes_used[lane], whole, 0)),
-                pipeline.biases[lane].eq(biases[lane] if lane < size.columns else 0),
-            ]
         m.d.comb += [
             memory.write_address.eq(final.number),
             memory.write_data.eq(total),
@@ -344,9 +345,8 @@ class ResultUnit(wiring.Component):
         ]
         wiring.connect(m, wiring.flipped(self.i_seed), pipeline.i_seed)
 
-    def _deliver(self, m, pipeline, to_stream, to_operand, forward):
+    def _deliver(self, m, pipeline, to_stream, to_operand, forward, may_begin):
         """Write codes where they belong; let wide floats wait for the output."""
-        size = self._size
         tag = self._tag(pipeline.o_tag)
         m.d.sync += [
             self.write.address.eq(tag.address),
@@ -357,57 +357,18 @@ class ResultUnit(wiring.Component):
             self.write_activations.eq(pipeline.o_valid & to_operand & forward),
             self.write_gradients.eq(pipeline.o_valid & to_operand & ~forward),
         ]
-        # A block RAM, with a register behind it, and the outlet that it needs to be stopped.
-        width = size.strip * size.wide_format.width + 1
-        m.submodules.buffer = buffer = Memory(
-            shape=width, depth=self._depth, init=[], attrs=UNCHECKED
-        )
-        m.submodules.outlet = outlet = Outlet(width, 2)
-        write, read = buffer.write_port(), buffer.read_port()
-        kept = Signal(width, name="buffer_kept", reset_less=True)
-        moved = Signal(2)
-        waiting = Level(m, "waiting", self._depth)
-        waiting.change(write.en, outlet.entered)
+        buffer = self._buffer
+        m.submodules.buffer = buffer
         m.d.comb += [
-            write.data.eq(Cat(pipeline.o_floats, tag.last)),
-            write.en.eq(pipeline.o_valid & to_stream),
-            read.en.eq(1),
-            outlet.entered.eq(outlet.room & waiting.any),
-            outlet.put.eq(moved[1]),
-            outlet.data.eq(kept),
-            Cat(self.o.p.data.as_value(), self.o.p.last).eq(outlet.o.payload),
-            self.o.valid.eq(outlet.o.valid),
-            outlet.o.ready.eq(self.o.ready),
-            self.pending.eq(waiting.any | outlet.inside),
-        ]
-        m.d.sync += [
-            write.addr.eq(write.addr + write.en),
-            read.addr.eq(read.addr + outlet.entered),
-            moved.eq(Cat(outlet.entered, moved[0])),
-            kept.eq(read.data),
-        ]
-
-    def _admit(self, m, current, to_stream):
-        """Tell whether one more tile finds room, behind the array and in front of the output."""
-        size = self._size
-        spacing = Signal(range(size.strip + 1))
-        spaced = Signal()
-        with m.If(self.tile):
-            m.d.sync += spacing.eq(self.tile_strips - 1)
-            m.d.comb += spaced.eq(self.tile_strips == 1)
-        with m.Else():
-            m.d.sync += spacing.eq(Mux(spacing.any(), spacing - 1, 0))
-            m.d.comb += spaced.eq(~spacing[1:].any())
-        # Strips of tiles are subtracted two cycles later, and seen in `roomy` and in `room` one
-        # each: as tiles are spaced, those that do not count yet have no more than _LATE strips.
-        free = Signal(range(self._depth + 1), init=self._depth)
-        taken = Signal(range(size.strip + 1))
-        change = Signal(signed(len(taken) + 1))
-        roomy = Signal()
-        m.d.sync += [
-            taken.eq(Mux(self.tile & to_stream, self.tile_strips, 0)),
-            change.eq((self.o.valid & self.o.ready) - taken),
-            free.eq(free + change),
-            roomy.eq(free >= size.strip + _LATE),
-            self.room.eq(current & spaced & (~to_stream | roomy)),
+            buffer.data.eq(Cat(pipeline.o_floats, tag.last)),
+            buffer.put.eq(pipeline.o_valid & to_stream),
+            Cat(self.o.p.data.as_value(), self.o.p.last).eq(buffer.o.payload),
+            self.o.valid.eq(buffer.o.valid),
+            buffer.o.ready.eq(self.o.ready),
+            self.pending.eq(buffer.pending),
+            buffer.tile.eq(self.tile),
+            buffer.tile_strips.eq(self.tile_strips),
+            buffer.to_stream.eq(to_stream),
+            buffer.may_begin.eq(may_begin),
+            self.room.eq(buffer.room),
         ]

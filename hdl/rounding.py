@@ -4,7 +4,7 @@ from amaranth import *
 
 from golden.rounding import RoundMode
 
-__all__ = ["deepen", "own_copy", "round_up"]
+__all__ = ["deepen", "round_up"]
 
 
 def deepen(m, deep, name, *values):
@@ -24,18 +24,9 @@ def deepen(m, deep, name, *values):
     return registers
 
 
-def own_copy(m, name, value, number):
-    """Register a setting for one multiplier alone, so that the register can lie beside it.
-
-    Tools merge equal registers, but not registers that start from different values; ``number`` is
-    that value, and another one for each copy.
-    """
-    copy = Signal(value.shape(), name=name, init=number, reset_less=True)
-    m.d.sync += copy.eq(value)
-    return copy
-
-
-def round_up(m, name, kept, dropped, sticky, mode, noise, self_noise=None):
+def round_up(
+    m, name, kept, dropped, sticky, mode, noise, self_noise=None, to_nearest=None, rest=None
+):
     """Round an unsigned or two's complement number whose low bits are to be discarded.
 
     One adder: the carry out of the dropped bits plus the random bits does stochastic rounding, an
@@ -60,6 +51,9 @@ def round_up(m, name, kept, dropped, sticky, mode, noise, self_noise=None):
     self_noise : Value, optional
         For SELF_STOCHASTIC: low bits of the number, aligned with the top of ``dropped``; None if
         the mode is never used.
+    to_nearest, rest : Value, optional
+        Whether the mode is NEAREST_EVEN, and whether any of ``dropped`` but its top bit is set,
+        where these are known beforehand.
 
     Returns
     -------
@@ -67,6 +61,8 @@ def round_up(m, name, kept, dropped, sticky, mode, noise, self_noise=None):
         The rounded number, one bit wider than ``kept``.
     """
     width = len(dropped)
+    if to_nearest is None:
+        to_nearest = ~mode.any()  # NEAREST_EVEN is 0
     addend = Signal(width, name=f"{name}_noise")
     nearest = Signal(name=f"{name}_nearest_up")
     total = Signal(Shape(len(kept) + width + 1, signed=kept.shape().signed), name=f"{name}_rounded")
@@ -76,8 +72,9 @@ def round_up(m, name, kept, dropped, sticky, mode, noise, self_noise=None):
     if self_noise is not None:
         with m.If(mode == RoundMode.SELF_STOCHASTIC):
             m.d.comb += addend[width - len(self_noise) :].eq(self_noise)
-    with m.If(~mode.any()):  # NEAREST_EVEN is 0
-        m.d.comb += nearest.eq(dropped[-1] & (dropped[:-1].any() | sticky | kept[0]))
+    with m.If(to_nearest):
+        rest = dropped[:-1].any() if rest is None else rest
+        m.d.comb += nearest.eq(dropped[-1] & (rest | sticky | kept[0]))
     number = Cat(dropped, kept)
     if kept.shape().signed:
         number = number.as_signed()

@@ -4,7 +4,7 @@ from amaranth import *
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from .rounding import deepen, own_copy
+from .rounding import deepen
 from .shifter import normalize
 
 __all__ = [
@@ -67,14 +67,12 @@ class ScaleProduct(wiring.Component):
     follow, each with as many bits as that rounding looks at: the lowest bit tells whether any bit
     from there on is set.
 
-    The latency is 12 cycles and the throughput one number per cycle; nothing stalls.
+    The latency is 13 cycles and the throughput one number per cycle; nothing stalls.
 
     Parameters
     ----------
     widths : sequence of int
         Widths of the significands, 3 to ``PRODUCT_BITS``.
-    number : int
-        Another one for each component that shares the scale with others.
 
     Members
     -------
@@ -82,8 +80,8 @@ class ScaleProduct(wiring.Component):
         Sum, and what is added to it.
     relu : ``In(1)``
         Whether negative sums become zero. Stable while numbers are inside, like all below.
-    significand : ``In(16)``
-        Significand of the scale, its top bit set.
+    factor_0, factor_1 : ``In(16)``
+        Significand of the scale, its top bit set, from a register beside each multiplier.
     exponent : ``In(signed(8))``
         Exponent of the scale.
     offset_{k} : ``In(signed(9))``
@@ -99,17 +97,17 @@ class ScaleProduct(wiring.Component):
     #: Distances of the normalising shift that share a register stage.
     _STEPS = ((32,), (16,), (8,), (4,), (2, 1))
 
-    latency = 7 + len(_STEPS)
+    latency = 8 + len(_STEPS)
 
-    def __init__(self, widths, number=0):
+    def __init__(self, widths):
         self._widths = tuple(widths)
-        self._number = number
         assert all(3 <= width <= PRODUCT_BITS for width in self._widths)
         members = {
             "number": In(signed(32)),
             "bias": In(signed(BIAS_BITS)),
             "relu": In(1),
-            "significand": In(SCALE_BITS),
+            "factor_0": In(SCALE_BITS),
+            "factor_1": In(SCALE_BITS),
             "exponent": In(signed(8)),
             "sign": Out(1),
         }
@@ -136,9 +134,7 @@ class ScaleProduct(wiring.Component):
 
         # Two multipliers of 18 bits, and their sum. A multiplier takes most of a cycle: registers
         # of its own are around it, with nothing but wires to the next, so that they can lie close.
-        factors = [
-            own_copy(m, f"factor_{k}", self.significand, 2 * self._number + k) for k in range(2)
-        ]
+        factors = [self.factor_0, self.factor_1]
         value, distance = deepen(m, True, "normalized", value, distance)
         low, high, distance = deepen(
             m,
@@ -157,28 +153,35 @@ class ScaleProduct(wiring.Component):
         ]
 
         # Factors with their top bits set: the product has one of its two top bits set.
-        large = product[-1]
-        normal = Signal(PRODUCT_BITS)
-        m.d.comb += normal.eq(Mux(large, product, product << 1))
+        normal, large = deepen(
+            m, True, "normal_product", Mux(product[-1], product, product << 1), product[-1]
+        )
         for k, width in enumerate(self._widths):
             lost = PRODUCT_BITS - width + 1
-            # Whether any of them is set, with little logic behind the sum.
-            rest = product[: lost - 1].any()
-            if lost > PART_BITS:
-                rest = low_set | product[PART_BITS : lost - 1].any()
+            # Whether any of those below is set, group by group, with little logic behind the sum.
+            groups = [low_set] if lost > PART_BITS else []
+            first = PART_BITS if groups else 0
+            groups += [
+                product[at : min(at + 4, lost - 1)].any() for at in range(first, lost - 1, 4)
+            ]
+            set_groups, next_bit = deepen(
+                m, True, f"rest_{k}", Cat(groups), product[-1] & product[lost - 1]
+            )
             origin = Signal(signed(10), name=f"origin_{k}", reset_less=True)
             base = Signal(signed(10), name=f"base_{k}", reset_less=True)
+            base_kept = Signal(signed(10), name=f"base_kept_{k}", reset_less=True)
             offset = getattr(self, f"offset_{k}")
             m.d.sync += [
                 origin.eq(self.exponent - offset + (PRODUCT_BITS - 2)),
                 base.eq(origin - distance),
-                getattr(self, f"exponent_{k}").eq(base + large),
+                base_kept.eq(base),
+                getattr(self, f"exponent_{k}").eq(base_kept + large),
                 getattr(self, f"significand_{k}").eq(
-                    Cat(rest | (large & product[lost - 1]), normal[lost:])
+                    Cat(set_groups.any() | next_bit, normal[lost:])
                 ),
             ]
 
-        for k in range(len(self._STEPS) + 4):
+        for k in range(len(self._STEPS) + 5):
             delayed = Signal(name=f"sign_{k}", reset_less=True)
             m.d.sync += delayed.eq(sign)
             sign = delayed

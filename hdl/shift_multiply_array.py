@@ -262,7 +262,7 @@ class ShiftMultiplyArray(wiring.Component):
         sums = [
             array.sums[row][column] for row in range(self._rows) for column in range(self._columns)
         ]
-        return array.done, sums, too_long, tile_left
+        return array.done[0], sums, too_long, tile_left
 
     def _round(self, m, done, sums, random):
         """Round one row per cycle. Returns its valid bit, last bit, numbers and clipped lanes."""

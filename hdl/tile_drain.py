@@ -7,6 +7,7 @@ from amaranth.lib.wiring import In, Out
 from golden.command import Operation
 
 from .command_queue import command_layout
+from .copies import spread
 from .countdown import Countdown
 
 __all__ = ["TileDrain", "strip_layout"]
@@ -54,14 +55,12 @@ class TileDrain(wiring.Component):
 
     Members
     -------
-    command : ``In(command_layout())``
-        The product whose strips leave.
     begin : ``In(1)``, coming : ``In(command_layout())``
         The next product, whose tiles are to come; it may begin with the last strip of this one,
-        once it has been stable for 2 cycles.
+        once it has been stable for 2 cycles, and stays for one more.
     tile_strips : ``In(7)``
         With the last pass of a tile: how many strips it has. Tiles come no closer than that.
-    done : ``In(1)``, sums : ``In(signed(accumulator_bits)).array(rows, columns)``
+    done : ``In(rows)``, sums : ``In(signed(accumulator_bits)).array(rows, columns)``
         A tile is complete; see :class:`hdl.dot_product_array.DotProductArray`.
     popped, final : ``Out(1)``
         A strip leaves, and is the last one of the product. It is on ``strip`` 2 cycles later.
@@ -79,10 +78,9 @@ class TileDrain(wiring.Component):
         super().__init__(
             {
                 "begin": In(1),
-                "command": In(command_layout()),
                 "coming": In(command_layout()),
                 "tile_strips": In(7),
-                "done": In(1),
+                "done": In(size.rows),
                 "sums": In(bits).array(size.rows, size.columns),
                 "popped": Out(1),
                 "final": Out(1),
@@ -106,7 +104,7 @@ class TileDrain(wiring.Component):
             delayed = Signal(range(size.strip + 1), name=f"strips_{k}")
             m.d.sync += delayed.eq(strips)
             strips = delayed
-        with m.If(self.done):
+        with m.If(self.done[0]):
             m.d.sync += [
                 self.popped.eq(1),
                 strips_left.eq(strips),
@@ -135,18 +133,19 @@ class TileDrain(wiring.Component):
             ]
             for row in range(size.rows)
         ]
+        by_row = spread(m, "by_row", forward, size.rows + 1)
         for row in range(size.rows):
             for column in range(size.columns):
                 below = waiting[row + 1][column] if row + 1 < size.rows else Const(0)
                 right = waiting[row][column + 1] if column + 1 < size.columns else Const(0)
                 m.d.sync += waiting[row][column].eq(
-                    Mux(self.done, self.sums[row][column], Mux(forward, below, right))
+                    Mux(self.done[row], self.sums[row][column], Mux(by_row[row], below, right))
                 )
         head = []
         for lane in range(size.strip):
             of_row = waiting[0][lane] if lane < size.columns else Const(0, bits)
             of_column = waiting[lane][0] if lane < size.rows else Const(0, bits)
-            head.append(Mux(forward, of_row, of_column))
+            head.append(Mux(by_row[-1], of_row, of_column))
         return head
 
     def _follow(self, m, forward, tile_ends):
@@ -211,10 +210,9 @@ class TileDrain(wiring.Component):
 
     def _place(self, m, forward, begun, popped, tile_ended, row_ended, begin_across):
         """Count along with the strips, tiles and rows of tiles that have ended."""
-        size, command = self._size, self.command
+        size, coming = self._size, self.coming
         height = Mux(forward, size.rows, size.columns)
         width = Mux(forward, size.columns, size.rows)
-        # The command may be the next one already when the last strip passes here.
         base, result_base, bias_base = (
             Signal(16, name=name) for name in ("base", "result_base", "bias_base")
         )
@@ -249,13 +247,13 @@ class TileDrain(wiring.Component):
             with m.If(~following_row.any()):
                 m.d.sync += [row_word.eq(below), word.eq(below)]
         with m.If(begun):
-            of_weights = command.operation == Operation.WEIGHT_GRADIENT
+            of_weights = coming.operation == Operation.WEIGHT_GRADIENT
             m.d.sync += [
                 across.eq(begin_across),
-                base.eq(Mux(of_weights, command.weight_base, command.activation_base)),
-                result_base.eq(command.result_base),
-                bias_base.eq(command.bias_base),
-                bias.eq(command.bias_base),
+                base.eq(Mux(of_weights, coming.weight_base, coming.activation_base)),
+                result_base.eq(coming.result_base),
+                bias_base.eq(coming.bias_base),
+                bias.eq(coming.bias_base),
                 Cat(word, row_word, tile_row, tile_column, row, number).eq(0),
             ]
         m.d.sync += [

@@ -77,11 +77,16 @@ class TrainingCore(wiring.Component):
                 mine, theirs = getattr(self, name), getattr(registers, name)
                 m.d.comb += theirs.eq(mine) if member.flow is In else mine.eq(theirs)
 
-        # Soft reset: everything but the registers.
-        reset = Signal()
-        m.d.sync += reset.eq(registers.control_written & registers.control.soft_reset)
+        # Soft reset: everything but the registers. One register resets the engine in both ways, as
+        # its wire is the longest of all.
+        reset = Signal(reset_less=True)
+        m.d.sync += reset.eq(
+            ResetSignal() | (registers.control_written & registers.control.soft_reset)
+        )
+        m.domains.engine = ClockDomain("engine", local=True)
+        m.d.comb += [ClockSignal("engine").eq(ClockSignal()), ResetSignal("engine").eq(reset)]
         engine = self._engine
-        m.submodules.engine = ResetInserter(reset)(engine)
+        m.submodules.engine = DomainRenamer("engine")(engine)
         wiring.connect(m, wiring.flipped(self.i), engine.i)
         wiring.connect(m, engine.o, wiring.flipped(self.o))
 

@@ -83,8 +83,8 @@ class TrainingEngine(wiring.Component):
         # Address and memory, then the array.
         flight = ProductUnit.latency + OperandStore.latency + self._array.latency
         self._results = ResultUnit(size, bits, flight)
-        # A product begins, and finds room, 7 cycles after the load has ended.
-        self.latency = LoadUnit.latency + 7 + flight + self._results.latency
+        # A product begins, and finds room, 8 cycles after the load has ended.
+        self.latency = LoadUnit.latency + 8 + flight + self._results.latency
         super().__init__(
             {
                 "command": In(command_layout()),

@@ -42,7 +42,8 @@ TARGET = {"ecp5": "ecp5-85k", "nexus": "nexus-40", "ice40": "ice40-up5k"}
 
 def measure(config: TrainingCoreConfig, target: Target) -> Synthesis:
     """Synthesise the training core of a configuration."""
-    return synthesize(to_verilog(config.build(), "training_core"), "training_core", target)
+    verilog = to_verilog(config.build(), "training_core")
+    return synthesize(verilog, "training_core", target, long_wires=True)
 
 
 def _config(shape: tuple[int, int, int, int], target: Target) -> TrainingCoreConfig:

@@ -15,6 +15,7 @@ from ..config import STRUCTURES, TrainingCoreConfig
 from ..verilog import to_verilog, write_if_changed
 from . import sizing
 from .boards import BAUD, BOARDS, Board
+from .depth import logic_depths
 from .fit import to_toml, training_core
 from .memories import memory_use
 from .placement import Placement, Step, place
@@ -87,7 +88,7 @@ def _run(args, target: Target, core: TrainingCoreConfig, need: dict[str, int]) -
             progress.set_postfix_str(what)
 
         say("synthesis of the core")
-        alone = synthesize(to_verilog(core.build(), CORE), CORE, target)
+        alone = synthesize(to_verilog(core.build(), CORE), CORE, target, long_wires=True)
         check_memories(alone, core, target)
         progress.update()
         say("place and route of the core")
@@ -95,9 +96,8 @@ def _run(args, target: Target, core: TrainingCoreConfig, need: dict[str, int]) -
         placed = place(alone, target, **options)
         progress.update()
         say("synthesis with the bridge")
-        hosted = synthesize(
-            to_verilog(HostedCore(size, clocks, STRUCTURES[core.structure]), TOP), TOP, target
-        )
+        verilog = to_verilog(HostedCore(size, clocks, STRUCTURES[core.structure]), TOP)
+        hosted = synthesize(verilog, TOP, target, long_wires=True)
         progress.update()
         say("place and route with the bridge")
         pins = board.pins if board else "" if target.family.chooses_pins else None
@@ -196,6 +196,10 @@ def _document(
         "configuration": to_toml(core),
         "available": {resource: getattr(target, resource) for resource in RESOURCES},
         "predicted": need,
+        # Register inputs, by carry chains and LUTs before them.
+        "depths": [[*depth, count] for depth, count in sorted(logic_depths(alone).items())]
+        if target.family.name == "ecp5"
+        else [],
         "alone": measured(alone, placed),
         "hosted": measured(hosted, routed),
         "tools": [alone.version, *dict.fromkeys(routed.versions)],
@@ -242,6 +246,15 @@ def _markdown(document: dict, placed: Placement, routed: Placement) -> str:
         document["configuration"].rstrip(),
         "```",
     ]
+    if document["depths"]:
+        lines += [
+            "",
+            "## Logic before registers",
+            "",
+            "| carry chains | LUTs | inputs of registers |",
+            "|---|---|---|",
+            *(f"| {chains} | {luts} | {count:,} |" for chains, luts, count in document["depths"]),
+        ]
     for title, placement in (("alone", placed), ("with the bridge", routed)):
         lines += ["", f"## Worst path, {title}", "", "| ns | | |", "|---|---|---|"]
         for step in condense(placement.critical_path):

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from golden.command import CoreSize
+from hdl.operand_memory import bank_depths
 
 from .targets import Target
 
@@ -43,8 +44,8 @@ def core_memories(size: CoreSize) -> list[Memory]:
     derivative = max(CODE, size.residual_bits) + 2
     parts = size.columns // size.biases_per_beat
     result_width = strip * size.wide_format.width + 1
-    # hdl.result_unit.ResultUnit: a power of two that holds what may be under way.
-    buffer = 1 << (31 + 4 * strip).bit_length()
+    # hdl.output_buffer.OutputBuffer: a power of two that holds what may be under way.
+    buffer = 1 << (48 + 4 * strip).bit_length()
     codes = block * block // group
     strips = block * block // strip
     return [
@@ -52,14 +53,21 @@ def core_memories(size: CoreSize) -> list[Memory]:
         Memory("weights", codes, size.weight_words, CODE * group),
         Memory("gradients", codes, size.gradient_words, CODE * group),
         *(
-            Memory(f"{name} beside", strip // group, words * strips, group * derivative)
+            Memory(f"{name} beside", strip // group, depth, group * derivative)
             for name, words in (
                 ("activations", size.activation_words),
                 ("weights", size.weight_words),
             )
+            for depth in bank_depths(words * strips)
         ),
-        Memory("biases", parts, size.bias_words, size.biases_per_beat * SUM),
-        Memory("partial sums", 1, size.partial_sum_strips, strip * SUM),
+        *(
+            Memory("biases", parts, depth, size.biases_per_beat * SUM)
+            for depth in bank_depths(size.bias_words)
+        ),
+        *(
+            Memory("partial sums", 1, depth, strip * SUM)
+            for depth in bank_depths(size.partial_sum_strips)
+        ),
         Memory("output buffer", 1, buffer, result_width),
     ]
 

@@ -15,6 +15,11 @@ __all__ = ["Synthesis", "synthesize"]
 # Changes when the same inputs would lead to something else because this module has changed.
 REVISION = 2
 
+# What Yosys takes a wire of ECP5 to need, in ps, is 300, so that it likes many small LUTs in a row
+# better than few. In a training core a wire takes two to four times as long. This is its script for
+# mapping as it is, but for the wire.
+_LONG_WIRES = "scratchpad -set abc9.script +&scorr;&sweep;&dc2;&dch,-f,-r;&ps;&if,-W,900,-v;&mfs"
+
 
 @dataclass(frozen=True)
 class Synthesis:
@@ -105,6 +110,7 @@ def synthesize(
     *,
     multipliers: bool = True,
     wide_luts: bool = False,
+    long_wires: bool = False,
     options: str = "",
     folder: Path = cache.FOLDER,
 ) -> Synthesis:
@@ -123,6 +129,8 @@ def synthesize(
     wide_luts : bool
         Whether multiplexers that join LUTs to wider ones may be used. Without them a LUT is a
         LUT, and designs can be compared.
+    long_wires : bool
+        Whether to map a large design, whose wires are long, on ECP5: to fewer LUTs in a row.
     options : str
         More options of the synthesis command.
     folder : Path
@@ -146,6 +154,7 @@ def synthesize(
     write = "write_verilog -noattr netlist.v; tee -q -o stat.json stat -json"
     script = "; ".join(
         [
+            *([_LONG_WIRES] if long_wires and family.name == "ecp5" else []),
             "read_verilog design.v",
             " ".join([*filter(None, [*command, options]), f"-top {top}"]),
             "write_json netlist.json",

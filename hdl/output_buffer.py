@@ -1,0 +1,123 @@
+"""Where strips wait for the output stream, and tiles for room to do so."""
+
+from amaranth import *
+from amaranth.lib import stream, wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+from .level import Level
+from .operand_memory import UNCHECKED
+from .outlet import Outlet
+
+__all__ = ["LATE", "OutputBuffer"]
+
+#: Strips of tiles for which there was room, and which are not subtracted from it yet.
+LATE = 4
+
+
+class OutputBuffer(wiring.Component):
+    """Keep strips until the stream takes them, and let no tile begin whose strips find no room.
+
+    The latency from ``put`` to ``o`` is ``latency`` cycles; the throughput is one strip per cycle.
+
+    Parameters
+    ----------
+    width : int
+        Width of a strip.
+    strip : int
+        Greatest count of strips of a tile.
+    under_way : int
+        Strips that are on their way, at most, when a tile is begun in the steady state.
+
+    Members
+    -------
+    put : ``In(1)``, data : ``In(width)``
+        A strip has come through.
+    o : ``Out(stream.Signature(width))``
+        What was put, in order.
+    pending : ``Out(1)``
+        Strips wait.
+    tile : ``In(1)``, tile_strips : ``In(7)``
+        A tile was begun, and how many strips it has.
+    to_stream : ``In(1)``
+        Whether they come here.
+    may_begin : ``In(1)``
+        Whether a tile may begin, if there is room.
+    room : ``Out(1)``
+        Whether a tile may begin.
+    """
+
+    #: A block RAM, a register behind it, and the outlet that it needs to be stopped.
+    latency = 3 + Outlet.latency
+
+    def __init__(self, width, strip, under_way):
+        self._width = width
+        self._strip = strip
+        self.depth = 1 << (under_way + 4 * strip + LATE - 1).bit_length()
+        super().__init__(
+            {
+                "put": In(1),
+                "data": In(width),
+                "o": Out(stream.Signature(width)),
+                "pending": Out(1),
+                "tile": In(1),
+                "tile_strips": In(7),
+                "to_stream": In(1),
+                "may_begin": In(1),
+                "room": Out(1),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.buffer = buffer = Memory(
+            shape=self._width, depth=self.depth, init=[], attrs=UNCHECKED
+        )
+        m.submodules.outlet = outlet = Outlet(self._width, 2)
+        wiring.connect(m, outlet.o, wiring.flipped(self.o))
+        write, read = buffer.write_port(), buffer.read_port()
+        kept = Signal(self._width, reset_less=True)
+        moved = Signal(2)
+        waiting = Level(m, "waiting", self.depth)
+        waiting.change(write.en, outlet.entered)
+        m.d.comb += [
+            write.data.eq(self.data),
+            write.en.eq(self.put),
+            read.en.eq(1),
+            outlet.entered.eq(outlet.room & waiting.any),
+            outlet.put.eq(moved[1]),
+            outlet.data.eq(kept),
+            self.pending.eq(waiting.any | outlet.inside),
+        ]
+        m.d.sync += [
+            write.addr.eq(write.addr + write.en),
+            read.addr.eq(read.addr + outlet.entered),
+            moved.eq(Cat(outlet.entered, moved[0])),
+            kept.eq(read.data),
+        ]
+        self._admit(m)
+        return m
+
+    def _admit(self, m):
+        """Tell whether one more tile finds room, behind the array and in front of the output."""
+        spacing = Signal(range(self._strip + 1))
+        spaced = Signal()
+        with m.If(self.tile):
+            m.d.sync += spacing.eq(self.tile_strips - 1)
+            m.d.comb += spaced.eq(self.tile_strips == 1)
+        with m.Else():
+            m.d.sync += spacing.eq(Mux(spacing.any(), spacing - 1, 0))
+            m.d.comb += spaced.eq(~spacing[1:].any())
+        # Strips of tiles are subtracted two cycles later, and seen in `roomy` and in `room` one
+        # each: as tiles are spaced, those that do not count yet have no more than LATE strips.
+        free = Signal(range(self.depth + 1), init=self.depth)
+        taken = Signal(range(self._strip + 1))
+        change = Signal(signed(len(taken) + 1))
+        roomy = Signal()
+        m.d.sync += [
+            taken.eq(Mux(self.tile & self.to_stream, self.tile_strips, 0)),
+            change.eq((self.o.valid & self.o.ready) - taken),
+            free.eq(free + change),
+            roomy.eq(free >= self._strip + LATE),
+            self.room.eq(self.may_begin & spaced & (~self.to_stream | roomy)),
+        ]
