@@ -48,9 +48,9 @@ class DotProductArray(wiring.Component):
     flags : ``In(pass_flags())``
         Whether there is a pass, and whether it is the first or last one of the sums. A first one
         comes behind a last one, or a reset.
-    operand : ``In(1)``
+    operand : ``In(columns)``
         What the codes are: a :class:`golden.shift_multiply_array.ShiftOperand`.
-    digit : ``In(1)``
+    digit : ``In(columns)``
         Which digit of INT4.
     lanes_used : ``In(lanes)``
         Lanes that have a term; the others add nothing.
@@ -86,8 +86,8 @@ class DotProductArray(wiring.Component):
         super().__init__(
             {
                 "flags": In(pass_flags()),
-                "operand": In(1),
-                "digit": In(1),
+                "operand": In(columns),
+                "digit": In(columns),
                 "lanes_used": In(lanes),
                 "integers": In(signed(integer_bits)).array(rows, lanes),
                 "codes": In(4).array(columns, lanes),
@@ -154,8 +154,8 @@ class DotProductArray(wiring.Component):
                 used = self.lanes_used[lane]
                 m.d.comb += [
                     decoder.code.eq(self.codes[column][lane]),
-                    decoder.operand.eq(self.operand),
-                    decoder.digit.eq(self.digit),
+                    decoder.operand.eq(self.operand[column]),
+                    decoder.digit.eq(self.digit[column]),
                     stages.control.eq(control),
                 ]
                 m.d.sync += [

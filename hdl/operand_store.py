@@ -43,6 +43,8 @@ class OperandStore(wiring.Component):
         What to read for a pass.
     control : ``In(pass_control(size))``, operands_control : ``Out(pass_control(size))``
         What goes with the pass.
+    operand, digit : ``Out(columns)``
+        Both from ``operands_control``, once for each column.
     operand_integers : ``Out(...)``, operand_codes : ``Out(...)``
         Operands; see :class:`hdl.dot_product_array.DotProductArray`.
     bias_address : ``In(16)``, biases : ``Out(ArrayLayout(signed(32), columns))``
@@ -69,6 +71,8 @@ class OperandStore(wiring.Component):
                 "codes": In(operand_read(size, size.columns)),
                 "control": In(pass_control(size)),
                 "operands_control": Out(pass_control(size)),
+                "operand": Out(size.columns),
+                "digit": Out(size.columns),
                 "operand_integers": Out(signed(INTEGER_BITS)).array(size.rows, size.lanes),
                 "operand_codes": Out(CODE_BITS).array(size.columns, size.lanes),
                 "bias_address": In(16),
@@ -241,6 +245,10 @@ class OperandStore(wiring.Component):
             now.eq(read),
             chosen.eq(now),
             self.operands_control.eq(chosen),
+        ]
+        m.d.comb += [
+            getattr(self, name).eq(Cat(fan_out(m, name, control[name], size.columns, 4)))
+            for name in ("operand", "digit")
         ]
         by_input = control.operation == Operation.INPUT_GRADIENT
         for lane, forward_now, weight_now, input_now, is_signed in zip(

@@ -47,8 +47,9 @@ class OutputBuffer(wiring.Component):
         Whether a tile may begin.
     """
 
-    #: A block RAM, a register behind it, and the outlet that it needs to be stopped.
-    latency = 3 + Outlet.latency
+    #: A register that counts, a block RAM, a register behind it, and the outlet that it needs to
+    #: be stopped.
+    latency = 4 + Outlet.latency
 
     def __init__(self, width, strip, under_way):
         self._width = width
@@ -78,8 +79,9 @@ class OutputBuffer(wiring.Component):
         write, read = buffer.write_port(), buffer.read_port()
         kept = Signal(self._width, reset_less=True)
         moved = Signal(2)
+        arrived = Signal()
         waiting = Level(m, "waiting", self.depth)
-        waiting.change(write.en, outlet.entered)
+        waiting.change(arrived, outlet.entered)
         m.d.comb += [
             write.data.eq(self.data),
             write.en.eq(self.put),
@@ -87,9 +89,10 @@ class OutputBuffer(wiring.Component):
             outlet.entered.eq(outlet.room & waiting.any),
             outlet.put.eq(moved[1]),
             outlet.data.eq(kept),
-            self.pending.eq(waiting.any | outlet.inside),
+            self.pending.eq(arrived | waiting.any | outlet.inside),
         ]
         m.d.sync += [
+            arrived.eq(self.put),
             write.addr.eq(write.addr + write.en),
             read.addr.eq(read.addr + outlet.entered),
             moved.eq(Cat(outlet.entered, moved[0])),

@@ -230,10 +230,10 @@ class ProductUnit(wiring.Component):
                 fast.next()
             with m.If(final_digit & terms.end & fast.end):
                 slow.next()
-                with m.If(slow.end):
-                    m.d.sync += running.eq(0)
+        ends = decide & final_digit & terms.end & fast.end & slow.end
+        m.d.sync += running.eq(starting | (running & ~ends))
         with m.If(starting):
-            m.d.sync += [starting.eq(0), running.eq(1), first.eq(1), final_digit.eq(~forward)]
+            m.d.sync += [starting.eq(0), first.eq(1), final_digit.eq(~forward)]
             for extent in (terms, fast, slow):
                 extent.start()
 

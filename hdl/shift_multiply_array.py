@@ -246,8 +246,8 @@ class ShiftMultiplyArray(wiring.Component):
             array.flags.valid.eq(go),
             array.flags.first.eq(first),
             array.flags.last.eq(ends),
-            array.operand.eq(self.operand),
-            array.digit.eq(digit),
+            array.operand.eq(self.operand.replicate(len(array.operand))),
+            array.digit.eq(digit.replicate(len(array.digit))),
             array.lanes_used.eq(~0),
         ]
         for lane in range(self._lanes):

@@ -162,11 +162,14 @@ class TileDrain(wiring.Component):
             Signal(signed(17), name=f"coming_{x}", reset_less=True) for x in ("rows", "columns")
         )
         begin_across = Signal(16, reset_less=True)
-        long = Mux(by_weight, coming.outputs, coming.batch)
-        wide = Mux(is_forward, coming.outputs, coming.inputs)
+        long, wide = (Signal(16, name=name, reset_less=True) for name in ("long", "wide"))
+        by_row = Signal(reset_less=True)
         m.d.sync += [
-            begin_rows.eq(Countdown.first(long, Mux(is_forward, size.rows, size.columns))),
-            begin_columns.eq(Countdown.first(wide, Mux(is_forward, size.columns, size.rows))),
+            by_row.eq(is_forward),
+            long.eq(Mux(by_weight, coming.outputs, coming.batch)),
+            wide.eq(Mux(is_forward, coming.outputs, coming.inputs)),
+            begin_rows.eq(Countdown.first(long, Mux(by_row, size.rows, size.columns))),
+            begin_columns.eq(Countdown.first(wide, Mux(by_row, size.columns, size.rows))),
             begin_across.eq((wide + (size.block - 1)) >> log2_block),
         ]
 

@@ -174,8 +174,8 @@ class TrainingEngine(wiring.Component):
             store.codes.eq(products.codes),
             store.control.eq(products.control),
             array.flags.eq(control.flags),
-            array.operand.eq(control.operand),
-            array.digit.eq(control.digit),
+            array.operand.eq(store.operand),
+            array.digit.eq(store.digit),
             array.lanes_used.eq(control.lanes_used),
             *assign_all(array.integers, store.operand_integers),
             *assign_all(array.codes, store.operand_codes),
@@ -272,12 +272,14 @@ class TrainingEngine(wiring.Component):
             "strips": results.strip_taken,
         }
         for name, value in happening.items():
-            counter = getattr(self, name)
+            # In two halves, the upper one a cycle later.
+            low, high = (Signal(32, name=f"{name}_{half}") for half in ("low", "high"))
             now = Signal(value.shape(), name=f"{name}_now")
-            m.d.sync += [
-                now.eq(value),
-                counter.eq(Mux(self.clear_counters, 0, counter + now)),
-            ]
+            carry = Signal(name=f"{name}_carry")
+            m.d.comb += getattr(self, name).eq(Cat(low, high))
+            m.d.sync += [now.eq(value), Cat(low, carry).eq(low + now), high.eq(high + carry)]
+            with m.If(self.clear_counters):
+                m.d.sync += Cat(low, carry, high).eq(0)
         ended = Signal(2)
         m.d.sync += [
             ended.eq(loads.done + results.ended),
