@@ -86,7 +86,7 @@ class LoadUnit(wiring.Component):
         Clears the counts.
     """
 
-    latency = 1 + Fp4Lane.latency + Outlet.latency
+    latency = 2 + Fp4Lane.latency + Outlet.latency
 
     def __init__(self, size):
         self._size = size
@@ -214,8 +214,16 @@ class LoadUnit(wiring.Component):
         of_fp4 = valid[Fp4Lane.latency] & to_fp4
         of_integers = valid[IntegerLane.latency] & ~to_fp4
         put, counting = Signal(), Signal()
-        m.d.sync += [put.eq(of_codes | of_fp4 | of_integers), counting.eq(of_fp4 | of_integers)]
-        m.d.comb += outlet.put.eq(put)
+        data_now = Signal.like(outlet.data, name="data_now")
+        data_put = Signal.like(outlet.data, name="data_put", reset_less=True)
+        put_now = Signal()
+        m.d.sync += [
+            put_now.eq(of_codes | of_fp4 | of_integers),
+            counting.eq(of_fp4 | of_integers),
+            put.eq(put_now),
+            data_put.eq(data_now),
+        ]
+        m.d.comb += [outlet.put.eq(put), outlet.data.eq(data_put)]
         if binary:
             m.submodules.random_bits = random = RandomBits(
                 size.load_lanes, size.random_bits, size.seed
@@ -227,7 +235,7 @@ class LoadUnit(wiring.Component):
         else:
             m.d.comb += self.i_seed.ready.eq(1)
 
-        kept = _quantized(size)(outlet.data[: _quantized(size).size])
+        kept = _quantized(size)(data_now[: _quantized(size).size])
         events = {event: [] for event in EVENTS}
         significands = spread(m, "significand", command.significand, size.load_lanes)
         for k, number in enumerate(numbers):
@@ -264,7 +272,7 @@ class LoadUnit(wiring.Component):
             ):
                 events[event].append(Mux(to_fp4, getattr(fp4, name), getattr(integer, name)))
         with m.If(is_biases):
-            m.d.comb += outlet.data.eq(Cat(numbers))
+            m.d.comb += data_now.eq(Cat(numbers))
         m.submodules.counters = counters = EventCounters(EVENTS, size.load_lanes)
         m.d.comb += [
             counters.strobe.eq(counting),

@@ -184,7 +184,7 @@ class StripMemory(wiring.Component):
 
     A deep one is made of banks, each with a register behind it, before one of them is chosen.
 
-    The latency from ``read_address`` to ``read_data`` is 2 cycles.
+    The latency from ``read_address`` to ``read_data`` is 3 cycles.
 
     Parameters
     ----------
@@ -209,7 +209,7 @@ class StripMemory(wiring.Component):
         It.
     """
 
-    latency = 2
+    latency = 3
 
     def __init__(self, words, lane, lanes, group):
         self._words = max(words, 2)  # an address needs a bit
@@ -255,5 +255,7 @@ class StripMemory(wiring.Component):
                 kept.append(Signal(width, name=f"kept_{k}_{number}", reset_less=True))
                 m.d.sync += kept[-1].eq(read.data)
             kept += [kept[0]] * ((1 << (len(kept) - 1).bit_length()) - len(kept))
-            m.d.comb += self.read_data.as_value().word_select(k, width).eq(choose(kept, bank))
+            chosen = Signal(width, name=f"chosen_{k}", reset_less=True)
+            m.d.sync += chosen.eq(choose(kept, bank))
+            m.d.comb += self.read_data.as_value().word_select(k, width).eq(chosen)
         return m

@@ -26,7 +26,7 @@ class OperandStore(wiring.Component):
     Results are written 2 cycles after they come, and loads when no result goes to the same memory.
 
     The latency from ``control`` to ``operands`` is 4 cycles, and from the other addresses to what
-    is read 2 cycles.
+    is read 3 cycles.
 
     Parameters
     ----------
@@ -41,6 +41,8 @@ class OperandStore(wiring.Component):
         Writes of results.
     integers : ``In(operand_read(size, rows))``, codes : ``In(operand_read(size, columns))``
         What to read for a pass.
+    weight_address : ``In(16)``
+        Which word of the weights.
     control : ``In(pass_control(size))``, operands_control : ``Out(pass_control(size))``
         What goes with the pass.
     operand, digit : ``Out(columns)``
@@ -69,6 +71,7 @@ class OperandStore(wiring.Component):
                 "write_gradients": In(1),
                 "integers": In(operand_read(size, size.rows)),
                 "codes": In(operand_read(size, size.columns)),
+                "weight_address": In(16),
                 "control": In(pass_control(size)),
                 "operands_control": Out(pass_control(size)),
                 "operand": Out(size.columns),
@@ -234,7 +237,7 @@ class OperandStore(wiring.Component):
             ]
         m.d.comb += [
             activations.read_address.eq(integers.address),
-            weights.read_address.eq(Mux(forward, codes.address, integers.address)),
+            weights.read_address.eq(self.weight_address),
             gradients.read_address.eq(codes.address),
         ]
         read = Signal(pass_control(size), name="control_read")

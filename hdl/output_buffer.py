@@ -47,8 +47,7 @@ class OutputBuffer(wiring.Component):
         Whether a tile may begin.
     """
 
-    #: A register that counts, a block RAM, a register behind it, and the outlet that it needs to
-    #: be stopped.
+    #: A block RAM, a register before and behind it, and the outlet that it needs to be stopped.
     latency = 4 + Outlet.latency
 
     def __init__(self, width, strip, under_way):
@@ -80,11 +79,12 @@ class OutputBuffer(wiring.Component):
         kept = Signal(self._width, reset_less=True)
         moved = Signal(2)
         arrived = Signal()
+        arrived_data = Signal(self._width, reset_less=True)
         waiting = Level(m, "waiting", self.depth)
         waiting.change(arrived, outlet.entered)
         m.d.comb += [
-            write.data.eq(self.data),
-            write.en.eq(self.put),
+            write.data.eq(arrived_data),
+            write.en.eq(arrived),
             read.en.eq(1),
             outlet.entered.eq(outlet.room & waiting.any),
             outlet.put.eq(moved[1]),
@@ -93,6 +93,7 @@ class OutputBuffer(wiring.Component):
         ]
         m.d.sync += [
             arrived.eq(self.put),
+            arrived_data.eq(self.data),
             write.addr.eq(write.addr + write.en),
             read.addr.eq(read.addr + outlet.entered),
             moved.eq(Cat(outlet.entered, moved[0])),

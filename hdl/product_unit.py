@@ -78,12 +78,14 @@ class _Walk:
                 ("slot", self._slot),
             )
         )
+        #: Of the word, a cycle before it is in `read`.
+        self.address = (matrix + term_word)[:16]
         m.d.sync += [
             matrix.eq(self.base + self._index_word),
             term_word.eq(self._term_word),
             part.eq(self._part),
             slot.eq(self._slot),
-            self.read.address.eq(matrix + term_word),
+            self.read.address.eq(self.address),
             self.read.part.eq(part),
             self.read.lanes.eq(slot),
         ]
@@ -168,6 +170,8 @@ class ProductUnit(wiring.Component):
         The last pass of a tile, for which there was room, and how many rows of the result it has.
     integers : ``Out(operand_read(size, rows))``, codes : ``Out(operand_read(size, columns))``
         What to read of the integer and of the shift operand.
+    weight_address : ``Out(16)``
+        Word of the weights to read: of the shift operand forward, of the integers backward.
     control : ``Out(pass_control(size))``
         What goes with the pass.
     macs : ``Out(20)``
@@ -187,6 +191,7 @@ class ProductUnit(wiring.Component):
                 "tile_strips": Out(7),
                 "integers": Out(operand_read(size, size.rows)),
                 "codes": Out(operand_read(size, size.columns)),
+                "weight_address": Out(16),
                 "control": Out(pass_control(size)),
                 "macs": Out(20),
             }
@@ -301,6 +306,9 @@ class ProductUnit(wiring.Component):
             control.digit.eq(passing.digit),
             control.lanes_used.eq(passing.lanes_used),
             self.control.eq(control),
+            self.weight_address.eq(
+                Mux(control.operand == ShiftOperand.INT4, codes.address, integers.address)
+            ),
         ]
         self._count(m, passing.rows, passing.columns, passing.lanes, move & passing.completes)
         return m

@@ -172,6 +172,7 @@ class TrainingEngine(wiring.Component):
         m.d.comb += [
             store.integers.eq(products.integers),
             store.codes.eq(products.codes),
+            store.weight_address.eq(products.weight_address),
             store.control.eq(products.control),
             array.flags.eq(control.flags),
             array.operand.eq(store.operand),
