@@ -99,8 +99,8 @@ class CommandQueue(wiring.Component):
             }
         )
         # Latch, and two stages of preparation; then a cycle per region, seven stages deep; then the
-        # verdict.
-        self.latency = 1 + 2 + 6 + 7 + 1
+        # verdict, and what follows from it.
+        self.latency = 1 + 2 + 6 + 7 + 2
 
     def elaborate(self, platform):
         m = Module()
@@ -123,7 +123,7 @@ class CommandQueue(wiring.Component):
             "same_chain",
             chain.open & (chain.operation == operation) & same_rows & same_columns,
         )
-        before = Mux(candidate.accumulate & same_chain, chain_terms, 0)
+        before = _keep(m, "before", Mux(candidate.accumulate & same_chain, chain_terms, 0))
         total_terms = _keep(m, "total_terms", before + terms)
         too_many = _keep(m, "too_many", total_terms > size.chain_terms)
         too_long = _keep(m, "too_long", terms > size.max_terms)
@@ -194,9 +194,13 @@ class CommandQueue(wiring.Component):
             with m.If(beyond):
                 m.d.sync += failed[ErrorCode.MEMORY].eq(1)
 
-        accepted = Signal()
-        m.d.comb += [
+        # The command stands still for one more cycle.
+        accepted, judged = Signal(), Signal()
+        m.d.sync += [
             accepted.eq(verdict & ~wrong & ~self.blocked & ~self.drop),
+            judged.eq(verdict),
+        ]
+        m.d.comb += [
             self.error.eq(full | (verdict & wrong & ~self.drop)),
         ]
         for code in reversed(ErrorCode):
@@ -216,7 +220,7 @@ class CommandQueue(wiring.Component):
                 chain.columns.eq(columns),
                 chain_terms.eq(total_terms),
             ]
-        with m.If(verdict):
+        with m.If(judged):
             m.d.sync += self.checking.eq(0)
         with m.If(self.drop):
             m.d.sync += chain.open.eq(0)

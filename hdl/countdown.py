@@ -48,6 +48,11 @@ class Countdown:
         """Go on to the next step, or begin again."""
         self._m.d.sync += self._left.eq(Mux(self.end, self._again, self._left - self._step))
 
+    @property
+    def end_after(self):
+        """Whether the step after this one is the last one."""
+        return Mux(self.end, self._again[-1], (self._left - self._step)[-1])
+
     def rest(self, step):
         """Find how much goes with the last step, minus 1; ``step`` is the step as a number."""
         return self._left[: (step - 1).bit_length()]

@@ -232,11 +232,10 @@ class StripMemory(wiring.Component):
         width = Shape.cast(self._lane).width * self._group
         low = BANK_WORDS.bit_length() - 1
         depths = bank_depths(self._words)
-        before, bank = (
-            Signal(range(max(len(depths), 2)), name=name, reset_less=True)
-            for name in ("bank_before", "bank")
-        )
-        m.d.sync += [before.eq(self.read_address[low:]), bank.eq(before)]
+        bits = [
+            fan_out(m, f"bank_{k}", bit, COPIES, 2) for k, bit in enumerate(self.read_address[low:])
+        ]
+        banks = [Cat(copies) for copies in zip(*bits, strict=True)] or [Const(0, 1)] * COPIES
         for k in range(self._lanes // self._group):
             kept = []
             for number, depth in enumerate(depths):
@@ -256,6 +255,8 @@ class StripMemory(wiring.Component):
                 m.d.sync += kept[-1].eq(read.data)
             kept += [kept[0]] * ((1 << (len(kept) - 1).bit_length()) - len(kept))
             chosen = Signal(width, name=f"chosen_{k}", reset_less=True)
-            m.d.sync += chosen.eq(choose(kept, bank))
+            for part, bank in enumerate(banks):
+                some = slice(width * part // COPIES, width * (part + 1) // COPIES)
+                m.d.sync += chosen[some].eq(choose([each[some] for each in kept], bank))
             m.d.comb += self.read_data.as_value().word_select(k, width).eq(chosen)
         return m

@@ -175,14 +175,20 @@ class TileDrain(wiring.Component):
 
         rows = Countdown(m, "rows", long, height, begin_rows)
         columns = Countdown(m, "columns", wide, width, begin_columns)
-        m.d.comb += self.final.eq(tile_ends & columns.end & rows.end)
+        # Whether the next tile to end is the last one is known beforehand, as what begins with it
+        # sets the rest of the next product in the same cycle.
+        at_end, only_one = Signal(), Signal()
+        m.d.sync += only_one.eq(begin_columns[-1] & begin_rows[-1])
+        m.d.comb += self.final.eq(tile_ends & at_end)
         with m.If(tile_ends):
             columns.next()
+            m.d.sync += at_end.eq(columns.end_after & Mux(columns.end, rows.end_after, rows.end))
         with m.If(tile_ends & columns.end):
             rows.next()
         with m.If(self.begin):
             rows.start()
             columns.start()
+            m.d.sync += at_end.eq(only_one)
 
         # The place follows a cycle later, by what has been found.
         names = "begun popped_now tile_ended row_ended ended forward_now".split()

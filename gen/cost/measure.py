@@ -34,8 +34,9 @@ TARGET_OF = {
 #: Seeds of the placer: the median of these for ECP5, the first one elsewhere.
 SEEDS = (1, 2, 3)
 
-#: Rows and columns of the array that is counted for each design.
-ARRAY = (2, 2)
+#: Rows and columns of the array that is counted for each design: those of the default training
+#: core. Its rows share what decodes a shift operand.
+ARRAY = (4, 4)
 
 #: Float units share nothing in an array but registers, and take long to synthesise.
 WITHOUT_ARRAY = ("hybrid_fp8", "float16")
@@ -99,6 +100,11 @@ class Figures:
     @property
     def luts_per_mac(self) -> float:
         return self.luts / LANES
+
+    @property
+    def array_luts_per_mac(self) -> float:
+        """LUTs of a lane in an array; 0 where none was counted."""
+        return self.array_luts / (LANES * ARRAY[0] * ARRAY[1])
 
     @property
     def macs_per_lut(self) -> float:

@@ -42,13 +42,14 @@ def training_steps(figures: list[Figures]) -> list[tuple[str, int, float, float]
     Returns
     -------
     list of (format, passes, LUT per MAC, LUT microseconds for a million MACs of each GEMM)
-        For formats that make a training step; the last is passes * LUT per MAC / MHz.
+        For formats that make a training step, in an array where it was counted; the last is
+        passes * LUT per MAC / MHz.
     """
     rows = []
     for name, item in best_of(figures, "ecp5").items():
         passes = FORMATS[name].passes
         if passes and item.megahertz:
-            per_mac = item.luts_per_mac
+            per_mac = item.array_luts_per_mac or item.luts_per_mac
             rows.append((name, passes, per_mac, passes * per_mac / item.megahertz))
     return rows
 
@@ -90,8 +91,9 @@ def markdown(figures: list[Figures], versions: list[str], cells: str) -> str:
         lines += _fpga_table(list(best_of(figures, use).values()), use)
     lines += ["## A full training step", ""]
     lines += [
-        "Forward and two backward GEMMs of the same size on an array of such lanes (ECP5): passes,",
-        "times LUTs of a lane, by MHz. Relative to FP4 with INT4 by digits.",
+        f"Forward and two backward GEMMs of the same size on a {ARRAY[0]} x {ARRAY[1]} array of",
+        "such units (ECP5; floats: units alone): passes, times LUTs of a lane in the array, by MHz",
+        "of the unit. Relative to FP4 with INT4 by digits, whose decoders a column of units shares.",
         "",
     ]
     steps = training_steps(figures)
@@ -132,7 +134,7 @@ def _fpga_table(figures: list[Figures], use: str) -> list[str]:
             _number(item.luts_per_mac),
             _number(item.flip_flops / LANES),
         ]
-        row += [_number(item.array_luts / (LANES * ARRAY[0] * ARRAY[1]))] if arrays else []
+        row += [_number(item.array_luts_per_mac)] if arrays else []
         if use != "xilinx":
             row += [_number(item.megahertz, 0) if item.megahertz else item.remark or "-"]
             row += [str(len(item.frequencies)), _number(item.macs_per_lut, 2)]
