@@ -93,7 +93,7 @@ def markdown(figures: list[Figures], versions: list[str], cells: str) -> str:
     lines += [
         f"Forward and two backward GEMMs of the same size on a {ARRAY[0]} x {ARRAY[1]} array of",
         "such units (ECP5; floats: units alone): passes, times LUTs of a lane in the array, by MHz",
-        "of the unit. Relative to FP4 with INT4 by digits, whose decoders a column of units shares.",
+        "of the unit. Relative to FP4 with INT4 by digits, whose decoders a column shares.",
         "",
     ]
     steps = training_steps(figures)
