@@ -23,15 +23,25 @@ class Countdown:
         How much of it goes with a step: a power of two, stable likewise.
     begin : Value, optional
         What :meth:`first` gives for ``whole`` and ``step``, where it is known beforehand.
+    begin_step : Value or int, optional
+        The step that ``begin`` was found with, one cycle later than ``begin``. Where it is given,
+        a second register runs a step ahead, and :attr:`end_after` is a register.
     """
 
-    def __init__(self, m, name, whole, step, begin=None):
+    def __init__(self, m, name, whole, step, begin=None, begin_step=None):
         self._m = m
         self._step = Value.cast(step)
         shape = signed(len(whole) + 1)
         self._left = Signal(shape, name=f"{name}_left", reset_less=True)
         self._begin = self.first(whole, step) if begin is None else begin
         self._again = Signal(shape, name=f"{name}_again", reset_less=True)
+        self._ahead = begin_step is not None
+        if self._ahead:
+            self._after = Signal(shape, name=f"{name}_after", reset_less=True)
+            self._begin_after = Signal(shape, name=f"{name}_begin_after", reset_less=True)
+            m.d.sync += self._begin_after.eq(Mux(begin[-1], begin, begin - begin_step))
+            #: Whether the step after this one is the last one.
+            self.end_after = self._after[-1]
         #: Whether this is the last step.
         self.end = self._left[-1]
 
@@ -43,15 +53,16 @@ class Countdown:
     def start(self):
         """Begin in the next cycle."""
         self._m.d.sync += [self._left.eq(self._begin), self._again.eq(self._begin)]
+        if self._ahead:
+            self._m.d.sync += self._after.eq(self._begin_after)
 
     def next(self):
         """Go on to the next step, or begin again."""
-        self._m.d.sync += self._left.eq(Mux(self.end, self._again, self._left - self._step))
-
-    @property
-    def end_after(self):
-        """Whether the step after this one is the last one."""
-        return Mux(self.end, self._again[-1], (self._left - self._step)[-1])
+        if self._ahead:
+            following = Mux(self.end_after, self._again, self._after - self._step)
+            self._m.d.sync += [self._left.eq(self._after), self._after.eq(following)]
+        else:
+            self._m.d.sync += self._left.eq(Mux(self.end, self._again, self._left - self._step))
 
     def rest(self, step):
         """Find how much goes with the last step, minus 1; ``step`` is the step as a number."""

@@ -173,8 +173,10 @@ class TileDrain(wiring.Component):
             begin_across.eq((wide + (size.block - 1)) >> log2_block),
         ]
 
-        rows = Countdown(m, "rows", long, height, begin_rows)
-        columns = Countdown(m, "columns", wide, width, begin_columns)
+        rows = Countdown(m, "rows", long, height, begin_rows, Mux(by_row, size.rows, size.columns))
+        columns = Countdown(
+            m, "columns", wide, width, begin_columns, Mux(by_row, size.columns, size.rows)
+        )
         # Whether the next tile to end is the last one is known beforehand, as what begins with it
         # sets the rest of the next product in the same cycle.
         at_end, only_one = Signal(), Signal()
