@@ -70,7 +70,7 @@ class OutputBuffer(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.buffer = buffer = Memory(
+        m.submodules.strips = buffer = Memory(
             shape=self._width, depth=self.depth, init=[], attrs=UNCHECKED
         )
         m.submodules.outlet = outlet = Outlet(self._width, 2)
