@@ -26,6 +26,7 @@ def run_example(name, where, *arguments):
 
 def elaborate(where, top, *files):
     """Elaborate a design with Verilator; returns its warnings but those of style."""
+    # The warnings are for the caller to judge: much of this Verilog comes from LiteX.
     command = ["verilator", "--lint-only", "-Wall", "-Wno-fatal", "--top-module", top]
     status, said = run_tool([*command, *files], where)
     assert status == 0, said
