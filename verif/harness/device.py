@@ -216,6 +216,9 @@ class RtlDevice:
     def counters(self) -> dict[str, int]:
         """Finish, and read the counters, by the names of their registers without _LOW."""
         self.finish()
+        # A command has ended when its last strip waits to leave, and cycles count until it has.
+        while self.read_register("STATUS") & _mask("STATUS", "busy"):
+            pass
         values = {}
         for register in REGISTERS:
             if register.offset < _FIRST_COUNTER or register.name.endswith("_HIGH"):
