@@ -20,7 +20,7 @@ from hdl.unit_array import UnitArray
 from .catalogue import DESIGNS, LANES, Design, designs_for
 from .cells import map_to_cells
 
-__all__ = ["ARRAY", "SEEDS", "TARGET_OF", "Figures", "Job", "array_jobs", "jobs", "measure"]
+__all__ = ["ROWS", "SEEDS", "TARGET_OF", "Figures", "Job", "array_jobs", "jobs", "measure"]
 
 #: Device on which units of each family are placed; None where they are only counted.
 TARGET_OF = {
@@ -34,9 +34,10 @@ TARGET_OF = {
 #: Seeds of the placer: the median of these for ECP5, the first one elsewhere.
 SEEDS = (1, 2, 3)
 
-#: Rows and columns of the array that is counted for each design: those of the default training
-#: core. Its rows share what decodes a shift operand.
-ARRAY = (4, 4)
+#: Rows of the array that is counted for each design: those of the default training core. One
+#: column of it stands for all: they are alike, and only units of a column share logic, what
+#: decodes a shift operand.
+ROWS = 4
 
 #: Float units share nothing in an array but registers, and take long to synthesise.
 WITHOUT_ARRAY = ("hybrid_fp8", "float16")
@@ -74,7 +75,7 @@ class Figures:
     frequencies : tuple of float
         Of each seed.
     array_luts, array_flip_flops : int
-        Of the array of :data:`ARRAY` units; 0 where it was not counted.
+        Of a column of :data:`ROWS` units; 0 where it was not counted.
     area, gates, registers : float
         In standard cells: area, NAND2 equivalents, and the share of flip-flops.
     remark : str
@@ -104,7 +105,7 @@ class Figures:
     @property
     def array_luts_per_mac(self) -> float:
         """LUTs of a lane in an array; 0 where none was counted."""
-        return self.array_luts / (LANES * ARRAY[0] * ARRAY[1])
+        return self.array_luts / (LANES * ROWS)
 
     @property
     def macs_per_lut(self) -> float:
@@ -170,7 +171,7 @@ def _run(job: Job, folder: Path) -> dict:
     """Do one job."""
     os.nice(5)
     design = next(design for design in DESIGNS if design.name == job.design)
-    component = UnitArray(design.make, *ARRAY) if job.array else design.make()
+    component = UnitArray(design.make, ROWS, 1) if job.array else design.make()
     verilog = to_verilog(component, "unit")
     if job.use == "cells":
         area = map_to_cells(verilog, "unit", Path(job.library), job.period, folder)

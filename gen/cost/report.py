@@ -5,7 +5,7 @@ import io
 from pathlib import Path
 
 from .catalogue import FORMATS, LANES
-from .measure import ARRAY, SEEDS, TARGET_OF, Figures
+from .measure import ROWS, SEEDS, TARGET_OF, Figures
 from .neighbours import MEASURED, PUBLISHED
 
 __all__ = ["best_of", "chart", "comma_separated", "markdown", "training_steps"]
@@ -91,8 +91,8 @@ def markdown(figures: list[Figures], versions: list[str], cells: str) -> str:
         lines += _fpga_table(list(best_of(figures, use).values()), use)
     lines += ["## A full training step", ""]
     lines += [
-        f"Forward and two backward GEMMs of the same size on a {ARRAY[0]} x {ARRAY[1]} array of",
-        "such units (ECP5; floats: units alone): passes, times LUTs of a lane in the array, by MHz",
+        f"Forward and two backward GEMMs of the same size on an array of {ROWS} rows of such units",
+        "(ECP5; floats: units alone): passes, times LUTs of a lane in the array, by MHz",
         "of the unit. Relative to FP4 with INT4 by digits, whose decoders a column shares.",
         "",
     ]
@@ -124,7 +124,7 @@ def markdown(figures: list[Figures], versions: list[str], cells: str) -> str:
 def _fpga_table(figures: list[Figures], use: str) -> list[str]:
     arrays = use == "ecp5"
     head = ["format", "structure", "LUT per MAC", "FF per MAC"]
-    head += [f"LUT per MAC, {ARRAY[0]} x {ARRAY[1]} array"] if arrays else []
+    head += [f"LUT per MAC, array of {ROWS} rows"] if arrays else []
     head += [] if use == "xilinx" else ["MHz", "seeds", "million MAC/s per LUT"]
     rows = []
     for item in figures:
