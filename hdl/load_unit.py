@@ -115,15 +115,22 @@ class LoadUnit(wiring.Component):
         is_biases = Signal()
         # Lanes of a beat; the beats of biases are those of one row.
         row_lanes = Signal(range(max(size.biases_per_beat, size.load_lanes) + 1))
-        starting = Signal()  # the command is known, but not yet what is made of it
+        taking, starting = Signal(), Signal()  # the command is known, but not what is made of it
         running = Signal()  # beats are still to come
         waiting = Signal()  # writes are still to come
         skipping = Signal()  # beats are thrown away
         with m.If(self.command.ready & self.command.valid):
-            m.d.sync += [command.eq(self.command.payload), starting.eq(1), waiting.eq(1)]
-            self._start(m, memory, rows, columns, is_biases, row_lanes)
+            m.d.sync += [command.eq(self.command.payload), waiting.eq(1)]
+            self._start(m, memory, rows, columns, row_lanes)
+        begin_row = Signal(signed(17), reset_less=True)
+        m.d.sync += [
+            taking.eq(self.command.ready & self.command.valid),
+            starting.eq(taking),
+            begin_row.eq(Countdown.first(columns, row_lanes)),
+            is_biases.eq(memory == Memory.BIASES),
+        ]
 
-        row = Countdown(m, "row", columns, row_lanes)
+        row = Countdown(m, "row", columns, row_lanes, begin_row)
         rows_left = Countdown(m, "rows", rows, 1)
         ends = Signal()
         m.d.comb += ends.eq(row.end & rows_left.end)
@@ -136,10 +143,10 @@ class LoadUnit(wiring.Component):
             outlet.entered.eq(self.taken),
             self.busy.eq(waiting),
             self.command.ready.eq(~waiting & ~skipping),
-            self.done.eq(waiting & ~starting & ~running & ~outlet.inside),
+            self.done.eq(waiting & ~taking & ~starting & ~running & ~outlet.inside),
         ]
         with m.If(starting):
-            m.d.sync += [starting.eq(0), running.eq(1)]
+            m.d.sync += running.eq(1)
             row.start()
             rows_left.start()
         with m.If(self.taken):
@@ -170,11 +177,11 @@ class LoadUnit(wiring.Component):
             lanes.append(number)
         self._quantize(m, command, memory, is_biases, lanes, outlet)
         written = self._deliver(m, outlet, memory)
-        left = Countdown(m, "writes", columns, row_lanes)
+        left = Countdown(m, "writes", columns, row_lanes, begin_row)
         self._place(m, starting, written, command, memory, columns, left)
         return m
 
-    def _start(self, m, memory, rows, columns, is_biases, row_lanes):
+    def _start(self, m, memory, rows, columns, row_lanes):
         """Take shape and memory of a command."""
         size, command = self._size, self.command.payload
         of_operation = {
@@ -191,7 +198,6 @@ class LoadUnit(wiring.Component):
                         memory.eq(which),
                         rows.eq(height),
                         columns.eq(width),
-                        is_biases.eq(biases),
                         row_lanes.eq(size.biases_per_beat if biases else size.load_lanes),
                     ]
 

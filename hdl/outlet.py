@@ -47,8 +47,8 @@ class Outlet(wiring.Component):
 
     def __init__(self, shape, stages=0, depth=None):
         self._shape = shape
-        # A beat counts for `stages` + 2 cycles, and `room` looks two cycles back.
-        self._depth = depth or 1 << (stages + 3).bit_length()
+        # A beat counts for `stages` + 2 cycles, and `room` looks three cycles back.
+        self._depth = depth or 1 << (stages + 4).bit_length()
         super().__init__(
             {
                 "room": Out(1),
@@ -85,15 +85,19 @@ class Outlet(wiring.Component):
         with m.If(load):
             m.d.sync += [payload.eq(read.data), self.o.valid.eq(waiting.any)]
 
-        # Never more than the depth inside, one of them in the output register.
+        # Never more than the depth inside, one of them in the output register. What enters and
+        # leaves is counted a cycle later.
+        entered, left = Signal(), Signal()
+        m.d.sync += [entered.eq(self.entered), left.eq(self.o.valid & self.o.ready)]
         count = Level(m, "count", self._depth)
-        count.change(self.entered, self.o.valid & self.o.ready)
-        m.d.comb += self.inside.eq(count.any)
-        m.d.sync += self.room.eq(count.less_one < self._depth - 2)
+        count.change(entered, left)
+        m.d.comb += self.inside.eq(count.any | entered)
+        m.d.sync += self.room.eq(count.less_one < self._depth - 3)
         with m.If(self.clear):
             m.d.sync += [self.o.valid.eq(0), write.addr.eq(0), read.addr.eq(0)]
             waiting.clear()
             count.clear()
+            m.d.sync += [entered.eq(0), left.eq(0)]
         return m
 
 

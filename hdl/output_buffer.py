@@ -37,8 +37,8 @@ class OutputBuffer(wiring.Component):
         What was put, in order.
     pending : ``Out(1)``
         Strips wait.
-    tile : ``In(1)``, tile_strips : ``In(7)``
-        A tile was begun, and how many strips it has.
+    tile : ``In(1)``, tile_strips : ``In(7)``, tile_gap : ``In(7)``
+        A tile was begun, how many strips it has, and how many cycles must pass before the next.
     to_stream : ``In(1)``
         Whether they come here.
     may_begin : ``In(1)``
@@ -62,6 +62,7 @@ class OutputBuffer(wiring.Component):
                 "pending": Out(1),
                 "tile": In(1),
                 "tile_strips": In(7),
+                "tile_gap": In(7),
                 "to_stream": In(1),
                 "may_begin": In(1),
                 "room": Out(1),
@@ -107,8 +108,8 @@ class OutputBuffer(wiring.Component):
         spacing = Signal(range(self._strip + 1))
         spaced = Signal()
         with m.If(self.tile):
-            m.d.sync += spacing.eq(self.tile_strips - 1)
-            m.d.comb += spaced.eq(self.tile_strips == 1)
+            m.d.sync += spacing.eq(self.tile_gap)
+            m.d.comb += spaced.eq(~self.tile_gap.any())
         with m.Else():
             m.d.sync += spacing.eq(Mux(spacing.any(), spacing - 1, 0))
             m.d.comb += spaced.eq(~spacing[1:].any())

@@ -135,6 +135,7 @@ def _pass_layout(size):
             "rows": range(size.rows + 1),
             "columns": range(size.columns + 1),
             "strips": range(size.strip + 1),
+            "gap": range(size.strip + 1),
             "lanes": range(size.lanes + 1),
             "lanes_used": size.lanes,
             "completes": 1,
@@ -166,8 +167,9 @@ class ProductUnit(wiring.Component):
         Passes are still to come.
     room : ``In(1)``
         Whether the results of one more tile can be taken.
-    tile : ``Out(1)``, tile_strips : ``Out(7)``
-        The last pass of a tile, for which there was room, and how many rows of the result it has.
+    tile : ``Out(1)``, tile_strips : ``Out(7)``, tile_gap : ``Out(7)``
+        The last pass of a tile, for which there was room, how many rows of the result it has, and
+        how many cycles must pass before the next one: as many, less 1, and one more at the end.
     integers : ``Out(operand_read(size, rows))``, codes : ``Out(operand_read(size, columns))``
         What to read of the integer and of the shift operand.
     weight_address : ``Out(16)``
@@ -189,6 +191,7 @@ class ProductUnit(wiring.Component):
                 "room": In(1),
                 "tile": Out(1),
                 "tile_strips": Out(7),
+                "tile_gap": Out(7),
                 "integers": Out(operand_read(size, size.rows)),
                 "codes": Out(operand_read(size, size.columns)),
                 "weight_address": Out(16),
@@ -215,6 +218,7 @@ class ProductUnit(wiring.Component):
             move.eq(~passing.tile | self.room),
             self.tile.eq(passing.tile & self.room),
             self.tile_strips.eq(passing.strips),
+            self.tile_gap.eq(passing.gap),
             self.command.ready.eq(~self.busy),
         ]
 
@@ -259,6 +263,13 @@ class ProductUnit(wiring.Component):
                 passing.rows.eq(Mux(forward, slow.used(size.rows), fast.used(size.rows))),
                 passing.columns.eq(Mux(forward, fast.used(size.columns), slow.used(size.columns))),
                 passing.strips.eq(Mux(forward, slow.used(size.rows), slow.used(size.columns))),
+                passing.gap.eq(
+                    Mux(
+                        forward,
+                        Mux(slow.end, slow.rest(size.rows) + fast.end, size.rows - 1),
+                        Mux(slow.end, slow.rest(size.columns) + fast.end, size.columns - 1),
+                    )
+                ),
                 passing.lanes.eq(terms.used(size.lanes)),
                 passing.lanes_used.eq(Cat(terms.reaches(size.lanes, k) for k in range(size.lanes))),
                 passing.completes.eq(end),

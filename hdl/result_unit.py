@@ -81,8 +81,9 @@ class ResultUnit(wiring.Component):
         Products whose results are to come; ready when the next one can be remembered.
     room : ``Out(1)``
         Whether the results of one more tile can be taken.
-    tile : ``In(1)``, tile_strips : ``In(7)``
-        A tile was begun for which there was room, and how many strips it has.
+    tile : ``In(1)``, tile_strips : ``In(7)``, tile_gap : ``In(7)``
+        A tile was begun for which there was room, how many strips it has, and how many cycles
+        must pass before the next one: as many, less 1, and one more at the end of a product.
     done : ``In(rows)``, sums : ``In(...)``
         A tile is complete; see :class:`hdl.dot_product_array.DotProductArray`.
     bias_address : ``Out(16)``, biases : ``In(ArrayLayout(signed(32), columns))``
@@ -135,6 +136,7 @@ class ResultUnit(wiring.Component):
                 "room": Out(1),
                 "tile": In(1),
                 "tile_strips": In(7),
+                "tile_gap": In(7),
                 "done": In(size.rows),
                 "sums": sums,
                 "bias_address": Out(16),
@@ -169,7 +171,7 @@ class ResultUnit(wiring.Component):
         known = Signal(2)  # and has been for one cycle, and for two
         all_popped = Signal()  # the last strip of `command` has left the array
         m.submodules.drain = drain = TileDrain(self._size, self._accumulator_bits, self._flight)
-        # What begins is known a cycle before `command` is the new one.
+        # What begins is known two cycles before `command` is the new one.
         begin, begun, alone = Signal(), Signal(), Signal()
         m.d.comb += [self.command.ready.eq(~remembered), self.busy.eq(active | remembered)]
         with m.If(self.command.ready & self.command.valid):
@@ -179,15 +181,15 @@ class ResultUnit(wiring.Component):
         follows = Signal()
         # It begins after a gap, when the one before is through, or at least its strips have left.
         begin_late = Signal()
-        m.d.comb += begin.eq(begin_late | (follows & drain.final))
+        late = Signal()  # `begin`, and after a gap
         m.d.sync += [
             follows.eq(known[1] & alike & ~begin),
-            begin_late.eq(known[1] & (~active | (alike & all_popped)) & ~begin),
-        ]
-        m.d.sync += [
+            begin_late.eq(known[1] & (~active | (alike & all_popped)) & ~begin & ~begin_late),
+            begin.eq(begin_late | (follows & drain.final)),
+            late.eq(begin_late),
             known.eq(Mux(begin, 0, Cat(remembered, known[0]))),
             begun.eq(begin),
-            alone.eq(begin_late),
+            alone.eq(late),
         ]
         with m.If(begin):
             m.d.sync += [active.eq(1), remembered.eq(0)]
@@ -224,11 +226,11 @@ class ResultUnit(wiring.Component):
         inside.change(popped, pipeline.o_valid)
         stored = active & all_popped & ~inside.any
         m.d.sync += all_popped.eq((all_popped | (final & ~follows)) & ~begin_late & ~stored)
-        with m.If(stored & ~begin):
+        with m.If(stored):
             m.d.sync += active.eq(0)
         # Where another one follows at once, the end comes when the strips are through.
-        overtaken = begin & active & ~stored
-        for k in range(self._way):
+        overtaken = begin & active
+        for k in range(self._way - 1):
             delayed = Signal(name=f"overtaken_{k}")
             m.d.sync += delayed.eq(overtaken)
             overtaken = delayed
@@ -368,6 +370,7 @@ class ResultUnit(wiring.Component):
             self.pending.eq(buffer.pending),
             buffer.tile.eq(self.tile),
             buffer.tile_strips.eq(self.tile_strips),
+            buffer.tile_gap.eq(self.tile_gap),
             buffer.to_stream.eq(to_stream),
             buffer.may_begin.eq(may_begin),
             self.room.eq(buffer.room),

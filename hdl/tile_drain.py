@@ -56,10 +56,11 @@ class TileDrain(wiring.Component):
     Members
     -------
     begin : ``In(1)``, coming : ``In(command_layout())``
-        The next product, whose tiles are to come; it may begin with the last strip of this one,
-        once it has been stable for 2 cycles, and stays for one more.
+        The next product, whose tiles are to come; it may begin in the cycle after the last strip
+        of this one, once it has been stable for 2 cycles, and stays for one more.
     tile_strips : ``In(7)``
-        With the last pass of a tile: how many strips it has. Tiles come no closer than that.
+        With the last pass of a tile: how many strips it has. Tiles come no closer than that, and
+        the first one of a product no closer than one more.
     done : ``In(rows)``, sums : ``In(signed(accumulator_bits)).array(rows, columns)``
         A tile is complete; see :class:`hdl.dot_product_array.DotProductArray`.
     popped, final : ``Out(1)``

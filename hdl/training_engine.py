@@ -183,6 +183,7 @@ class TrainingEngine(wiring.Component):
             products.room.eq(results.room),
             results.tile.eq(products.tile),
             results.tile_strips.eq(products.tile_strips),
+            results.tile_gap.eq(products.tile_gap),
             results.done.eq(array.done),
             *assign_all(results.sums, array.sums),
             store.bias_address.eq(results.bias_address),
