@@ -241,8 +241,8 @@ class CommandQueue(wiring.Component):
             self.o.payload.eq(outlet.o.payload),
             self.o.valid.eq(outlet.o.valid & ~self.drop),
             self.waiting.eq(count.any),
-            self.free.eq((depth - 1) - count.less_one - self.checking),
-            fits.eq(count.less_one != depth - 1),
+            self.free.eq((depth - 1) - count.rest - self.checking),
+            fits.eq(count.rest != depth - 1),
         ]
         count.change(accepted, self.o.valid & self.o.ready)
         with m.If(self.drop):

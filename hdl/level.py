@@ -8,8 +8,8 @@ __all__ = ["Level"]
 class Level:
     """A count that goes up or down by one, or both, which leaves it as it is.
 
-    A register holds the count minus 1: its sign tells that there is none, and no comparison comes
-    before what depends on that. One addition serves both directions.
+    A register holds the count minus ``least``: its sign tells that there are fewer, and no
+    comparison comes before what depends on that. One addition serves both directions.
 
     Parameters
     ----------
@@ -19,22 +19,25 @@ class Level:
         Name of the register.
     greatest : int
         Greatest count.
+    least : int
+        Which count :attr:`any` asks for.
     """
 
-    def __init__(self, m, name, greatest):
+    def __init__(self, m, name, greatest, least=1):
         self._m = m
-        #: The count, minus 1.
-        self.less_one = Signal(signed(greatest.bit_length() + 1), name=name, init=-1)
-        #: Whether there is any.
-        self.any = ~self.less_one[-1]
+        self._least = least
+        #: The count, minus ``least``.
+        self.rest = Signal(signed(max(greatest, least).bit_length() + 1), name=name, init=-least)
+        #: Whether there are ``least`` or more.
+        self.any = ~self.rest[-1]
 
     def change(self, up, down):
         """Count what comes and what goes, in this cycle."""
         up, down = Value.cast(up), Value.cast(down)
-        by = Signal(signed(2), name=f"{self.less_one.name}_by")
+        by = Signal(signed(2), name=f"{self.rest.name}_by")
         self._m.d.comb += by.eq(Cat(up ^ down, down & ~up))
-        self._m.d.sync += self.less_one.eq(self.less_one + by)
+        self._m.d.sync += self.rest.eq(self.rest + by)
 
     def clear(self):
         """Forget all."""
-        self._m.d.sync += self.less_one.eq(-1)
+        self._m.d.sync += self.rest.eq(-self._least)

@@ -74,16 +74,22 @@ class Outlet(wiring.Component):
             write.data.eq(Value.cast(self.data)),
             load.eq(~self.o.valid | self.o.ready),
         ]
+        # What is read is subtracted a cycle later: until then, one alone is none.
         waiting = Level(m, "waiting", self._depth)
-        waiting.change(self.put, load & waiting.any)
+        several = Level(m, "several", self._depth, least=2)
+        was_read = Signal()
+        for level in (waiting, several):
+            level.change(self.put, was_read)
+        any_waits = Mux(was_read, several.any, waiting.any)
         m.d.sync += [
+            was_read.eq(load & any_waits),
             write.addr.eq(write.addr + self.put),
-            read.addr.eq(read.addr + (load & waiting.any)),
+            read.addr.eq(read.addr + (load & any_waits)),
         ]
         payload = Signal(width, reset_less=True)
         m.d.comb += Value.cast(self.o.payload).eq(payload)
         with m.If(load):
-            m.d.sync += [payload.eq(read.data), self.o.valid.eq(waiting.any)]
+            m.d.sync += [payload.eq(read.data), self.o.valid.eq(any_waits)]
 
         # Never more than the depth inside, one of them in the output register. What enters and
         # leaves is counted a cycle later.
@@ -92,12 +98,11 @@ class Outlet(wiring.Component):
         count = Level(m, "count", self._depth)
         count.change(entered, left)
         m.d.comb += self.inside.eq(count.any | entered)
-        m.d.sync += self.room.eq(count.less_one < self._depth - 3)
+        m.d.sync += self.room.eq(count.rest < self._depth - 3)
         with m.If(self.clear):
-            m.d.sync += [self.o.valid.eq(0), write.addr.eq(0), read.addr.eq(0)]
-            waiting.clear()
-            count.clear()
-            m.d.sync += [entered.eq(0), left.eq(0)]
+            m.d.sync += Cat(self.o.valid, was_read, entered, left, write.addr, read.addr).eq(0)
+            for level in (waiting, several, count):
+                level.clear()
         return m
 
 
