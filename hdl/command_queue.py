@@ -98,9 +98,9 @@ class CommandQueue(wiring.Component):
                 "waiting": Out(1),
             }
         )
-        # Latch, and two stages of preparation; then a cycle per region, seven stages deep; then the
+        # Latch, and two stages of preparation; then a cycle per region, eight stages deep; then the
         # verdict, and what follows from it.
-        self.latency = 1 + 2 + 6 + 7 + 2
+        self.latency = 1 + 2 + 6 + 8 + 2
 
     def elaborate(self, platform):
         m = Module()
@@ -128,7 +128,8 @@ class CommandQueue(wiring.Component):
         too_many = _keep(m, "too_many", total_terms > size.chain_terms)
         too_long = _keep(m, "too_long", terms > size.max_terms)
 
-        # A region per cycle, in stages: choose, multiply (with registers of its own), add, compare.
+        # A region per cycle, in stages: choose (twice), multiply (with registers of its own), add,
+        # compare.
         checks = self._region_checks(m, candidate, rows, columns, is_forward, is_input, is_weight)
         step = Signal(range(len(checks)))
         started, prepared, choosing, full, verdict, wrong, beyond = (
@@ -138,14 +139,16 @@ class CommandQueue(wiring.Component):
         region = Signal(
             data.StructLayout({"wanted": 1, "base": 16, "limit": 16, "first": 17, "second": 17})
         )
-        factors, multiplied, kept, added = (
-            Signal.like(region, name=name) for name in "factors multiplied kept added".split()
+        low, high, factors, multiplied, kept, added = (
+            Signal.like(region, name=name)
+            for name in "low high factors multiplied kept added".split()
         )
+        from_high, chosen = Signal(), Signal()
         words, words_kept = Signal(34, reset_less=True), Signal(34, reset_less=True)
         end = Signal(35)
         end_wanted, over, far_over = Signal(), Signal(), Signal()
         stages = [choosing & (step == len(checks) - 1)]
-        for k in range(7):
+        for k in range(8):
             # A reset must leave no verdict on its way.
             final = Signal(name=f"final_{k}")
             m.d.sync += final.eq(stages[-1])
@@ -157,6 +160,10 @@ class CommandQueue(wiring.Component):
             full.eq(0),
             started.eq(self.write & idle & ~self.blocked & fits),
             prepared.eq(started),
+            from_high.eq(step[2]),
+            chosen.eq(choosing),
+            region.eq(Mux(from_high, high, low)),
+            region.wanted.eq(chosen & Mux(from_high, high.wanted, low.wanted)),
             factors.eq(region),
             multiplied.eq(factors),
             kept.eq(multiplied),
@@ -176,13 +183,12 @@ class CommandQueue(wiring.Component):
             m.d.sync += [self.checking.eq(fits), full.eq(~fits)]
         with m.If(prepared):
             m.d.sync += choosing.eq(1)
+        options = [Cat(*check) for check in self._cut(region, checks)]
+        m.d.sync += [low.eq(choose(options[:4], step)), high.eq(choose(options[4:], step))]
         with m.If(choosing):
-            options = [Cat(*check) for check in self._cut(region, checks)]
-            m.d.sync += [region.eq(choose(options, step)), step.eq(step + 1)]
+            m.d.sync += step.eq(step + 1)
             with m.If(step == len(checks) - 1):
                 m.d.sync += choosing.eq(0)
-        with m.Else():
-            m.d.sync += region.wanted.eq(0)
         with m.If(self.checking):
             self._simple_checks(m, candidate, failed, is_forward, is_input, is_product)
             m.d.sync += [

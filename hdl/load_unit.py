@@ -315,6 +315,7 @@ class LoadUnit(wiring.Component):
         below = Signal(22)  # that of the next row of words
         across = Signal(16)
         row = Signal(range(size.block))
+        last_row = Signal()
         group = Signal(range(max(groups, 2)))
         m.d.sync += [
             across.eq((columns + (size.block - 1)) >> log2_block),
@@ -338,7 +339,7 @@ class LoadUnit(wiring.Component):
                 for which, base in bases.items():
                     with m.Case(which):
                         m.d.sync += [word.eq(base), row_begin.eq(base)]
-            m.d.sync += [row.eq(0), group.eq(0)]
+            m.d.sync += [row.eq(0), last_row.eq(0), group.eq(0)]
             left.start()
         with m.Elif(written):
             left.next()
@@ -347,5 +348,6 @@ class LoadUnit(wiring.Component):
                 m.d.sync += [group.eq(0), word.eq(word + 1)]
             with m.If(left.end & ~is_biases):
                 m.d.sync += [group.eq(0), row.eq(row + 1), word.eq(row_begin)]
-                with m.If(row == size.block - 1):
+                m.d.sync += last_row.eq(row == size.block - 2)
+                with m.If(last_row):
                     m.d.sync += [word.eq(below), row_begin.eq(below)]

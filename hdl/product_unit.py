@@ -330,13 +330,17 @@ class ProductUnit(wiring.Component):
         units = Signal(range(size.rows * size.columns + 1), reset_less=True)
         lanes_now = Signal.like(lanes, name="lanes_now", reset_less=True)
         product = Signal.like(self.macs, name="product", reset_less=True)
-        completed, counted = Signal(), Signal()
+        # Factors are registered once more, close to the multiplier.
+        factors = [Signal.like(x, name=f"factor_{x.name}") for x in (units, lanes_now)]
+        completed, waiting, counted = Signal(), Signal(), Signal()
         m.d.sync += [
             units.eq(rows * columns),
             lanes_now.eq(lanes),
-            product.eq(units * lanes_now),
+            *(factor.eq(x) for factor, x in zip(factors, (units, lanes_now), strict=True)),
+            product.eq(factors[0] * factors[1]),
             completed.eq(completes),
-            counted.eq(completed),
+            waiting.eq(completed),
+            counted.eq(waiting),
         ]
         m.d.comb += self.macs.eq(Mux(counted, product, 0))
 
