@@ -182,9 +182,10 @@ class OperandMemory(wiring.Component):
 class StripMemory(wiring.Component):
     """Memory whose words are strips of lanes, of which groups can be written.
 
-    A deep one is made of banks, each with a register behind it, before one of them is chosen.
+    A deep one is made of banks, each with a register in it and one on the way, before one of them
+    is chosen: they lie far apart.
 
-    The latency from ``read_address`` to ``read_data`` is 3 cycles.
+    The latency from ``read_address`` to ``read_data`` is 4 cycles.
 
     Parameters
     ----------
@@ -209,7 +210,7 @@ class StripMemory(wiring.Component):
         It.
     """
 
-    latency = 3
+    latency = 4
 
     def __init__(self, words, lane, lanes, group):
         self._words = max(words, 2)  # an address needs a bit
@@ -233,9 +234,14 @@ class StripMemory(wiring.Component):
         low = BANK_WORDS.bit_length() - 1
         depths = bank_depths(self._words)
         bits = [
-            fan_out(m, f"bank_{k}", bit, COPIES, 2) for k, bit in enumerate(self.read_address[low:])
+            fan_out(m, f"bank_{k}", bit, COPIES, 3) for k, bit in enumerate(self.read_address[low:])
         ]
         banks = [Cat(copies) for copies in zip(*bits, strict=True)] or [Const(0, 1)] * COPIES
+        read_address = self.read_address
+        if len(depths) == 1:
+            # With nothing to choose from, this costs less than a register behind it.
+            read_address = Signal.like(self.read_address, name="address_kept", reset_less=True)
+            m.d.sync += read_address.eq(self.read_address)
         for k in range(self._lanes // self._group):
             kept = []
             for number, depth in enumerate(depths):
@@ -248,11 +254,15 @@ class StripMemory(wiring.Component):
                     write.en.eq(self.write_groups[k] & this),
                     write.addr.eq(self.write_address[: len(write.addr)]),
                     write.data.eq(self.write_data.as_value().word_select(k, width)),
-                    read.addr.eq(self.read_address[: len(read.addr)]),
+                    read.addr.eq(read_address[: len(read.addr)]),
                     read.en.eq(1),
                 ]
                 kept.append(Signal(width, name=f"kept_{k}_{number}", reset_less=True))
                 m.d.sync += kept[-1].eq(read.data)
+                if len(depths) > 1:
+                    near = Signal(width, name=f"near_{k}_{number}", reset_less=True)
+                    m.d.sync += near.eq(kept[-1])
+                    kept[-1] = near
             kept += [kept[0]] * ((1 << (len(kept) - 1).bit_length()) - len(kept))
             chosen = Signal(width, name=f"chosen_{k}", reset_less=True)
             for part, bank in enumerate(banks):

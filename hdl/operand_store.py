@@ -25,8 +25,8 @@ class OperandStore(wiring.Component):
 
     Results are written 2 cycles after they come, and loads when no result goes to the same memory.
 
-    The latency from ``control`` to ``operands`` is 4 cycles, and from the other addresses to what
-    is read 3 cycles.
+    The latency from ``control`` to ``operands``, and from the other addresses to what is read, is
+    4 cycles.
 
     Parameters
     ----------

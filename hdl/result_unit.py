@@ -87,11 +87,11 @@ class ResultUnit(wiring.Component):
     done : ``In(rows)``, sums : ``In(...)``
         A tile is complete; see :class:`hdl.dot_product_array.DotProductArray`.
     bias_address : ``Out(16)``, biases : ``In(ArrayLayout(signed(32), columns))``
-        Reading of biases, 3 cycles later.
+        Reading of biases, 4 cycles later.
     derivative_address : ``Out(derivative_address_bits(size))``
         Strip of the derivatives to read.
     activation_derivatives, weight_derivatives : ``In(ArrayLayout(derivative_layout, strip))``
-        What is read, 3 cycles later.
+        What is read, 4 cycles later.
     o : ``Out(beat_signature(ArrayLayout(wide_format.width, strip)))``
         Strips of wide floats.
     write : ``Out(result_write(size))``, write_activations, write_gradients : ``Out(1)``
@@ -125,7 +125,7 @@ class ResultUnit(wiring.Component):
         )
         self._pipeline = ResultPipeline(size, self._tag.size)
         #: Cycles of a strip from the array to the end of the pipeline.
-        self._way = 7 + self._pipeline.latency
+        self._way = 8 + self._pipeline.latency
         self.latency = self._way + OutputBuffer.latency
         self._buffer = OutputBuffer(
             size.strip * size.wide_format.width + 1, size.strip, flight + self.latency
@@ -247,7 +247,7 @@ class ResultUnit(wiring.Component):
         m.submodules.partial_sums = memory = StripMemory(
             size.partial_sum_strips, signed(32), strip, strip
         )
-        # The memories answer three cycles later.
+        # The memories answer four cycles later.
         strip_of_word = Cat(position.column[strip.bit_length() - 1 :], position.row)
         m.d.comb += [
             memory.read_address.eq(position.number),
@@ -255,7 +255,7 @@ class ResultUnit(wiring.Component):
             self.derivative_address.eq(Cat(strip_of_word, position.element)),
         ]
         places, numbers = [position], list(drain.numbers)
-        for name in ("read", "kept", "chosen", "gathered", "final"):
+        for name in ("addressed", "read", "kept", "chosen", "gathered", "final"):
             place = Signal.like(position, name=f"position_{name}")
             m.d.sync += place.eq(places[-1])
             places.append(place)
