@@ -141,12 +141,14 @@ class TrainingEngine(wiring.Component):
             head.p.wait_for_products & multiplying
         )
         # Found out in one cycle, and done in the next.
-        start_load, start_product = Signal(), Signal()
-        starting = start_load | start_product
+        start_load, start_product, starting = Signal(), Signal(), Signal()
         may_start &= head.valid & ~starting
+        may_load = may_start & is_load & loads.command.ready
+        may_multiply = may_start & ~is_load & products.command.ready & results.command.ready
         m.d.sync += [
-            start_load.eq(may_start & is_load & loads.command.ready),
-            start_product.eq(may_start & ~is_load & products.command.ready & results.command.ready),
+            start_load.eq(may_load),
+            start_product.eq(may_multiply),
+            starting.eq(may_load | may_multiply),
         ]
         m.d.comb += [
             loads.command.payload.eq(head.p),
