@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """Exact products of short floats: decoding, significands, exponents."""
 
 # Ref: O. L. MacSorley, 1961, for the recoding to radix 4; here with digits -1, 0, 1 and 2

@@ -84,7 +84,7 @@ class TrainingEngine(wiring.Component):
         flight = ProductUnit.latency + OperandStore.latency + self._array.latency
         self._results = ResultUnit(size, bits, flight)
         # A product begins, and finds room, 8 cycles after the load has ended.
-        self.latency = LoadUnit.latency + 8 + flight + self._results.latency
+        self.latency = LoadUnit.latency + 10 + flight + self._results.latency
         super().__init__(
             {
                 "command": In(command_layout()),
