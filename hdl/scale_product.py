@@ -94,8 +94,9 @@ class ScaleProduct(wiring.Component):
         Exponent of that top bit, minus ``offset_{k}``; meaningless for 0.
     """
 
-    #: Distances of the normalising shift that share a register stage.
-    _STEPS = ((32,), (16,), (8,), (4,), (2, 1))
+    #: Distances of the normalising shift that share a register stage. Two steps of 16 look at less
+    #: than one of 32 would.
+    _STEPS = ((16,), (16,), (8,), (4,), (2, 1))
 
     latency = 8 + len(_STEPS)
 
@@ -135,6 +136,8 @@ class ScaleProduct(wiring.Component):
         # Two multipliers of 18 bits, and their sum. A multiplier takes most of a cycle: registers
         # of its own are around it, with nothing but wires to the next, so that they can lie close.
         factors = [self.factor_0, self.factor_1]
+        small, second = distance[:4], distance[4]
+        distance = Cat(small, distance[5] ^ second, second)
         value, distance = deepen(m, True, "normalized", value, distance)
         low, high, distance = deepen(
             m,
