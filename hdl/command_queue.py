@@ -250,9 +250,13 @@ class CommandQueue(wiring.Component):
             self.free.eq((depth - 1) - count.rest - self.checking),
             fits.eq(count.rest != depth - 1),
         ]
-        count.change(accepted, self.o.valid & self.o.ready)
+        # What leaves is counted a cycle later.
+        left = Signal()
+        m.d.sync += left.eq(self.o.valid & self.o.ready)
+        count.change(accepted, left)
         with m.If(self.drop):
             count.clear()
+            m.d.sync += left.eq(0)
 
     def _result(self, m, command, is_forward, is_weight):
         """Find rows, columns and terms of a product."""

@@ -326,19 +326,21 @@ class LoadUnit(wiring.Component):
             self.o.payload.row.eq(row),
             self.o.payload.group.eq(group),
         ]
+        base = Signal(22, reset_less=True)
+        bases = {
+            Memory.ACTIVATIONS: command.activation_base,
+            Memory.WEIGHTS: command.weight_base,
+            Memory.GRADIENTS: command.gradient_base,
+            # Words of biases are cut into beats.
+            Memory.BIASES: command.bias_base
+            << ((size.columns // size.biases_per_beat).bit_length() - 1),
+        }
+        with m.Switch(memory):
+            for which, first in bases.items():
+                with m.Case(which):
+                    m.d.sync += base.eq(first)
         with m.If(starting):
-            bases = {
-                Memory.ACTIVATIONS: command.activation_base,
-                Memory.WEIGHTS: command.weight_base,
-                Memory.GRADIENTS: command.gradient_base,
-                # Words of biases are cut into beats.
-                Memory.BIASES: command.bias_base
-                << ((size.columns // size.biases_per_beat).bit_length() - 1),
-            }
-            with m.Switch(memory):
-                for which, base in bases.items():
-                    with m.Case(which):
-                        m.d.sync += [word.eq(base), row_begin.eq(base)]
+            m.d.sync += [word.eq(base), row_begin.eq(base)]
             m.d.sync += [row.eq(0), last_row.eq(0), group.eq(0)]
             left.start()
         with m.Elif(written):
