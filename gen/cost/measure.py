@@ -144,7 +144,9 @@ def measure(
     """Do the jobs in parallel processes, with a bar of progress, and put their results together."""
     by_name = {design.name: design for design in DESIGNS}
     results: dict[tuple[str, str], dict] = {(job.design, job.use): {} for job in todo}
-    with concurrent.futures.ProcessPoolExecutor(workers) as pool:
+    with concurrent.futures.ProcessPoolExecutor(
+        workers, initializer=os.nice, initargs=(5,)
+    ) as pool:
         futures = {pool.submit(_run, job, folder): job for job in todo}
         bar = tqdm(total=len(todo), desc=title, disable=None, unit="run")
         try:
@@ -169,7 +171,6 @@ def measure(
 
 def _run(job: Job, folder: Path) -> dict:
     """Do one job."""
-    os.nice(5)
     design = next(design for design in DESIGNS if design.name == job.design)
     component = UnitArray(design.make, ROWS, 1) if job.array else design.make()
     verilog = to_verilog(component, "unit")
