@@ -16,7 +16,8 @@ class Outlet(wiring.Component):
     Behind it, stages need no clock enables, and no condition runs through them against the
     stream: ``room`` and all of ``o`` come from registers.
 
-    The latency from ``put`` to ``o`` is 2 cycles; the throughput is one transfer per cycle.
+    The latency from ``put`` to ``o`` is 2 cycles; the throughput is one transfer per cycle, with
+    ``depth`` one in two.
 
     Parameters
     ----------
@@ -25,7 +26,8 @@ class Outlet(wiring.Component):
     stages : int
         Cycles from ``entered`` to ``put``, at most.
     depth : int, optional
-        How much can be kept, a power of two, where ``entered`` and ``room`` are not used.
+        How much can be kept, a power of two, where ``entered`` and ``room`` are not used, and
+        nothing comes often: the next one is fetched only when the one before is gone.
 
     Members
     -------
@@ -48,6 +50,7 @@ class Outlet(wiring.Component):
     def __init__(self, shape, stages=0, depth=None):
         self._shape = shape
         # A beat counts for `stages` + 2 cycles, and `room` looks three cycles back.
+        self._slow = depth is not None
         self._depth = depth or 1 << (stages + 4).bit_length()
         super().__init__(
             {
@@ -72,7 +75,7 @@ class Outlet(wiring.Component):
         m.d.comb += [
             write.en.eq(self.put),
             write.data.eq(Value.cast(self.data)),
-            load.eq(~self.o.valid | self.o.ready),
+            load.eq(~self.o.valid if self._slow else ~self.o.valid | self.o.ready),
         ]
         # What is read is subtracted a cycle later: until then, one alone is none.
         waiting = Level(m, "waiting", self._depth)
@@ -84,12 +87,18 @@ class Outlet(wiring.Component):
         m.d.sync += [
             was_read.eq(load & any_waits),
             write.addr.eq(write.addr + self.put),
-            read.addr.eq(read.addr + (load & any_waits)),
         ]
+        # The address after this one is known beforehand.
+        following = Signal.like(read.addr, name="following", init=1)
+        with m.If(load & any_waits):
+            m.d.sync += [read.addr.eq(following), following.eq(following + 1)]
         payload = Signal(width, reset_less=True)
         m.d.comb += Value.cast(self.o.payload).eq(payload)
         with m.If(load):
             m.d.sync += [payload.eq(read.data), self.o.valid.eq(any_waits)]
+        if self._slow:
+            with m.If(self.o.valid & self.o.ready):
+                m.d.sync += self.o.valid.eq(0)
 
         # Never more than the depth inside, one of them in the output register. What enters and
         # leaves is counted a cycle later.
@@ -100,7 +109,10 @@ class Outlet(wiring.Component):
         m.d.comb += self.inside.eq(count.any | entered)
         m.d.sync += self.room.eq(count.rest < self._depth - 3)
         with m.If(self.clear):
-            m.d.sync += Cat(self.o.valid, was_read, entered, left, write.addr, read.addr).eq(0)
+            m.d.sync += [
+                Cat(self.o.valid, was_read, entered, left, write.addr, read.addr).eq(0),
+                following.eq(1),
+            ]
             for level in (waiting, several, count):
                 level.clear()
         return m
