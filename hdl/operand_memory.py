@@ -61,10 +61,10 @@ class OperandMemory(wiring.Component):
 
     Members
     -------
-    write_enable : ``In(1)``, write_address : ``In(range(words))``, write_row : ``In(range(block))``
-        Row of a square to write.
-    write_groups : ``In(block // group)``
-        Groups of the row that are written.
+    write_address : ``In(range(words))``
+        Square to write.
+    write_groups : ``In(block // group).array(block)``
+        Groups of each row that are written.
     write_data : ``In(ArrayLayout(4, block))``
         The row.
     read_address : ``In(range(words))``
@@ -97,8 +97,7 @@ class OperandMemory(wiring.Component):
         super().__init__(
             {
                 "write_address": In(address),
-                "write_rows": In(block),
-                "write_groups": In(block // group),
+                "write_groups": In(block // group).array(block),
                 "write_data": In(data.ArrayLayout(4, block)),
                 "read_address": In(address),
                 "read_row_part": In(part(by_row)),
@@ -123,7 +122,7 @@ class OperandMemory(wiring.Component):
                 write = memory.write_port()
                 read = memory.read_port()
                 m.d.comb += [
-                    write.en.eq(self.write_rows[row] & self.write_groups[column]),
+                    write.en.eq(self.write_groups[row][column]),
                     write.addr.eq(self.write_address),
                     write.data.eq(self.write_data.as_value().word_select(column, width)),
                     read.addr.eq(self.read_address),

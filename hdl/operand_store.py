@@ -147,20 +147,19 @@ class OperandStore(wiring.Component):
         group = size.load_lanes
         groups = size.block // group
         loaded = self.load.valid & equals(load.memory, which)
-        m.d.sync += [
-            memory.write_address.eq(Mux(of_result, write.address, load.address)),
-            *(
-                memory.write_rows[row].eq(
-                    Mux(of_result, equals(write.row, row), loaded & equals(load.row, row))
-                )
-                for row in range(size.block)
-            ),
-        ]
+        m.d.sync += memory.write_address.eq(Mux(of_result, write.address, load.address))
         for k in range(groups):
             in_strip = equals(write.column[width.bit_length() - 1 :], k * group // width)
             in_strip = in_strip if width < size.block else Const(1)
             of_load = equals(load.group, k) if groups > 1 else Const(1)
-            m.d.sync += memory.write_groups[k].eq(Mux(of_result, in_strip, of_load))
+            for row in range(size.block):
+                m.d.sync += memory.write_groups[row][k].eq(
+                    Mux(
+                        of_result,
+                        in_strip & equals(write.row, row),
+                        loaded & of_load & equals(load.row, row),
+                    )
+                )
             for lane in range(group):
                 m.d.sync += memory.write_data[k * group + lane].eq(
                     Mux(of_result, write.codes[(k * group + lane) % width], load.codes[lane])

@@ -267,6 +267,8 @@ class ResultUnit(wiring.Component):
                 m.d.sync += [mine.eq(number) for mine, number in zip(delayed, numbers, strict=True)]
                 numbers = delayed
         gathered, final = places[-2:]
+        summed = Signal()
+        m.d.sync += summed.eq(gathered.valid & to_sums)
 
         # What the memories have brought is gathered in one cycle, and used in the next.
         total = Signal(data.ArrayLayout(signed(32), strip), name="total", reset_less=True)
@@ -307,7 +309,7 @@ class ResultUnit(wiring.Component):
         m.d.comb += [
             memory.write_address.eq(final.number),
             memory.write_data.eq(total),
-            memory.write_groups.eq(final.valid & to_sums),
+            memory.write_groups.eq(summed),
             pipeline.valid.eq(final.valid),
             pipeline.sums.eq(total),
             pipeline.lanes_used.eq(final.lanes_used),
