@@ -81,7 +81,7 @@ class ScaleProduct(wiring.Component):
     relu : ``In(1)``
         Whether negative sums become zero. Stable while numbers are inside, like all below.
     factor_0, factor_1 : ``In(16)``
-        Significand of the scale, its top bit set, from a register beside each multiplier.
+        Significand of the scale, its top bit set, from a register for each multiplier.
     exponent : ``In(signed(8))``
         Exponent of the scale.
     offset_{k} : ``In(signed(9))``
@@ -135,7 +135,7 @@ class ScaleProduct(wiring.Component):
 
         # Two multipliers of 18 bits, and their sum. A multiplier takes most of a cycle: registers
         # of its own are around it, with nothing but wires to the next, so that they can lie close.
-        factors = [self.factor_0, self.factor_1]
+        factors = deepen(m, True, "factor", self.factor_0, self.factor_1)
         small, second = distance[:4], distance[4]
         distance = Cat(small, distance[5] ^ second, second)
         value, distance = deepen(m, True, "normalized", value, distance)

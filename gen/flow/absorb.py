@@ -1,9 +1,10 @@
 """Moving registers into the blocks of ECP5 that hold some of their own."""
 
-# Block RAMs and multipliers of ECP5 have registers at their outputs, which Yosys does not use for
-# this family: a block RAM then takes 5.8 ns from the clock to its output, and a multiplier 4 ns in
-# the middle of a path. Where all that a block drives is registers without enable and reset, these
-# are the block's own; what it computes, and when, stays the same.
+# Block RAMs of ECP5 have registers at their outputs, and multipliers on both sides, which Yosys
+# does not use for this family: a block RAM then takes 5.8 ns from the clock to its output, and a
+# multiplier 4 ns in the middle of a path. Where all that a block drives is registers without enable
+# and reset, these are the block's own, and so are those that drive a multiplier; what it computes,
+# and when, stays the same.
 
 from typing import Any
 
@@ -13,7 +14,9 @@ Cell = dict[str, Any]
 
 
 def absorb_registers(module: dict[str, Any]) -> int:
-    """Move the registers behind block RAMs and multipliers of a netlist into them.
+    """Move the registers behind block RAMs, and around multipliers, of a netlist into them.
+
+    A register before a multiplier that others need as well stays there for them.
 
     Parameters
     ----------
@@ -48,7 +51,53 @@ def absorb_registers(module: dict[str, Any]) -> int:
             change(cell)
     for name in moved:
         del cells[name]
-    return len(moved)
+    return len(moved) + _absorb_inputs(cells, outside)
+
+
+def _absorb_inputs(cells: dict[str, Cell], outside: set) -> int:
+    """Move the registers before multipliers into them; returns how many are gone."""
+    registers = {
+        bit: cell
+        for cell in cells.values()
+        if cell["type"] == "TRELLIS_FF" and _is_plain(cell)
+        for bit in cell["connections"]["Q"]
+    }
+    for cell in cells.values():
+        if cell["type"] != "MULT18X18D":
+            continue
+        pins = [pin for pin in cell["connections"] if pin[0] in "AB" and pin[1:].isdigit()]
+        bits = {pin: cell["connections"][pin][0] for pin in pins}
+        driven = [bit for bit in bits.values() if bit != "0"]
+        signs = [cell["connections"].get(f"SIGNED{side}", ["0"])[0] for side in "AB"]
+        if not driven or not all(bit in registers for bit in driven):
+            continue
+        clocks = {registers[bit]["connections"]["CLK"][0] for bit in driven}
+        clocks.update(cell["connections"].get("CLK0", ()))
+        if len(clocks) > 1 or not all(isinstance(sign, str) for sign in signs):
+            continue
+        for pin, bit in bits.items():
+            if bit != "0":
+                cell["connections"][pin] = registers[bit]["connections"]["DI"]
+        _use_multiplier_registers(cell, "INPUTA", "INPUTB")
+        cell["connections"]["CLK0"] = list(clocks)
+        cell["port_directions"]["CLK0"] = "input"
+    used = {
+        bit
+        for cell in cells.values()
+        for pin, bits in cell["connections"].items()
+        if cell["port_directions"][pin] == "input"
+        for bit in bits
+    }
+    gone = [
+        name
+        for name, cell in cells.items()
+        if cell["type"] == "TRELLIS_FF"
+        and _is_plain(cell)
+        and not (used | outside).intersection(cell["connections"]["Q"])
+    ]
+    for name in gone:
+        del cells[name]
+    return len(gone)
 
 
 def _output_groups(cell: Cell):
@@ -56,7 +105,7 @@ def _output_groups(cell: Cell):
     pins = [pin for pin in cell["connections"] if cell["port_directions"][pin] == "output"]
     if cell["type"] == "MULT18X18D":
         # The clock is that of the registers, whatever it is: nothing else in the block has one.
-        yield [pin for pin in pins if pin[0] == "P"], None, _use_multiplier_register
+        yield [pin for pin in pins if pin[0] == "P"], None, _use_output_register
     elif cell["type"] == "DP16KD":
         widths = [int(cell["parameters"][f"DATA_WIDTH_{port}"], 2) for port in "AB"]
         if widths[0] == 36:
@@ -80,15 +129,10 @@ def _register(cell: Cell, pin: str, sinks: dict, outside: set, cells: dict, cloc
     if bit in outside or len(names) != 1 or not names[0]:
         return None
     register = cells[names[0]]
-    parameters, connections = register["parameters"], register["connections"]
-    plain = (
-        register["type"] == "TRELLIS_FF"
-        and parameters["CEMUX"].strip() == "1"
-        and parameters["REGSET"] == "RESET"
-        and parameters["CLKMUX"] == "CLK"
-        and connections.get("LSR", ["0"]) == ["0"]
-    )
-    if not plain or (clock is not None and connections["CLK"] != clock):
+    connections = register["connections"]
+    if register["type"] != "TRELLIS_FF" or not _is_plain(register):
+        return None
+    if clock is not None and connections["CLK"] != clock:
         return None
     if cell["type"] == "MULT18X18D":
         known = cell["connections"].setdefault("CLK0", connections["CLK"])
@@ -98,12 +142,28 @@ def _register(cell: Cell, pin: str, sinks: dict, outside: set, cells: dict, cloc
     return names[0]
 
 
-def _use_multiplier_register(cell: Cell) -> None:
-    cell["parameters"] |= {
-        "REG_OUTPUT_CLK": "CLK0",
-        "REG_OUTPUT_CE": "CE0",
-        "REG_OUTPUT_RST": "RST0",
-    }
+def _is_plain(register: Cell) -> bool:
+    """Tell whether a register has neither enable nor reset, and begins with 0."""
+    parameters = register["parameters"]
+    return (
+        parameters["CEMUX"].strip() == "1"
+        and parameters["REGSET"] == "RESET"
+        and parameters["CLKMUX"] == "CLK"
+        and register["connections"].get("LSR", ["0"]) == ["0"]
+    )
+
+
+def _use_output_register(cell: Cell) -> None:
+    _use_multiplier_registers(cell, "OUTPUT")
+
+
+def _use_multiplier_registers(cell: Cell, *names: str) -> None:
+    for name in names:
+        cell["parameters"] |= {
+            f"REG_{name}_CLK": "CLK0",
+            f"REG_{name}_CE": "CE0",
+            f"REG_{name}_RST": "RST0",
+        }
     for pin, value in (("CE0", "1"), ("RST0", "0")):
         cell["connections"][pin] = [value]
         cell["port_directions"][pin] = "input"

@@ -13,7 +13,7 @@ from .targets import Target
 __all__ = ["Synthesis", "synthesize"]
 
 # Changes when the same inputs would lead to something else because this module has changed.
-REVISION = 2
+REVISION = 3
 
 # What Yosys takes a wire of ECP5 to need, in ps, is 300, so that it likes many small LUTs in a row
 # better than few. In a training core a wire takes two to four times as long. This is its script for
