@@ -117,11 +117,13 @@ class OutputBuffer(wiring.Component):
         # each: as tiles are spaced, those that do not count yet have no more than LATE strips.
         free = Signal(range(self.depth + 1), init=self.depth)
         taken = Signal(range(self._strip + 1))
+        gone = Signal()
         change = Signal(signed(len(taken) + 1))
         roomy = Signal()
         m.d.sync += [
             taken.eq(Mux(self.tile & self.to_stream, self.tile_strips, 0)),
-            change.eq((self.o.valid & self.o.ready) - taken),
+            gone.eq(self.o.valid & self.o.ready),
+            change.eq(gone - taken),
             free.eq(free + change),
             roomy.eq(free >= self._strip + LATE),
             self.room.eq(self.may_begin & spaced & (~self.to_stream | roomy)),
