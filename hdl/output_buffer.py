@@ -53,7 +53,7 @@ class OutputBuffer(wiring.Component):
     def __init__(self, width, strip, under_way):
         self._width = width
         self._strip = strip
-        self.depth = 1 << (under_way + 4 * strip + LATE - 1).bit_length()
+        self.depth = 1 << (under_way + 4 * strip + LATE).bit_length()
         super().__init__(
             {
                 "put": In(1),
