@@ -90,7 +90,7 @@ def test_memories_of_luts_are_read_through_and_written_at_the_clock(tmp_path):
 
 @pytest.mark.slow
 def test_training_core_is_shallow(tmp_path):
-    """No path has more logic than a carry chain and three LUTs, or four LUTs and no chain."""
+    """No path has more logic than a carry chain and two LUTs, or four LUTs and no chain."""
     core = TrainingCoreConfig(
         rows=2, columns=2, lanes=4, activation_words=64, weight_words=64, gradient_words=64,
         bias_words=16, partial_sum_strips=64, structure="ecp5",
@@ -100,4 +100,4 @@ def test_training_core_is_shallow(tmp_path):
         synthesize(verilog, "training_core", TARGETS["ecp5-85k"], long_wires=True, folder=tmp_path)
     )
     assert sum(found.values()) > 10_000
-    assert all(chains <= 1 and chains + luts <= 4 for chains, luts in found), found
+    assert all(chains <= 1 and 2 * chains + luts <= 4 for chains, luts in found), found
