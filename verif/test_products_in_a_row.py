@@ -94,3 +94,17 @@ def test_pieces_of_a_layer_follow_without_a_gap(device, size, rng, operation):
     one, four = cycles
     work = max(size.passes(pieces[0]), size.strips(pieces[0]))
     assert one + 3 * work <= four <= one + 3 * (work + 4)
+
+
+def test_short_products_follow_tall_tiles(rng):
+    """A tile of eight strips, and at once one of another product: none takes the other's place."""
+    size = config("8x2x4 radix 4").size()
+    device, twin = RtlDevice(size, build_core(size, 1)), TrainingCore(size)
+    layer = Layer(rng, size, batch=8, inputs=128, outputs=2)
+    matches(device, twin, layer.loads())
+    plain, _ = layer.product(Operation.FORWARD, **WITHOUT_WAITING)
+    # While the long one computes, short ones wait, with as many strips and with one.
+    short = dataclasses.replace(plain, inputs=4)
+    single = dataclasses.replace(short, batch=1)
+    for followers in ([short, short, short], [short, single, short], [single, single, single]):
+        matches(device, twin, [(command, None) for command in (plain, *followers)])
