@@ -17,8 +17,7 @@ OKAY = 0
 SLVERR = 2
 WORD = 32
 #: Registers that are chosen among in one stage of a read.
-LOG2_GROUP = 3
-GROUP = 1 << LOG2_GROUP
+GROUP = 4
 
 
 def _shape(field):
@@ -52,7 +51,7 @@ def _place(register, packed):
 class AxiLiteRegisters(wiring.Component):
     """The registers of a table, read and written over AXI4-Lite.
 
-    Unless held, a write takes effect 3 cycles after its address and its data have been accepted,
+    Unless held, a write takes effect 4 cycles after its address and its data have been accepted,
     whichever came last, and its response comes in the same cycle; a read brings what its register
     held 2 cycles after the address was accepted, and has a latency of 4 cycles. A write can be
     done every third cycle, a read every fourth. There is no path through gates from an input to an
@@ -156,11 +155,12 @@ class AxiLiteRegisters(wiring.Component):
         word, has_data = self._accept(
             m, "w", {"data": self.s_axi_wdata, "strb": self.s_axi_wstrb}, write
         )
-        # What is asked for is decoded a cycle before it is done.
-        known, decoded = Signal(), Signal()
+        # What is asked for is decoded a cycle before it is decided upon, and done in the next one,
+        # each register by a bit of its own.
+        known, decoded, writing = Signal(), Signal(), Signal()
         m.d.comb += write.eq(decoded & ~self.s_axi_bvalid & ~self.hold)
-        m.d.sync += decoded.eq(has_address & has_data & ~write)
-        with m.If(write):
+        m.d.sync += [decoded.eq(has_address & has_data & ~write), writing.eq(write)]
+        with m.If(writing):
             m.d.sync += self.s_axi_bvalid.eq(1)
             m.d.sync += self.s_axi_bresp.eq(Mux(known, OKAY, SLVERR))
         with m.Elif(self.s_axi_bready):
@@ -172,14 +172,18 @@ class AxiLiteRegisters(wiring.Component):
         m.d.comb += written.eq(word["data"] & mask)
         writable = [register for register in self._registers if register.access != "ro"]
         found = Signal(len(writable))
-        hit = Signal(len(writable))
-        m.d.sync += [known.eq(found.any()), hit.eq(found & word["strb"].any().replicate(len(hit)))]
+        hit, change = Signal(len(writable)), Signal(len(writable))
+        m.d.sync += [
+            known.eq(found.any()),
+            hit.eq(found & word["strb"].any().replicate(len(hit))),
+            change.eq(hit & write.replicate(len(hit))),
+        ]
         for k, register in enumerate(writable):
             number, wanted = awaddr["addr"][2:], register.offset >> 2
             # Compared with 0 it would be emitted as a negation of several bits.
             m.d.comb += found[k].eq(number == wanted if wanted else ~number.any())
             m.d.sync += self._before(register)
-            with m.If(write & hit[k]):
+            with m.If(change[k]):
                 m.d.sync += self._change(register, written, mask)
 
     def _before(self, register):
@@ -207,33 +211,24 @@ class AxiLiteRegisters(wiring.Component):
         read = Signal()
         araddr, has_address = self._accept(m, "ar", {"addr": self.s_axi_araddr}, read)
         number = araddr["addr"][2:]
-        # A stage to decode the address, one to choose in each group of registers, one to choose
-        # the group: `place` is one-hot.
-        place = Signal(GROUP)
+        # A stage to decode the address, with a bit for each register, so that each of them has few
+        # users; one to choose in each group of registers; one to bring the groups together.
         stages = Signal(2)
+        asked = Signal(len(self._registers), reset_less=True)
         m.d.comb += read.eq(stages[1] & ~self.s_axi_rvalid)
-        m.d.sync += [
-            place.eq(1 << number[:LOG2_GROUP]),
-            stages.eq(Mux(read, 0, Cat(has_address, stages[0]))),
-        ]
-        by_number = {register.offset >> 2: register for register in self._registers}
+        m.d.sync += stages.eq(Mux(read, 0, Cat(has_address, stages[0])))
         found, known = Const(0, WORD), Const(0, 1)
-        for group in range((max(by_number) >> LOG2_GROUP) + 1):
-            members = [by_number.get(group << LOG2_GROUP | k) for k in range(GROUP)]
-            if not any(members):
-                continue
+        for group, first in enumerate(range(0, len(self._registers), GROUP)):
             chosen = Signal(WORD, name=f"group_{group}", reset_less=True)
             exists = Signal(name=f"group_{group}_exists", reset_less=True)
             words = Const(0, WORD)
-            for k, register in enumerate(members):
-                if register is not None and register.access != "wo":
-                    words |= Mux(place[k], self._word(register), 0)
-            there = Cat(place[k] for k, register in enumerate(members) if register is not None)
-            this = Signal(name=f"group_{group}_asked", reset_less=True)
-            m.d.sync += [chosen.eq(words), exists.eq(there.any())]
-            m.d.sync += this.eq(equals(number[LOG2_GROUP:], group))
-            found |= Mux(this, chosen, 0)
-            known |= this & exists
+            for k, register in enumerate(self._registers[first : first + GROUP], first):
+                m.d.sync += asked[k].eq(equals(number, register.offset >> 2))
+                if register.access != "wo":
+                    words |= Mux(asked[k], self._word(register), 0)
+            m.d.sync += [chosen.eq(words), exists.eq(asked[first : first + GROUP].any())]
+            found |= chosen
+            known |= exists
         with m.If(read):
             m.d.sync += [
                 self.s_axi_rvalid.eq(1),

@@ -10,6 +10,7 @@ from golden.rounding import RoundMode
 
 from .level import Level
 from .outlet import Outlet
+from .rounding import deepen
 from .select import choose, equals
 
 __all__ = ["CommandQueue", "command_layout"]
@@ -145,9 +146,13 @@ class CommandQueue(wiring.Component):
         )
         from_high, chosen = Signal(), Signal()
         words, words_kept = Signal(34, reset_less=True), Signal(34, reset_less=True)
+        # Not reset, so that a multiplier can have them inside.
+        first, second = deepen(m, True, "factor", region.first, region.second)
         end = Signal(35)
         end_wanted, over, far_over = Signal(), Signal(), Signal()
-        stages = [choosing & (step == len(checks) - 1)]
+        at_end = Signal()
+        m.d.sync += at_end.eq(step == len(checks) - 2)
+        stages = [choosing & at_end]
         for k in range(8):
             # A reset must leave no verdict on its way.
             final = Signal(name=f"final_{k}")
@@ -168,7 +173,7 @@ class CommandQueue(wiring.Component):
             multiplied.eq(factors),
             kept.eq(multiplied),
             added.eq(kept),
-            words.eq(factors.first * factors.second),
+            words.eq(first * second),
             words_kept.eq(words),
             end.eq(kept.base + words_kept),
             end_wanted.eq(added.wanted),
@@ -178,8 +183,10 @@ class CommandQueue(wiring.Component):
             wrong.eq(failed.any() | beyond),
             verdict.eq(stages[-1]),
         ]
-        with m.If(self.write & idle & ~self.blocked):
+        # What comes while none is checked may be anything, until it is written.
+        with m.If(~self.checking):
             m.d.sync += [candidate.eq(self.command), step.eq(0), failed.eq(0)]
+        with m.If(self.write & idle & ~self.blocked):
             m.d.sync += [self.checking.eq(fits), full.eq(~fits)]
         with m.If(prepared):
             m.d.sync += choosing.eq(1)
@@ -187,7 +194,7 @@ class CommandQueue(wiring.Component):
         m.d.sync += [low.eq(choose(options[:4], step)), high.eq(choose(options[4:], step))]
         with m.If(choosing):
             m.d.sync += step.eq(step + 1)
-            with m.If(step == len(checks) - 1):
+            with m.If(at_end):
                 m.d.sync += choosing.eq(0)
         with m.If(self.checking):
             self._simple_checks(m, candidate, failed, is_forward, is_input, is_product)

@@ -6,7 +6,7 @@ __all__ = ["Countdown"]
 
 
 class Countdown:
-    """What is left of a size that is gone through in steps, over and over again.
+    """What is left of a size that is gone through in steps, once or over and over again.
 
     A register holds what would be left after this step, minus 1: its sign tells that this step is
     the last one, and no comparison comes before what depends on that.
@@ -26,10 +26,13 @@ class Countdown:
     begin_step : Value or int, optional
         The step that ``begin`` was found with, one cycle later than ``begin``. Where it is given,
         a second register runs a step ahead, and :attr:`end_after` is a register.
+    once : bool
+        Whether only :meth:`start` begins again, and what follows the last step does not matter.
     """
 
-    def __init__(self, m, name, whole, step, begin=None, begin_step=None):
+    def __init__(self, m, name, whole, step, begin=None, begin_step=None, once=False):
         self._m = m
+        self._once = once
         self._step = Value.cast(step)
         shape = signed(len(whole) + 1)
         self._left = Signal(shape, name=f"{name}_left", reset_less=True)
@@ -39,7 +42,8 @@ class Countdown:
         if self._ahead:
             self._after = Signal(shape, name=f"{name}_after", reset_less=True)
             self._begin_after = Signal(shape, name=f"{name}_begin_after", reset_less=True)
-            m.d.sync += self._begin_after.eq(Mux(begin[-1], begin, begin - begin_step))
+            after = begin - begin_step
+            m.d.sync += self._begin_after.eq(after if once else Mux(begin[-1], begin, after))
             #: Whether the step after this one is the last one.
             self.end_after = self._after[-1]
         #: Whether this is the last step.
@@ -59,10 +63,13 @@ class Countdown:
     def next(self):
         """Go on to the next step, or begin again."""
         if self._ahead:
-            following = Mux(self.end_after, self._again, self._after - self._step)
+            following = self._following(self.end_after, self._after)
             self._m.d.sync += [self._left.eq(self._after), self._after.eq(following)]
         else:
-            self._m.d.sync += self._left.eq(Mux(self.end, self._again, self._left - self._step))
+            self._m.d.sync += self._left.eq(self._following(self.end, self._left))
+
+    def _following(self, end, left):
+        return left - self._step if self._once else Mux(end, self._again, left - self._step)
 
     def rest(self, step):
         """Find how much goes with the last step, minus 1; ``step`` is the step as a number."""

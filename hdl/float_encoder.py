@@ -44,7 +44,7 @@ class FloatEncoder(wiring.Component):
         Low bits of the number, with ``self_bits``.
     mode : ``In(RoundMode)``, noise : ``In(random_bits)``
         Rounding mode and random bits of the number in the first stage's registers, if ``deep`` the
-        third's.
+        third's. If ``deep``, the random bits are zeros unless they are used.
     code : ``Out(target.width)``
         Code.
     overflowed, underflowed, was_nonfinite : ``Out(1)``

@@ -14,6 +14,7 @@ from .fp4_quantizer import Fp4Lane
 from .outlet import Outlet
 from .quantizer import IntegerLane
 from .random_bits import RandomBits
+from .select import equals
 from .step_gradient import derivative_layout
 from .stream import beat_signature
 
@@ -25,13 +26,20 @@ _FLAGS = ("saturated", "underflowed", "was_nonfinite")
 
 
 def load_write(size):
-    """Lay out one write of a load, of ``load_lanes`` codes or of a beat of biases."""
+    """Lay out one write of a load, of ``load_lanes`` codes or of a beat of biases.
+
+    Each memory, row and group has a bit as well, that of the memory only where something is
+    written.
+    """
+    groups = size.block // size.load_lanes
     return data.StructLayout(
         {
-            "memory": 2,
+            "memories": len(Memory),
             "address": 22,
             "row": range(size.block),
-            "group": range(max(size.block // size.load_lanes, 2)),
+            "rows": size.block,
+            "group": range(max(groups, 2)),
+            "groups": groups,
             "codes": data.ArrayLayout(4, size.load_lanes),
             "derivatives": data.ArrayLayout(derivative_layout(size.residual_bits), size.load_lanes),
             "biases": data.ArrayLayout(32, size.biases_per_beat),
@@ -68,8 +76,12 @@ class LoadUnit(wiring.Component):
         Loads to do; ready while none is under way.
     i : ``In(beat_signature(ArrayLayout(wide_format.width, load_lanes)))``
         Beats.
-    o : ``Out(stream.Signature(load_write(size)))``
-        Writes to the memories. ``address`` counts words; of biases, it counts beats.
+    write : ``Out(load_write(size))``
+        Write to a memory. ``address`` counts words; of biases, it counts beats.
+    memory : ``Out(Memory)``
+        To which memory the load under way goes.
+    wait : ``In(1)``
+        There will be no write in the next cycle.
     busy : ``Out(1)``
         A load is under way.
     done : ``Out(1)``
@@ -86,7 +98,7 @@ class LoadUnit(wiring.Component):
         Clears the counts.
     """
 
-    latency = 2 + Fp4Lane.latency + Outlet.latency
+    latency = 3 + Fp4Lane.latency + Outlet.latency
 
     def __init__(self, size):
         self._size = size
@@ -94,7 +106,9 @@ class LoadUnit(wiring.Component):
             {
                 "command": In(stream.Signature(command_layout())),
                 "i": In(beat_signature(data.ArrayLayout(size.wide_format.width, size.load_lanes))),
-                "o": Out(stream.Signature(load_write(size))),
+                "write": Out(load_write(size)),
+                "memory": Out(Memory),
+                "wait": In(1),
                 "busy": Out(1),
                 "done": Out(1),
                 "taken": Out(1),
@@ -110,7 +124,7 @@ class LoadUnit(wiring.Component):
         m = Module()
         size = self._size
         command = Signal(command_layout())
-        memory = Signal(Memory)
+        memory = self.memory
         rows, columns = Signal(16), Signal(16)
         is_biases = Signal()
         # Lanes of a beat; the beats of biases are those of one row.
@@ -119,24 +133,28 @@ class LoadUnit(wiring.Component):
         running = Signal()  # beats are still to come
         waiting = Signal()  # writes are still to come
         skipping = Signal()  # beats are thrown away
-        with m.If(self.command.ready & self.command.valid):
-            m.d.sync += [command.eq(self.command.payload), waiting.eq(1)]
+        # What comes while nothing is under way may be anything, until it is valid.
+        with m.If(self.command.ready):
+            m.d.sync += [command.eq(self.command.payload), waiting.eq(self.command.valid)]
             self._start(m, memory, rows, columns, row_lanes)
-        begin_row = Signal(signed(17), reset_less=True)
+        begin_row, begin_rows = (
+            Signal(signed(17), name=f"begin_{x}", reset_less=True) for x in ("row", "rows")
+        )
         m.d.sync += [
             taking.eq(self.command.ready & self.command.valid),
             starting.eq(taking),
             begin_row.eq(Countdown.first(columns, row_lanes)),
+            begin_rows.eq(Countdown.first(rows, 1)),
             is_biases.eq(memory == Memory.BIASES),
         ]
 
         row = Countdown(m, "row", columns, row_lanes, begin_row)
-        rows_left = Countdown(m, "rows", rows, 1)
+        rows_left = Countdown(m, "rows", rows, 1, begin_rows, once=True)
         ends = Signal()
         m.d.comb += ends.eq(row.end & rows_left.end)
 
         width = max(size.load_lanes * size.wide_format.width, _quantized(size).size)
-        m.submodules.outlet = outlet = Outlet(width, self.latency - Outlet.latency)
+        m.submodules.outlet = outlet = Outlet(width, self.latency - 1 - Outlet.latency)
         m.d.comb += [
             self.i.ready.eq((running & outlet.room) | skipping),
             self.taken.eq(running & outlet.room & self.i.valid),
@@ -178,7 +196,7 @@ class LoadUnit(wiring.Component):
         self._quantize(m, command, memory, is_biases, lanes, outlet)
         written = self._deliver(m, outlet, memory)
         left = Countdown(m, "writes", columns, row_lanes, begin_row)
-        self._place(m, starting, written, command, memory, columns, left)
+        self._place(m, starting, written, command, memory, is_biases, columns, left)
         return m
 
     def _start(self, m, memory, rows, columns, row_lanes):
@@ -251,9 +269,12 @@ class LoadUnit(wiring.Component):
             m.submodules[f"fp4_{k}"] = fp4 = Fp4Lane(
                 size.wide_format, size.fmt, size.underflow, size.odd_shift, size.random_bits
             )
+            # Some of those start with ones, which no multiplier of an FPGA has inside.
+            factor = Signal.like(significands[k], name=f"factor_{k}", init=0)
+            m.d.sync += factor.eq(significands[k])
             m.d.comb += [
                 integer.number.eq(number),
-                integer.reciprocal_significand.eq(significands[k]),
+                integer.reciprocal_significand.eq(factor),
                 integer.reciprocal_exponent.eq(command.exponent),
                 integer.is_signed.eq(is_signed),
                 fp4.number.eq(number),
@@ -291,25 +312,32 @@ class LoadUnit(wiring.Component):
             ]
 
     def _deliver(self, m, outlet, memory):
-        """Offer what waits; tells when it is written."""
-        size, write = self._size, self.o.payload
-        codes = _quantized(size)(outlet.o.payload[: _quantized(size).size])
+        """Write what waits; tells when it is written."""
+        size, write = self._size, self.write
+        kept = Signal(len(outlet.o.payload), name="payload_kept", reset_less=True)
+        codes = _quantized(size)(kept[: _quantized(size).size])
+        written, leaving = Signal(), Signal()
+        of_memory = Signal(len(Memory))
+        m.d.sync += [
+            kept.eq(outlet.o.payload),
+            written.eq(leaving),
+            *(of_memory[which].eq(equals(memory, which)) for which in Memory),
+            write.memories.eq(of_memory & leaving.replicate(len(Memory))),
+        ]
         m.d.comb += [
-            self.o.valid.eq(outlet.o.valid),
-            outlet.o.ready.eq(self.o.ready),
-            write.memory.eq(memory),
+            leaving.eq(outlet.o.valid & ~self.wait),
+            outlet.o.ready.eq(~self.wait),
             write.codes.eq(codes.codes),
             write.derivatives.eq(codes.derivatives),
-            write.biases.eq(outlet.o.payload),
+            write.biases.eq(kept),
         ]
-        return outlet.o.valid & self.o.ready
+        return written
 
-    def _place(self, m, starting, written, command, memory, columns, left):
+    def _place(self, m, starting, written, command, memory, is_biases, columns, left):
         """Count words, rows of a word and groups of a row along with the writes."""
         size = self._size
         log2_block = size.block.bit_length() - 1
         groups = size.block // size.load_lanes
-        is_biases = memory == Memory.BIASES
         word = Signal(22)
         row_begin = Signal(22)  # word of the first column
         below = Signal(22)  # that of the next row of words
@@ -317,14 +345,18 @@ class LoadUnit(wiring.Component):
         row = Signal(range(size.block))
         last_row = Signal()
         group = Signal(range(max(groups, 2)))
+        # The same, with a bit for each.
+        row_bits, group_bits = Signal(size.block), Signal(groups)
         m.d.sync += [
             across.eq((columns + (size.block - 1)) >> log2_block),
             below.eq(row_begin + across),
         ]
         m.d.comb += [
-            self.o.payload.address.eq(word),
-            self.o.payload.row.eq(row),
-            self.o.payload.group.eq(group),
+            self.write.address.eq(word),
+            self.write.row.eq(row),
+            self.write.rows.eq(row_bits),
+            self.write.group.eq(group),
+            self.write.groups.eq(group_bits),
         ]
         base = Signal(22, reset_less=True)
         bases = {
@@ -341,15 +373,17 @@ class LoadUnit(wiring.Component):
                     m.d.sync += base.eq(first)
         with m.If(starting):
             m.d.sync += [word.eq(base), row_begin.eq(base)]
-            m.d.sync += [row.eq(0), last_row.eq(0), group.eq(0)]
+            m.d.sync += [row.eq(0), row_bits.eq(1), last_row.eq(0)]
+            m.d.sync += [group.eq(0), group_bits.eq(1)]
             left.start()
         with m.Elif(written):
             left.next()
-            m.d.sync += group.eq(group + 1)
-            with m.If((group == groups - 1) | is_biases):
-                m.d.sync += [group.eq(0), word.eq(word + 1)]
+            m.d.sync += [group.eq(group + 1), group_bits.eq(group_bits << 1)]
+            with m.If(group_bits[-1] | is_biases):
+                m.d.sync += [group.eq(0), group_bits.eq(1), word.eq(word + 1)]
             with m.If(left.end & ~is_biases):
-                m.d.sync += [group.eq(0), row.eq(row + 1), word.eq(row_begin)]
-                m.d.sync += last_row.eq(row == size.block - 2)
+                m.d.sync += [group.eq(0), group_bits.eq(1)]
+                m.d.sync += [row.eq(row + 1), row_bits.eq(row_bits.rotate_left(1))]
+                m.d.sync += [last_row.eq(row_bits[-2]), word.eq(row_begin)]
                 with m.If(last_row):
                     m.d.sync += [word.eq(below), row_begin.eq(below)]

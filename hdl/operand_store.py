@@ -1,7 +1,7 @@
 """All memories of the training core that loads fill, and the ways to them."""
 
 from amaranth import *
-from amaranth.lib import data, stream, wiring
+from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from golden.command import INTEGER_BITS, Memory, Operation
@@ -23,7 +23,7 @@ CODE_BITS = 4
 class OperandStore(wiring.Component):
     """Activations, weights and gradients, the derivatives beside the first two, and biases.
 
-    Results are written 2 cycles after they come, and loads when no result goes to the same memory.
+    Results are written 3 cycles after they come, and loads a cycle after they come.
 
     The latency from ``control`` to ``operands``, and from the other addresses to what is read, is
     4 cycles.
@@ -35,8 +35,11 @@ class OperandStore(wiring.Component):
 
     Members
     -------
-    load : ``In(stream.Signature(load_write(size)))``
+    load : ``In(load_write(size))``
         Writes of loads.
+    load_memory : ``In(Memory)``, load_waits : ``Out(1)``
+        Memory of the load under way, and whether it must not write in the next cycle, as a result
+        goes there.
     write : ``In(result_write(size))``, write_activations, write_gradients : ``In(1)``
         Writes of results.
     integers : ``In(operand_read(size, rows))``, codes : ``In(operand_read(size, columns))``
@@ -65,7 +68,9 @@ class OperandStore(wiring.Component):
         strip = data.ArrayLayout(self._derivative, size.strip)
         super().__init__(
             {
-                "load": In(stream.Signature(load_write(size))),
+                "load": In(load_write(size)),
+                "load_memory": In(Memory),
+                "load_waits": Out(1),
                 "write": In(result_write(size)),
                 "write_activations": In(1),
                 "write_gradients": In(1),
@@ -88,7 +93,7 @@ class OperandStore(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        size, load = self._size, self.load
+        size = self._size
         block, lanes = size.block, size.lanes
         shape = (block, size.load_lanes, lanes)
         activations = OperandMemory(size.activation_words, *shape, size.rows, size.rows)
@@ -105,32 +110,18 @@ class OperandStore(wiring.Component):
         m.submodules.activation_side = activation_side
         m.submodules.weight_side = weight_side
 
-        blocked = Signal()
-        # Results are written a cycle later than they come, so that loads can be told in time; of
-        # which memory is known long before the first write of a load.
-        write, of_activations, of_gradients = (
-            Signal.like(value, name=f"{name}_now")
-            for name, value in (
-                ("write", self.write),
-                ("of_activations", self.write_activations),
-                ("of_gradients", self.write_gradients),
-            )
+        # Results wait for a cycle, so that loads can be told in time; of which memory is known long
+        # before the first write of a load.
+        m.d.sync += self.load_waits.eq(
+            (self.write_activations & equals(self.load_memory, Memory.ACTIVATIONS))
+            | (self.write_gradients & (self.load_memory == Memory.GRADIENTS))
         )
-        m.d.sync += [
-            write.eq(self.write),
-            of_activations.eq(self.write_activations),
-            of_gradients.eq(self.write_gradients),
-            blocked.eq(
-                (self.write_activations & equals(load.p.memory, Memory.ACTIVATIONS))
-                | (self.write_gradients & (load.p.memory == Memory.GRADIENTS))
-            ),
-        ]
-        m.d.comb += load.ready.eq(~blocked)
-        self._write_codes(m, activations, Memory.ACTIVATIONS, write, of_activations, size.columns)
-        self._write_codes(m, weights, Memory.WEIGHTS, write, Const(0), size.columns)
-        self._write_codes(m, gradients, Memory.GRADIENTS, write, of_gradients, size.rows)
-        self._write_side(m, activation_side, Memory.ACTIVATIONS, write, of_activations)
-        self._write_side(m, weight_side, Memory.WEIGHTS, write, Const(0))
+        results = self._prepare_results(m)
+        self._write_codes(m, activations, Memory.ACTIVATIONS, results, size.columns)
+        self._write_codes(m, weights, Memory.WEIGHTS, results, size.columns)
+        self._write_codes(m, gradients, Memory.GRADIENTS, results, size.rows)
+        self._write_side(m, activation_side, Memory.ACTIVATIONS, results)
+        self._write_side(m, weight_side, Memory.WEIGHTS, results)
         self._keep_biases(m)
         m.d.comb += [
             activation_side.read_address.eq(self.derivative_address),
@@ -141,36 +132,55 @@ class OperandStore(wiring.Component):
         self._read(m, activations, weights, gradients)
         return m
 
-    def _write_codes(self, m, memory, which, write, of_result, width):
+    def _prepare_results(self, m):
+        """Delay what is written of results, and tell its row apart, with a bit for each."""
+        coming = data.StructLayout(
+            {"write": result_write(self._size), "activations": 1, "gradients": 1}
+        )
+        taken, ready = (Signal(coming, name=f"result_{x}") for x in ("taken", "ready"))
+        rows = Signal(self._size.block, name="result_rows", reset_less=True)
+        m.d.sync += [
+            taken.write.eq(self.write),
+            taken.activations.eq(self.write_activations),
+            taken.gradients.eq(self.write_gradients),
+            ready.eq(taken),
+            *(rows[k].eq(equals(taken.write.row, k)) for k in range(len(rows))),
+        ]
+        return ready, rows
+
+    @staticmethod
+    def _goes_to(which, result):
+        """Whether a result is written to a memory; to that of the weights, none ever is."""
+        targets = {Memory.ACTIVATIONS: result.activations, Memory.GRADIENTS: result.gradients}
+        return targets.get(which, Const(0))
+
+    def _write_codes(self, m, memory, which, results, width):
         """Write a group of a load, or a strip of ``width`` codes of a result."""
-        size, load = self._size, self.load.p
-        group = size.load_lanes
-        groups = size.block // group
-        loaded = self.load.valid & equals(load.memory, which)
+        load, group = self.load, self._size.load_lanes
+        result, result_rows = results
+        of_result, write = self._goes_to(which, result), result.write
         m.d.sync += memory.write_address.eq(Mux(of_result, write.address, load.address))
-        for k in range(groups):
+        for k in range(self._size.block // group):
             in_strip = equals(write.column[width.bit_length() - 1 :], k * group // width)
-            in_strip = in_strip if width < size.block else Const(1)
-            of_load = equals(load.group, k) if groups > 1 else Const(1)
-            for row in range(size.block):
+            in_strip = in_strip if width < self._size.block else Const(1)
+            for row in range(self._size.block):
+                of_load = load.memories[which] & load.groups[k] & load.rows[row]
                 m.d.sync += memory.write_groups[row][k].eq(
-                    Mux(
-                        of_result,
-                        in_strip & equals(write.row, row),
-                        loaded & of_load & equals(load.row, row),
-                    )
+                    Mux(of_result, in_strip & result_rows[row], of_load)
                 )
             for lane in range(group):
                 m.d.sync += memory.write_data[k * group + lane].eq(
                     Mux(of_result, write.codes[(k * group + lane) % width], load.codes[lane])
                 )
 
-    def _write_side(self, m, memory, which, write, of_result):
+    def _write_side(self, m, memory, which, results):
         """Write the derivatives that belong to codes."""
-        size, load = self._size, self.load.p
+        size, load = self._size, self.load
         group, strip, columns = size.load_lanes, size.strip, size.columns
         groups = strip // group
         log2_strip = strip.bit_length() - 1
+        result, _ = results
+        of_result, write = self._goes_to(which, result), result.write
         # The group counts within a row of a word; its upper bits are the strip.
         strip_of_load = load.group[groups.bit_length() - 1 :][
             : (size.block // strip).bit_length() - 1
@@ -182,13 +192,12 @@ class OperandStore(wiring.Component):
                 Cat(strip_of_load, load.row, load.address),
             )
         )
-        loaded = self.load.valid & (equals(load.memory, which))
         for k in range(groups):
             low = columns.bit_length() - 1
             in_strip = equals(write.column[low:log2_strip], k * group // columns)
             in_strip = in_strip if columns < strip else Const(1)
-            of_load = equals(load.group[: groups.bit_length() - 1], k) if groups > 1 else Const(1)
-            m.d.sync += memory.write_groups[k].eq(Mux(of_result, in_strip, loaded & of_load))
+            of_load = load.memories[which] & load.groups[k::groups].any()
+            m.d.sync += memory.write_groups[k].eq(Mux(of_result, in_strip, of_load))
             for lane in range(group):
                 m.d.sync += memory.write_data[k * group + lane].eq(
                     Mux(
@@ -200,12 +209,11 @@ class OperandStore(wiring.Component):
 
     def _keep_biases(self, m):
         """Write biases by the beat, read them by the columns of the array."""
-        size, load = self._size, self.load.p
+        size, load = self._size, self.load
         memory = StripMemory(size.bias_words, signed(32), size.columns, size.biases_per_beat)
         m.submodules.bias_memory = memory
         beats = size.columns // size.biases_per_beat
         log2_beats = beats.bit_length() - 1
-        loaded = self.load.valid & (load.memory == Memory.BIASES)
         m.d.sync += [
             memory.write_address.eq(load.address[log2_beats:]),
             memory.write_data.eq(Cat(load.biases.as_value() for _ in range(beats))),
@@ -216,7 +224,7 @@ class OperandStore(wiring.Component):
         ]
         for k in range(beats):
             this = equals(load.address[:log2_beats], k) if beats > 1 else Const(1)
-            m.d.sync += memory.write_groups[k].eq(loaded & this)
+            m.d.sync += memory.write_groups[k].eq(load.memories[Memory.BIASES] & this)
 
     def _read(self, m, activations, weights, gradients):
         """Read both operands of a pass, and register them."""

@@ -4,12 +4,12 @@ from amaranth import *
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from golden.command import Operation
 from golden.shift_multiply_array import ShiftOperand
 
 from .command_queue import command_layout
 from .countdown import Countdown
 from .dot_product_array import pass_flags
+from .rounding import deepen
 
 __all__ = ["ProductUnit", "operand_read", "pass_control"]
 
@@ -47,6 +47,19 @@ def pass_control(size):
     )
 
 
+# Of a product, two bits of the operation tell which one it is.
+def _is_forward(operation):
+    return ~operation[1]
+
+
+def _is_by_input(operation):
+    return ~operation[0]
+
+
+def _is_by_weight(operation):
+    return operation[:2].all()
+
+
 class _Walk:
     """Address of the part of a matrix that meets the array: an index and a term count upward.
 
@@ -68,26 +81,22 @@ class _Walk:
         self._part = Signal(range(max(self._parts, 2)), name=f"{name}_part")
         self._slot = Signal(range(max(self._slots, 2)), name=f"{name}_slot")
         self.read = Signal(operand_read(size, wide), name=f"{name}_read")
-        # Added up in two stages; what is chosen by comes along.
-        matrix = Signal(16, name=f"{name}_matrix")
-        term_word, part, slot = (
-            Signal.like(value, name=f"{name}_{what}_before")
-            for what, value in (
-                ("term", self._term_word),
-                ("part", self._part),
-                ("slot", self._slot),
-            )
+        # Added up in two stages, and kept in between; what is chosen by comes along.
+        adding = data.StructLayout(
+            {"matrix": 16, "term": 16, "part": self._part.shape(), "slot": self._slot.shape()}
         )
-        #: Of the word, a cycle before it is in `read`.
-        self.address = (matrix + term_word)[:16]
+        #: The two parts of the address of the word, two cycles before it is in `read`.
+        self.parts = Signal(adding, name=f"{name}_parts", reset_less=True)
+        kept = Signal(adding, name=f"{name}_kept", reset_less=True)
         m.d.sync += [
-            matrix.eq(self.base + self._index_word),
-            term_word.eq(self._term_word),
-            part.eq(self._part),
-            slot.eq(self._slot),
-            self.read.address.eq(self.address),
-            self.read.part.eq(part),
-            self.read.lanes.eq(slot),
+            self.parts.matrix.eq(self.base + self._index_word),
+            self.parts.term.eq(self._term_word),
+            self.parts.part.eq(self._part),
+            self.parts.slot.eq(self._slot),
+            kept.eq(self.parts),
+            self.read.address.eq(kept.matrix + kept.term),
+            self.read.part.eq(kept.part),
+            self.read.lanes.eq(kept.slot),
         ]
 
     def start(self, base, across, by_column):
@@ -180,7 +189,7 @@ class ProductUnit(wiring.Component):
         Products of two numbers that a pass completed, for the counter.
     """
 
-    latency = 2
+    latency = 3
 
     def __init__(self, size):
         self._size = size
@@ -227,7 +236,7 @@ class ProductUnit(wiring.Component):
         whole = {x: Signal(16, name=x, reset_less=True) for x in ("terms", "fast", "slow")}
         terms = Countdown(m, "terms", whole["terms"], size.lanes)
         fast = Countdown(m, "fast", whole["fast"], Mux(forward, size.columns, size.rows))
-        slow = Countdown(m, "slow", whole["slow"], Mux(forward, size.rows, size.columns))
+        slow = Countdown(m, "slow", whole["slow"], Mux(forward, size.rows, size.columns), once=True)
         # The same as `move`, from a register that others do not use.
         decide = passing.within | self.room
         with m.If(decide):
@@ -296,31 +305,36 @@ class ProductUnit(wiring.Component):
             self._start(forward, operation, places, integers, codes)
         with m.If(move & passing.end):
             m.d.sync += self.busy.eq(0)
-        with m.If(self.command.ready & self.command.valid):
+        with m.If(~self.busy):
             coming = self.command.payload
             m.d.sync += [
-                self.busy.eq(1),
-                starting.eq(1),
                 operation.eq(coming.operation),
-                forward.eq(coming.operation == Operation.FORWARD),
+                forward.eq(_is_forward(coming.operation)),
                 signed_activations.eq(coming.signed_activations),
             ]
+            with m.If(self.command.valid):
+                m.d.sync += [self.busy.eq(1), starting.eq(1)]
 
-        control = Signal(pass_control(size), name="control_before")
+        decided, kept = (
+            Signal(pass_control(size), name=f"control_{x}") for x in ("decided", "kept")
+        )
+        weights = Signal.like(integers.parts, name="weight_parts", reset_less=True)
         m.d.sync += [
-            control.flags.valid.eq(passing.valid & move),
-            control.flags.first.eq(passing.first),
-            control.flags.last.eq(self.tile),
-            control.operation.eq(passing.operation),
-            control.signed_activations.eq(passing.signed_activations),
-            control.operand.eq(Mux(passing.forward, ShiftOperand.INT4, ShiftOperand.FP4)),
-            control.digit.eq(passing.digit),
-            control.lanes_used.eq(passing.lanes_used),
-            self.control.eq(control),
-            self.weight_address.eq(
-                Mux(control.operand == ShiftOperand.INT4, codes.address, integers.address)
-            ),
+            decided.flags.valid.eq(passing.valid & move),
+            decided.flags.first.eq(passing.first),
+            decided.flags.last.eq(self.tile),
+            decided.operation.eq(passing.operation),
+            decided.signed_activations.eq(passing.signed_activations),
+            decided.operand.eq(Mux(passing.forward, ShiftOperand.INT4, ShiftOperand.FP4)),
+            decided.digit.eq(passing.digit),
+            decided.lanes_used.eq(passing.lanes_used),
+            kept.eq(decided),
+            self.control.eq(kept),
         ]
+        for part in ("matrix", "term"):
+            by_code = decided.operand == ShiftOperand.INT4
+            m.d.sync += weights[part].eq(Mux(by_code, codes.parts[part], integers.parts[part]))
+        m.d.sync += self.weight_address.eq(weights.matrix + weights.term)
         self._count(m, passing.rows, passing.columns, passing.lanes, move & passing.completes)
         return m
 
@@ -328,27 +342,22 @@ class ProductUnit(wiring.Component):
         """Tell how many products of two numbers the passes complete."""
         size = self._size
         units = Signal(range(size.rows * size.columns + 1), reset_less=True)
-        lanes_now = Signal.like(lanes, name="lanes_now", reset_less=True)
         product = Signal.like(self.macs, name="product", reset_less=True)
-        # Factors are registered once more, close to the multiplier.
-        factors = [Signal.like(x, name=f"factor_{x.name}") for x in (units, lanes_now)]
-        completed, waiting, counted = Signal(), Signal(), Signal()
-        m.d.sync += [
-            units.eq(rows * columns),
-            lanes_now.eq(lanes),
-            *(factor.eq(x) for factor, x in zip(factors, (units, lanes_now), strict=True)),
-            product.eq(factors[0] * factors[1]),
-            completed.eq(completes),
-            waiting.eq(completed),
-            counted.eq(waiting),
-        ]
-        m.d.comb += self.macs.eq(Mux(counted, product, 0))
+        # Both products are multipliers, with registers of their own around them.
+        rows, columns, lanes = deepen(m, True, "counted", rows, columns, lanes)
+        (lanes,) = deepen(m, True, "kept", lanes)
+        lanes, factor = deepen(m, True, "factor", lanes, units)
+        m.d.sync += [units.eq(rows * columns), product.eq(factor * lanes)]
+        for k in range(4):
+            delayed = Signal(name=f"completed_{k}")
+            m.d.sync += delayed.eq(completes)
+            completes = delayed
+        m.d.comb += self.macs.eq(Mux(completes, product, 0))
 
     def _take(self, m, whole):
         """Take shapes and places of a command; returns bases and widths of both operands."""
         command = self.command.payload
-        forward = command.operation == Operation.FORWARD
-        by_input = command.operation == Operation.INPUT_GRADIENT
+        forward, by_input = _is_forward(command.operation), _is_by_input(command.operation)
         names = ("integer_base", "code_base", "integer_width", "code_width")
         places = [Signal(16, name=name, reset_less=True) for name in names]
         batch, inputs, outputs = command.batch, command.inputs, command.outputs
@@ -359,7 +368,8 @@ class ProductUnit(wiring.Component):
             inputs,
             Mux(forward, inputs, outputs),
         )
-        with m.If(self.command.ready & self.command.valid):
+        # What comes while nothing is under way may be anything, until it is valid.
+        with m.If(~self.busy):
             m.d.sync += [
                 whole["slow"].eq(Mux(forward | by_input, batch, outputs)),
                 whole["fast"].eq(Mux(forward, outputs, inputs)),
@@ -379,4 +389,4 @@ class ProductUnit(wiring.Component):
 
         # Forward reads both by row.
         integers.start(integer_base, across(integer_width), ~forward)
-        codes.start(code_base, across(code_width), operation == Operation.WEIGHT_GRADIENT)
+        codes.start(code_base, across(code_width), _is_by_weight(operation))

@@ -9,6 +9,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from golden.command import CoreSize
+from golden.rounding import RoundMode
 
 from .copies import spread
 from .event_counters import EventCounters, event_members
@@ -178,14 +179,17 @@ class ResultPipeline(wiring.Component):
             tag = carried
         m.d.comb += [self.o_valid.eq(valid[-1]), self.o_tag.eq(tag)]
 
-        # An encoder adds random bits to what its third stage holds.
+        # An encoder adds random bits to what its third stage holds; they come from registers.
         m.submodules.random_bits = random = RandomBits(
             size.strip, size.random_bits, size.seed, RANDOM_STREAM
         )
-        uses_random, drawing = Signal(), Signal()
+        uses_random, drawing, silent = Signal(), Signal(), Signal()
+        noise = Signal.like(random.o.payload, name="noise", reset_less=True)
         m.d.sync += [
             uses_random.eq((self.target == Target.FLOAT) | (self.target == Target.FP4)),
-            drawing.eq(valid[-5] & uses_random),
+            silent.eq((self.target == Target.FLOAT) & (self.mode != RoundMode.STOCHASTIC)),
+            drawing.eq(valid[-6] & uses_random),
+            noise.as_value().eq(Mux(silent, 0, random.o.payload.as_value())),
         ]
         random.connect(m, self, drawing)
 
@@ -197,7 +201,7 @@ class ResultPipeline(wiring.Component):
             factors[::2],
             factors[1::2],
         )
-        encoders = [self._round(m, lane, random.o.payload[lane]) for lane in range(size.strip)]
+        encoders = [self._round(m, lane, noise[lane]) for lane in range(size.strip)]
         events = [
             Cat(lane) for lane in zip(*(self._events(each) for each in encoders), strict=True)
         ]

@@ -174,8 +174,9 @@ class ResultUnit(wiring.Component):
         # What begins is known two cycles before `command` is the new one.
         begin, begun, alone = Signal(), Signal(), Signal()
         m.d.comb += [self.command.ready.eq(~remembered), self.busy.eq(active | remembered)]
-        with m.If(self.command.ready & self.command.valid):
-            m.d.sync += [coming.eq(self.command.payload), remembered.eq(1)]
+        # What comes while none is remembered may be anything, until it is valid.
+        with m.If(~remembered):
+            m.d.sync += [coming.eq(self.command.payload), remembered.eq(self.command.valid)]
         alike = _compare(m, command, coming)
         # The next command needs no other settings: no gap between them.
         follows = Signal()

@@ -53,7 +53,7 @@ def round_up(
         the mode is never used.
     to_nearest, rest : Value, optional
         Whether the mode is NEAREST_EVEN, and whether any of ``dropped`` but its top bit is set,
-        where these are known beforehand.
+        where these are known beforehand; then ``noise`` is 0 unless the mode is STOCHASTIC.
 
     Returns
     -------
@@ -61,13 +61,14 @@ def round_up(
         The rounded number, one bit wider than ``kept``.
     """
     width = len(dropped)
-    if to_nearest is None:
+    known = to_nearest is not None
+    if not known:
         to_nearest = ~mode.any()  # NEAREST_EVEN is 0
     addend = Signal(width, name=f"{name}_noise")
     nearest = Signal(name=f"{name}_nearest_up")
     total = Signal(Shape(len(kept) + width + 1, signed=kept.shape().signed), name=f"{name}_rounded")
     if noise is not None:
-        with m.If(mode == RoundMode.STOCHASTIC):
+        with m.If(Const(1) if known else mode == RoundMode.STOCHASTIC):
             m.d.comb += addend.eq(noise)
     if self_noise is not None:
         with m.If(mode == RoundMode.SELF_STOCHASTIC):

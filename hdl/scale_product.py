@@ -161,11 +161,11 @@ class ScaleProduct(wiring.Component):
         )
         for k, width in enumerate(self._widths):
             lost = PRODUCT_BITS - width + 1
-            # Whether any of those below is set, group by group, with little logic behind the sum.
+            # Whether any of those below is set, group by group.
             groups = [low_set] if lost > PART_BITS else []
             first = PART_BITS if groups else 0
             groups += [
-                product[at : min(at + 4, lost - 1)].any() for at in range(first, lost - 1, 4)
+                product[at : min(at + 16, lost - 1)].any() for at in range(first, lost - 1, 16)
             ]
             set_groups, next_bit = deepen(
                 m, True, f"rest_{k}", Cat(groups), product[-1] & product[lost - 1]

@@ -96,6 +96,8 @@ class TileDrain(wiring.Component):
         forward = Signal()
         strips_left = Signal(range(size.strip + 1))
         last_strip = Signal()
+        # No strip is the last one of its tile: for those who do not care about the strips of it.
+        going_on = Signal(init=1)
         with m.If(self.begin):
             m.d.sync += forward.eq(self.coming.operation == Operation.FORWARD)
 
@@ -110,14 +112,16 @@ class TileDrain(wiring.Component):
                 self.popped.eq(1),
                 strips_left.eq(strips),
                 last_strip.eq(strips == 1),
+                going_on.eq(strips != 1),
             ]
         with m.Elif(self.popped):
             m.d.sync += [
                 self.popped.eq(~last_strip),
                 strips_left.eq(strips_left - 1),
                 last_strip.eq(strips_left == 2),
+                going_on.eq(strips_left != 2),
             ]
-        self._follow(m, forward, last_strip)
+        self._follow(m, forward, ~going_on)
         for number, head in zip(self.numbers, self._registers(m, forward), strict=True):
             left = Signal.like(number, name="left", reset_less=True)
             m.d.sync += [left.eq(head), number.eq(left)]
@@ -174,7 +178,9 @@ class TileDrain(wiring.Component):
             begin_across.eq((wide + (size.block - 1)) >> log2_block),
         ]
 
-        rows = Countdown(m, "rows", long, height, begin_rows, Mux(by_row, size.rows, size.columns))
+        rows = Countdown(
+            m, "rows", long, height, begin_rows, Mux(by_row, size.rows, size.columns), once=True
+        )
         columns = Countdown(
             m, "columns", wide, width, begin_columns, Mux(by_row, size.columns, size.rows)
         )

@@ -169,9 +169,11 @@ class TrainingEngine(wiring.Component):
         """Tie the units together."""
         wiring.connect(m, wiring.flipped(self.i), loads.i)
         wiring.connect(m, results.o, wiring.flipped(self.o))
-        wiring.connect(m, loads.o, store.load)
         control = store.operands_control
         m.d.comb += [
+            store.load.eq(loads.write),
+            store.load_memory.eq(loads.memory),
+            loads.wait.eq(store.load_waits),
             store.integers.eq(products.integers),
             store.codes.eq(products.codes),
             store.weight_address.eq(products.weight_address),

@@ -92,7 +92,7 @@ def _run(args, target: Target, core: TrainingCoreConfig, need: dict[str, int]) -
         check_memories(alone, core, target)
         progress.update()
         say("place and route of the core")
-        options = {"seed": args.seed, "frequency": args.frequency}
+        options = {"seed": args.seed, "frequency": args.frequency, "large": True}
         placed = place(alone, target, **options)
         progress.update()
         say("synthesis with the bridge")

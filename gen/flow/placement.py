@@ -90,6 +90,7 @@ def place(
     *,
     seed: int = 1,
     frequency: float = 200.0,
+    large: bool = False,
     clock: str = "aclk",
     pins: str | None = None,
     bitstream: bool = False,
@@ -110,6 +111,8 @@ def place(
         Starting point of the placer.
     frequency : float
         At which the tool aims, in MHz. It works until this is reached, so it should not be.
+    large : bool
+        Whether to place a large design, by the placer of the family that suits those.
     clock : str
         Port of the clock.
     pins : str, optional
@@ -135,6 +138,7 @@ def place(
         versions.append(tools.tool_version(family.pack))
     arguments = [
         *target.place_arguments,
+        *(family.place_large if large else ()),
         *("--json", "netlist.json", "--seed", str(seed), "--freq", str(frequency)),
         *("--timing-allow-fail", "--report", "report.json", "--log", "nextpnr.log", "--quiet"),
     ]

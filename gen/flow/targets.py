@@ -32,6 +32,8 @@ class Family:
         using the multiplexers that join LUTs to wider ones; empty where none is needed.
     place, pack : str
         Tools; empty where there are none.
+    place_large : tuple of str
+        Options of ``place`` for a large design.
     luts : dict of str to float
         LUTs by cell. A carry cell takes the LUTs it occupies, and so does distributed memory.
     flip_flops, block_rams, multipliers : dict of str to float
@@ -65,6 +67,7 @@ class Family:
     lut_inputs: int = 4
     place: str = ""
     pack: str = ""
+    place_large: tuple[str, ...] = ()
     reported: dict[str, tuple[str, float]] = field(default_factory=dict)
     block_shapes: tuple[tuple[int, int], ...] = ()
     distributed_luts: int = 0
@@ -124,6 +127,8 @@ FAMILIES: dict[str, Family] = {
             block_rams={"DP16KD": 1, "PDPW16KD": 1},
             multipliers={"MULT18X18D": 1},
             place="nextpnr-ecp5",
+            # The other placer leaves single registers of a training core far away from the rest.
+            place_large=("--placer", "static"),
             pack="ecppack",
             reported={
                 "luts": ("TRELLIS_COMB", 1),

@@ -312,7 +312,7 @@ async def channels_are_independent(dut):
 
 @cocotb.test(timeout_time=5, timeout_unit="ms")
 async def speed_is_as_promised(dut):
-    """A write every third cycle, and its response after 3; a read every fourth, and after 4."""
+    """A write every third cycle, and its response after 4; a read every fourth, and after 4."""
     await start(dut)
     settings = registers("rw")
     count = 40
@@ -324,7 +324,7 @@ async def speed_is_as_promised(dut):
     reading = cocotb.start_soon(receive(dut, "r", count))
     responses = await receive(dut, "b", count)
     # The first transfer is at the end of the first cycle.
-    assert [cycle for cycle, _ in responses] == [4 + 3 * k for k in range(count)]
+    assert [cycle for cycle, _ in responses] == [5 + 3 * k for k in range(count)]
     assert [cycle for cycle, *_ in await reading] == [5 + 4 * k for k in range(count)]
 
 
@@ -343,7 +343,7 @@ async def hold_makes_writes_wait(dut):
         await RisingEdge(dut.aclk)
         assert not port(dut, "bvalid").value and not getattr(dut, setting.name.lower()).value
     dut.hold.value = 0
-    assert await receive(dut, "b", 1) == [(2, OKAY)]
+    assert await receive(dut, "b", 1) == [(3, OKAY)]
     assert int(getattr(dut, setting.name.lower()).value) == everything
 
 
