@@ -106,7 +106,7 @@ class CommandQueue(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         size = self._size
-        candidate = Signal(command_layout())
+        candidate = Signal(command_layout(), reset_less=True)
         operation = candidate.operation
         is_forward = _keep(m, "is_forward", operation == Operation.FORWARD)
         is_input = _keep(m, "is_input", operation == Operation.INPUT_GRADIENT)
@@ -115,7 +115,7 @@ class CommandQueue(wiring.Component):
 
         failed = Signal(len(ErrorCode))  # one bit per code, for the first to be found
         chain = Signal(data.StructLayout({"open": 1, "operation": 4, "rows": 16, "columns": 16}))
-        chain_terms = Signal(33)
+        chain_terms = Signal(33, reset_less=True)
         rows, columns, terms = self._result(m, candidate, is_forward, is_weight)
         same_rows = _keep(m, "same_rows", chain.rows == rows)
         same_columns = _keep(m, "same_columns", chain.columns == columns)
@@ -148,7 +148,7 @@ class CommandQueue(wiring.Component):
         words, words_kept = Signal(34, reset_less=True), Signal(34, reset_less=True)
         # Not reset, so that a multiplier can have them inside.
         first, second = deepen(m, True, "factor", region.first, region.second)
-        end = Signal(35)
+        end = Signal(35, reset_less=True)
         end_wanted, over, far_over = Signal(), Signal(), Signal()
         at_end = Signal()
         m.d.sync += at_end.eq(step == len(checks) - 2)
@@ -268,7 +268,7 @@ class CommandQueue(wiring.Component):
     def _result(self, m, command, is_forward, is_weight):
         """Find rows, columns and terms of a product."""
         rows, columns, terms = (
-            Signal(16, name=f"result_{x}") for x in ("rows", "columns", "terms")
+            Signal(16, name=f"result_{x}", reset_less=True) for x in ("rows", "columns", "terms")
         )
         m.d.sync += [
             rows.eq(Mux(is_weight, command.outputs, command.batch)),

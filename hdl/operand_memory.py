@@ -150,7 +150,9 @@ class OperandMemory(wiring.Component):
                     for part in range(block // by_row)
                     for slot in range(block // lanes)
                 ]
-                m.d.sync += self.rows[k][g].eq(choose(options, choice))
+                row = Signal(width, name=f"row_{k}_{g}", reset_less=True)
+                m.d.sync += row.eq(choose(options, choice))
+                m.d.comb += self.rows[k][g].eq(row)
         for lane in range(lanes):
             copy = lane % COPIES
             choice = self._choice(
@@ -162,7 +164,9 @@ class OperandMemory(wiring.Component):
                     for part in range(block // by_column)
                     for slot in range(block // lanes)
                 ]
-                m.d.sync += self.columns[lane][g].eq(choose(options, choice))
+                column = Signal(width, name=f"column_{lane}_{g}", reset_less=True)
+                m.d.sync += column.eq(choose(options, choice))
+                m.d.comb += self.columns[lane][g].eq(column)
         return m
 
     def row_code(self, row, lane):

@@ -133,32 +133,36 @@ class OperandStore(wiring.Component):
         return m
 
     def _prepare_results(self, m):
-        """Delay what is written of results, and tell its row apart, with a bit for each."""
-        coming = data.StructLayout(
-            {"write": result_write(self._size), "activations": 1, "gradients": 1}
+        """Delay results; tells where they go, if anywhere, and their row with a bit for each.
+
+        None ever goes to the weights.
+        """
+        targets = {
+            Memory.ACTIVATIONS: self.write_activations,
+            Memory.GRADIENTS: self.write_gradients,
+        }
+        taken, ready = (
+            Signal(result_write(self._size), name=f"result_{x}", reset_less=True)
+            for x in ("taken", "ready")
         )
-        taken, ready = (Signal(coming, name=f"result_{x}") for x in ("taken", "ready"))
         rows = Signal(self._size.block, name="result_rows", reset_less=True)
         m.d.sync += [
-            taken.write.eq(self.write),
-            taken.activations.eq(self.write_activations),
-            taken.gradients.eq(self.write_gradients),
+            taken.eq(self.write),
             ready.eq(taken),
-            *(rows[k].eq(equals(taken.write.row, k)) for k in range(len(rows))),
+            *(rows[k].eq(equals(taken.row, k)) for k in range(len(rows))),
         ]
-        return ready, rows
-
-    @staticmethod
-    def _goes_to(which, result):
-        """Whether a result is written to a memory; to that of the weights, none ever is."""
-        targets = {Memory.ACTIVATIONS: result.activations, Memory.GRADIENTS: result.gradients}
-        return targets.get(which, Const(0))
+        for which, wanted in targets.items():
+            name = which.name.lower()
+            was_wanted = Signal(name=f"{name}_taken")
+            targets[which] = Signal(name=f"{name}_ready")
+            m.d.sync += [was_wanted.eq(wanted), targets[which].eq(was_wanted)]
+        return targets, ready, rows
 
     def _write_codes(self, m, memory, which, results, width):
         """Write a group of a load, or a strip of ``width`` codes of a result."""
         load, group = self.load, self._size.load_lanes
-        result, result_rows = results
-        of_result, write = self._goes_to(which, result), result.write
+        targets, write, result_rows = results
+        of_result = targets.get(which, Const(0))
         m.d.sync += memory.write_address.eq(Mux(of_result, write.address, load.address))
         for k in range(self._size.block // group):
             in_strip = equals(write.column[width.bit_length() - 1 :], k * group // width)
@@ -179,8 +183,8 @@ class OperandStore(wiring.Component):
         group, strip, columns = size.load_lanes, size.strip, size.columns
         groups = strip // group
         log2_strip = strip.bit_length() - 1
-        result, _ = results
-        of_result, write = self._goes_to(which, result), result.write
+        targets, write, _ = results
+        of_result = targets.get(which, Const(0))
         # The group counts within a row of a word; its upper bits are the strip.
         strip_of_load = load.group[groups.bit_length() - 1 :][
             : (size.block // strip).bit_length() - 1

@@ -123,8 +123,11 @@ class TileDrain(wiring.Component):
             ]
         self._follow(m, forward, ~going_on)
         for number, head in zip(self.numbers, self._registers(m, forward), strict=True):
-            left = Signal.like(number, name="left", reset_less=True)
-            m.d.sync += [left.eq(head), number.eq(left)]
+            left, kept = (
+                Signal.like(number, name=name, reset_less=True) for name in ("left", "kept")
+            )
+            m.d.sync += [left.eq(head), kept.eq(left)]
+            m.d.comb += number.eq(kept)
         return m
 
     def _registers(self, m, forward):

@@ -15,7 +15,7 @@ from .command_queue import SETTINGS
 from .parameters import check_type
 from .stream import beat_signature
 from .structure import Structure
-from .training_engine import COUNTERS, TrainingEngine
+from .training_engine import COUNTERS, RESULTS, TrainingEngine
 
 __all__ = ["TrainingCore"]
 
@@ -77,14 +77,15 @@ class TrainingCore(wiring.Component):
                 mine, theirs = getattr(self, name), getattr(registers, name)
                 m.d.comb += theirs.eq(mine) if member.flow is In else mine.eq(theirs)
 
-        # Soft reset: everything but the registers. One register resets the engine in both ways, as
-        # its wire is the longest of all.
-        reset = Signal(reset_less=True)
-        m.d.sync += reset.eq(
-            ResetSignal() | (registers.control_written & registers.control.soft_reset)
-        )
-        m.domains.engine = ClockDomain("engine", local=True)
-        m.d.comb += [ClockSignal("engine").eq(ClockSignal()), ResetSignal("engine").eq(reset)]
+        # Soft reset: everything but the registers. Two registers reset the engine in both ways, as
+        # their wires are the longest of all; different ones to start with, so that tools do not
+        # merge them.
+        wanted = ResetSignal() | (registers.control_written & registers.control.soft_reset)
+        for k, domain in enumerate(("engine", RESULTS)):
+            reset = Signal(name=f"reset_{domain}", init=k, reset_less=True)
+            m.d.sync += reset.eq(wanted)
+            m.domains += ClockDomain(domain, local=True)
+            m.d.comb += [ClockSignal(domain).eq(ClockSignal()), ResetSignal(domain).eq(reset)]
         engine = self._engine
         m.submodules.engine = DomainRenamer("engine")(engine)
         wiring.connect(m, wiring.flipped(self.i), engine.i)
@@ -108,7 +109,7 @@ class TrainingCore(wiring.Component):
             m.d.sync += getattr(engine, name).eq(
                 registers.control_written & registers.control[name]
             )
-        self._report(m, registers, engine, reset)
+        self._report(m, registers, engine, ResetSignal("engine"))
         return m
 
     def _report(self, m, registers, engine, reset):

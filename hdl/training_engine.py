@@ -18,7 +18,11 @@ from .select import assign_all
 from .stream import beat_signature
 from .structure import Structure
 
-__all__ = ["COUNTERS", "TrainingEngine"]
+__all__ = ["COUNTERS", "RESULTS", "TrainingEngine"]
+
+#: Domain of the array and the results: clock and reset are those of all the rest, but the reset
+#: comes from a register of its own.
+RESULTS = "results"
 
 #: Counters and their widths.
 COUNTERS = {
@@ -40,7 +44,7 @@ class TrainingEngine(wiring.Component):
 
     The throughput is one pass, one beat and one strip per cycle, all at once; the latency from the
     last beat of a load to the first strip of a product that waits for it is ``latency`` cycles and
-    the passes of a tile.
+    the passes of a tile. Whoever instantiates it provides :data:`RESULTS`.
 
     Parameters
     ----------
@@ -117,8 +121,9 @@ class TrainingEngine(wiring.Component):
         m.submodules.loads = loads = LoadUnit(size)
         m.submodules.products = products = ProductUnit(size)
         m.submodules.store = store = OperandStore(size)
-        m.submodules.array = array = self._array
-        m.submodules.results = results = self._results
+        array, results = self._array, self._results
+        m.submodules.array = DomainRenamer(RESULTS)(array)
+        m.submodules.results = DomainRenamer(RESULTS)(results)
 
         m.d.comb += [
             commands.command.eq(self.command),
