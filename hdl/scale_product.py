@@ -47,8 +47,8 @@ def add_bias(m, prefix, enables, number, bias, relu):
         Sign, and magnitude of ``MAGNITUDE_BITS``.
     """
     total = Signal(signed(BIAS_BITS + 1), name=f"{prefix}_sum", reset_less=True)
-    sign = Signal(name=f"{prefix}_sign", reset_less=True)
-    magnitude = Signal(MAGNITUDE_BITS, name=f"{prefix}_magnitude", reset_less=True)
+    sign = Signal(name=f"{prefix}_sign")
+    magnitude = Signal(MAGNITUDE_BITS, name=f"{prefix}_magnitude")
     with m.If(enables[0]):
         m.d.sync += total.eq(number + bias)
     with m.If(enables[1]):
