@@ -362,16 +362,15 @@ class CommandQueue(wiring.Component):
         # What this radix has not.
         foreign = command.stochastic if radix4 else command.phase
         wrong_load = load_gradients & ~command.codes & foreign
-        wrong_product = _keep(
-            m,
-            "wrong_product",
-            (is_gradient & (command.relu | command.bias | command.signed_result))
-            | (is_forward & (derivative | ~destination.any()))
-            | (is_gradient & ~is_input & to_operand)
-            | (to_sums & (command.relu | command.bias | derivative))
-            | (command.mode == RoundMode.SELF_STOCHASTIC)
-            | (is_input & to_operand & foreign),
+        wrong = (
+            is_gradient & (command.relu | command.bias | command.signed_result),
+            is_forward & (derivative | ~destination.any()),
+            is_gradient & ~is_input & to_operand,
+            to_sums & (command.relu | command.bias | derivative),
+            command.mode == RoundMode.SELF_STOCHASTIC,
+            is_input & to_operand & foreign,
         )
+        wrong_product = Cat(_keep(m, f"wrong_{k}", each) for k, each in enumerate(wrong)).any()
         scaled = (destination == Destination.STREAM) | to_operand
         uses_scale = ((load_activations | load_weights) & ~command.codes) | (is_product & scaled)
         m.d.sync += [

@@ -60,7 +60,7 @@ class TrainingEngine(wiring.Component):
     i, o : streams
         See :class:`hdl.training_core.TrainingCore`.
     load_seed, result_seed : ``In(32)``, write_load_seed, write_result_seed : ``In(1)``
-        Words of the states of the two random generators.
+        Words of the states of the two random generators, still there 2 cycles after the write.
     clear_error, clear_counters : ``In(1)``
         What they say.
     busy, loading, computing : ``Out(1)``
@@ -213,15 +213,20 @@ class TrainingEngine(wiring.Component):
             del units["load"]  # there is no generator, and its seeds are ignored
         wrong = []
         for name, unit in units.items():
-            written, word, no_bits = (
+            arrived, written, word, set_bytes, no_bits = (
                 Signal(shape, name=f"{name}_seed_{x}")
-                for shape, x in ((1, "written"), (32, "word"), (1, "no_bits"))
-            )
+                for shape, x in (
+                    (1, "arrived"), (1, "written"), (32, "word"), (4, "set_bytes"), (1, "no_bits")
+                )
+            )  # fmt: skip
+            # The word stands still for longer than that.
             given = getattr(self, f"{name}_seed")
             m.d.sync += [
-                written.eq(getattr(self, f"write_{name}_seed")),
+                arrived.eq(getattr(self, f"write_{name}_seed")),
+                written.eq(arrived),
                 word.eq(given),
-                no_bits.eq(~given.any()),
+                *(set_bytes[k].eq(given.word_select(k, 8).any()) for k in range(4)),
+                no_bits.eq(~set_bytes.any()),
             ]
             # The first of the four words decides for all, so that those that follow a refused
             # one are not taken for the beginning of a state.
