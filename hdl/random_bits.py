@@ -96,7 +96,7 @@ class RandomBits(wiring.Component):
 
         loaded = Signal(range(STATE_WORDS))
         judging = Signal()  # all words of a seed are there; are they zeros?
-        priming = Signal(2)  # shifts right: two steps until the first words are on offer
+        priming = Signal(2)  # two steps until the first words are on offer: 0b11, 0b01, 0
         any_set = Signal()
         valid = Signal(init=1)  # none of loaded, judging and priming is set
         m.d.comb += [
@@ -117,7 +117,7 @@ class RandomBits(wiring.Component):
                 any_set.eq((any_set & loaded.any()) | self.i_seed.payload.any()),
             ]
         # Neither happens while the words are judged, which comes last to be out of the way.
-        with m.Elif(priming.any() | (valid & self.o.ready)):
+        with m.Elif(priming[0] | (valid & self.o.ready)):
             m.d.sync += [
                 Cat(words).eq(Cat(*following[-kept:])),
                 priming.eq(priming >> 1),

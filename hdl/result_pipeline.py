@@ -307,7 +307,7 @@ class ResultPipeline(wiring.Component):
         m.submodules.products = products = ProductSum(
             size.strip, SUM_BITS, CODE_BITS, size.residual_bits
         )
-        assert products.latency + 2 <= self.latency
+        assert products.latency + 3 <= self.latency
         m.d.comb += products.numbers.eq(self.sums)
         for lane in range(size.strip):
             given = self.derivatives[lane].as_value()
@@ -326,14 +326,16 @@ class ResultPipeline(wiring.Component):
             half = TOTAL_BITS // 2
             low, high = total[:half], total[half:]
             sum_low = Signal(half + 1, name=f"step_{which}_low")
+            wanted = Signal.like(products.total, name=f"step_{which}_wanted", reset_less=True)
             addend = Signal(TOTAL_BITS, name=f"step_{which}_addend")
             carry = Signal(name=f"step_{which}_carry")
             addend_high = Signal(signed(len(products.total) - half), name=f"step_{which}_high")
             m.d.comb += [
-                addend.eq(Mux(adding, products.total, 0)),
+                addend.eq(wanted),
                 sum_low.eq(Mux(clear, 0, low) + addend[:half]),
             ]
             m.d.sync += [
+                wanted.eq(Mux(adding, products.total, 0)),
                 low.eq(sum_low),
                 carry.eq(sum_low[-1]),
                 addend_high.eq(addend[half:]),

@@ -235,14 +235,17 @@ class TileDrain(wiring.Component):
         height = Mux(forward, size.rows, size.columns)
         width = Mux(forward, size.columns, size.rows)
         base, result_base, bias_base = (
-            Signal(16, name=name) for name in ("base", "result_base", "bias_base")
+            Signal(16, name=name, reset_less=True) for name in ("base", "result_base", "bias_base")
         )
-        across = Signal(16)  # words of a row of words
-        word, row_word, below = (Signal(16, name=x) for x in ("word", "row_word", "below"))
+        across = Signal(16, reset_less=True)  # words of a row of words
+        word, row_word, below, number, bias = (
+            Signal(16, name=x, reset_less=True)
+            for x in ("word", "row_word", "below", "number", "bias")
+        )
         tile_row, tile_column, row = (
-            Signal(range(size.block), name=x) for x in ("tile_row", "tile_column", "row")
+            Signal(range(size.block), name=x, reset_less=True)
+            for x in ("tile_row", "tile_column", "row")
         )
-        number, bias = Signal(16), Signal(16)
         following_row, following_column = (
             Signal(range(size.block), name=x) for x in ("following_row", "following_column")
         )
