@@ -122,6 +122,11 @@ def test_targets_without_a_bitstream(capsys):
     assert "There is no bitstream for xilinx; choose another target" in capsys.readouterr().err
 
 
+def test_no_seed(capsys):
+    assert main(["fpga", "--seeds", "0"]) == 2
+    assert "There must be 1 seed or more, not 0" in capsys.readouterr().err
+
+
 def test_memories_that_fell_to_flip_flops(tmp_path):
     made = Synthesis(tmp_path, "training_core", ECP5, {"DP16KD": 96}, 0, 1.0, "Yosys")
     with pytest.raises(InputError, match=r"^Memories need 97 block RAMs, but only 96 were made: "):
@@ -197,7 +202,7 @@ def test_a_small_core_becomes_a_bitstream(tmp_path, capsys):
     config.write_text(to_toml(sizing.smallest_memories(2, 2, 2, ECP5)))
     output = tmp_path / "fpga"
     arguments = ["fpga", "--target", "ecp5-25k", "--config", str(config), "--output", str(output)]
-    assert main(arguments) == 0
+    assert main([*arguments, "--seeds", "2"]) == 0
     folder = output / "ecp5-25k"
     assert str(folder / "REPORT.md") in capsys.readouterr().out
     report = json.loads((folder / "report.json").read_text())
@@ -205,7 +210,10 @@ def test_a_small_core_becomes_a_bitstream(tmp_path, capsys):
         predicted, alone = report["predicted"][resource], report["alone"]["used"][resource]
         assert alone == pytest.approx(predicted, rel=0.1), resource
         assert alone <= report["hosted"]["used"][resource] <= 1.1 * alone + 400, resource
-    assert report["alone"]["megahertz"] > 50 and report["hosted"]["megahertz"] > 50
+    for each in (report["alone"], report["hosted"]):
+        assert set(each["seeds"]) == {"1", "2"}
+        assert each["megahertz"] == max(each["seeds"].values()) > 50
+        assert each["megahertz"] == each["seeds"][str(each["seed"])]
     assert (folder / "hosted_core.bit").read_bytes()[:4] == b"\xff\x00Pa"
     assert training_core(folder / "training_core.toml") == training_core(config)
     netlist = (folder / "training_core.netlist.v").read_text()

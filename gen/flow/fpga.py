@@ -2,8 +2,10 @@
 
 import argparse
 import json
+import os
 import re
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tqdm import tqdm
@@ -45,6 +47,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--seed", type=int, default=1, help="of the placer (default: %(default)s)")
     parser.add_argument(
+        "--seeds",
+        type=int,
+        default=1,
+        metavar="COUNT",
+        help="how many seeds to try, from --seed on; the fastest is kept (default: %(default)s)",
+    )
+    parser.add_argument(
         "--frequency",
         type=float,
         default=200.0,
@@ -63,6 +72,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Place and route the core alone, then with the bridge, and write files and report."""
     target = find_target(args.target)
+    if args.seeds < 1:
+        raise InputError(f"There must be 1 seed or more, not {args.seeds}")
     if not target.family.place or target.family.pack == "":
         raise InputError(f"There is no bitstream for {target.name}; choose another target")
     if args.config is None:
@@ -82,7 +93,8 @@ def _run(args, target: Target, core: TrainingCoreConfig, need: dict[str, int]) -
     board = BOARDS.get(target.name)
     clocks = round((board.hertz if board else 24_000_000) / BAUD)
     size = core.size()
-    with tqdm(total=4, desc=f"{target.name}", disable=None, leave=False) as progress:
+    steps = 2 + 2 * args.seeds
+    with tqdm(total=steps, desc=f"{target.name}", disable=None, leave=False) as progress:
 
         def say(what):
             progress.set_postfix_str(what)
@@ -92,23 +104,36 @@ def _run(args, target: Target, core: TrainingCoreConfig, need: dict[str, int]) -
         check_memories(alone, core, target)
         progress.update()
         say("place and route of the core")
-        options = {"seed": args.seed, "frequency": args.frequency, "large": True}
-        placed = place(alone, target, **options)
-        progress.update()
+        placed = _with_seeds(args, progress, alone, target)
         say("synthesis with the bridge")
         verilog = to_verilog(HostedCore(size, clocks, STRUCTURES[core.structure]), TOP)
         hosted = synthesize(verilog, TOP, target, long_wires=True)
         progress.update()
         say("place and route with the bridge")
         pins = board.pins if board else "" if target.family.chooses_pins else None
-        routed = place(hosted, target, **options, pins=pins, bitstream=True)
-        progress.update()
+        routed = _with_seeds(args, progress, hosted, target, pins=pins, bitstream=True)
     folder: Path = args.output / target.name
     _write(folder, target, board, core, need, alone, placed, hosted, routed)
     print(
-        f"{folder / 'REPORT.md'}: {placed.megahertz} MHz alone, {routed.megahertz} with the bridge"
+        f"{folder / 'REPORT.md'}: {placed[0].megahertz} MHz alone, {routed[0].megahertz} with the "
+        "bridge"
     )
     return 0
+
+
+def _with_seeds(args, progress, synthesis: Synthesis, target: Target, **options):
+    """Place a netlist with every seed, as many at once as there are processors; fastest first."""
+
+    def one(seed: int) -> Placement:
+        placement = place(
+            synthesis, target, seed=seed, frequency=args.frequency, large=True, **options
+        )
+        progress.update()
+        return placement
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        placements = list(pool.map(one, range(args.seed, args.seed + args.seeds)))
+    return sorted(placements, key=lambda placement: -placement.megahertz)
 
 
 def check_memories(synthesis: Synthesis, core: TrainingCoreConfig, target: Target) -> None:
@@ -145,14 +170,14 @@ def _write(folder, target, board, core, need, alone, placed, hosted, routed):
     """Write report, configuration, netlist and bitstream."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        bitstream = folder / f"{TOP}{routed.bitstream.suffix}"
-        _copy(routed.bitstream, bitstream)
+        bitstream = folder / f"{TOP}{routed[0].bitstream.suffix}"
+        _copy(routed[0].bitstream, bitstream)
         _copy(alone.netlist, folder / f"{CORE}.netlist.v")
         write_if_changed(folder / f"{CORE}.toml", to_toml(core))
         write_if_changed(folder / f"{TOP}.v", (hosted.folder / "design.v").read_text())
         document = _document(target, board, core, need, alone, placed, hosted, routed)
         write_if_changed(folder / "report.json", json.dumps(document, indent=1) + "\n")
-        write_if_changed(folder / "REPORT.md", _markdown(document, placed, routed))
+        write_if_changed(folder / "REPORT.md", _markdown(document, placed[0], routed[0]))
     except OSError as error:
         raise InputError(f"Cannot write {folder}: {error.strerror}") from error
 
@@ -170,11 +195,12 @@ def _document(
     core: TrainingCoreConfig,
     need: dict[str, int],
     alone: Synthesis,
-    placed: Placement,
+    placed: list[Placement],
     hosted: Synthesis,
-    routed: Placement,
+    routed: list[Placement],
 ) -> dict:
-    def measured(synthesis, placement):
+    def measured(synthesis, placements):
+        placement = placements[0]
         return {
             "megahertz": placement.megahertz,
             "used": {
@@ -184,6 +210,7 @@ def _document(
             },
             "cells": synthesis.cells,
             "seed": placement.seed,
+            "seeds": {each.seed: each.megahertz for each in sorted(placements, key=_seed)},
             "frequency": placement.frequency,
             "seconds": {"synthesis": synthesis.seconds, "placement": placement.seconds},
         }
@@ -202,8 +229,23 @@ def _document(
         else [],
         "alone": measured(alone, placed),
         "hosted": measured(hosted, routed),
-        "tools": [alone.version, *dict.fromkeys(routed.versions)],
+        "tools": [alone.version, *dict.fromkeys(routed[0].versions)],
     }
+
+
+def _seed(placement: Placement) -> int:
+    return placement.seed
+
+
+def _seeds(alone: dict, hosted: dict) -> list[str]:
+    """List what all seeds came to, where there was a choice."""
+    if len(alone["seeds"]) == 1:
+        return []
+    rows = [
+        f"| {seed} | {megahertz} | {hosted['seeds'][seed]} |"
+        for seed, megahertz in alone["seeds"].items()
+    ]
+    return ["", "| seed | MHz alone | MHz with the bridge |", "|---|---|---|", *rows]
 
 
 def _markdown(document: dict, placed: Placement, routed: Placement) -> str:
@@ -213,8 +255,7 @@ def _markdown(document: dict, placed: Placement, routed: Placement) -> str:
     lines = [
         f"# The training core on {document['target']}",
         "",
-        f"{document['part']}; {', '.join(document['tools'])}; seed {placed.seed}, aiming at "
-        f"{placed.frequency:g} MHz.",
+        f"{document['part']}; {', '.join(document['tools'])}; aiming at {placed.frequency:g} MHz.",
         "",
         "| | predicted | alone | share | with the bridge | there is |",
         "|---|---|---|---|---|---|",
@@ -230,6 +271,8 @@ def _markdown(document: dict, placed: Placement, routed: Placement) -> str:
         )
     lines += [
         f"| MHz | | {alone['megahertz']} | | {hosted['megahertz']} | |",
+        f"| seed | | {alone['seed']} | | {hosted['seed']} | |",
+        *_seeds(alone, hosted),
         "",
         "Alone means out of context: every port but the clock is connected to nothing. Memories",
         "are in block RAM where they are deep enough; what is not is as shallow as a few words.",
