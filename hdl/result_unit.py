@@ -208,6 +208,7 @@ class ResultUnit(wiring.Component):
         m.d.comb += [
             drain.begin.eq(begin),
             drain.coming.eq(coming),
+            drain.tile.eq(self.tile),
             drain.tile_strips.eq(self.tile_strips),
             drain.done.eq(self.done),
             *assign_all(drain.sums, self.sums),

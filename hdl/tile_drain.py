@@ -58,9 +58,9 @@ class TileDrain(wiring.Component):
     begin : ``In(1)``, coming : ``In(command_layout())``
         The next product, whose tiles are to come; it may begin in the cycle after the last strip
         of this one, once it has been stable for 2 cycles, and stays for one more.
-    tile_strips : ``In(7)``
-        With the last pass of a tile: how many strips it has. Tiles come no closer than that, and
-        the first one of a product no closer than one more.
+    tile : ``In(1)``, tile_strips : ``In(7)``
+        The last pass of a tile, ``flight`` cycles before ``done``, and how many strips it has.
+        Tiles come no closer than that, and the first one of a product no closer than one more.
     done : ``In(rows)``, sums : ``In(signed(accumulator_bits)).array(rows, columns)``
         A tile is complete; see :class:`hdl.dot_product_array.DotProductArray`.
     popped, final : ``Out(1)``
@@ -80,6 +80,7 @@ class TileDrain(wiring.Component):
             {
                 "begin": In(1),
                 "coming": In(command_layout()),
+                "tile": In(1),
                 "tile_strips": In(7),
                 "done": In(size.rows),
                 "sums": In(bits).array(size.rows, size.columns),
@@ -101,18 +102,22 @@ class TileDrain(wiring.Component):
         with m.If(self.begin):
             m.d.sync += forward.eq(self.coming.operation == Operation.FORWARD)
 
-        # How many strips a tile has was known when it was begun.
-        strips = self.tile_strips
+        # How many strips a tile has was known when it was begun. That it is there is known by the
+        # same way, as `done` has its wires to the sums.
+        tile, strips, coming = self.tile, self.tile_strips, None
         for k in range(self._flight):
-            delayed = Signal(range(size.strip + 1), name=f"strips_{k}")
-            m.d.sync += delayed.eq(strips)
-            strips = delayed
-        with m.If(self.done[0]):
+            tile_then = Signal(name=f"tile_{k}")
+            strips_then = Signal(range(size.strip + 1), name=f"strips_{k}", reset_less=True)
+            m.d.sync += [tile_then.eq(tile), strips_then.eq(strips)]
+            tile, strips, coming = tile_then, strips_then, strips
+        only_one = Signal(reset_less=True)
+        m.d.sync += only_one.eq(coming == 1)
+        with m.If(tile):
             m.d.sync += [
                 self.popped.eq(1),
                 strips_left.eq(strips),
-                last_strip.eq(strips == 1),
-                going_on.eq(strips != 1),
+                last_strip.eq(only_one),
+                going_on.eq(~only_one),
             ]
         with m.Elif(self.popped):
             m.d.sync += [
