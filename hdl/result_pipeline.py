@@ -326,7 +326,7 @@ class ResultPipeline(wiring.Component):
             half = TOTAL_BITS // 2
             low, high = total[:half], total[half:]
             sum_low = Signal(half + 1, name=f"step_{which}_low")
-            wanted = Signal.like(products.total, name=f"step_{which}_wanted", reset_less=True)
+            wanted = Signal.like(products.total, name=f"step_{which}_wanted")
             addend = Signal(TOTAL_BITS, name=f"step_{which}_addend")
             carry = Signal(name=f"step_{which}_carry")
             addend_high = Signal(signed(len(products.total) - half), name=f"step_{which}_high")
