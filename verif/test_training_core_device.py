@@ -367,7 +367,9 @@ def test_lanes_are_used(device, size, rng, operation):
     passes = 2 if operation == Operation.FORWARD else 1
     assert counters["PASSES"] * size.rows * size.columns * size.lanes == 128**3 * passes
     assert counters["MACS"] == 128**3
-    assert counters["PASSES"] / counters["CYCLES"] >= 0.97
+    # To begin and to end, whatever the size of the product: 2,048 passes are the fewest here.
+    assert counters["CYCLES"] - counters["PASSES"] <= 80
+    assert counters["PASSES"] / counters["CYCLES"] >= 0.96
 
 
 def test_cycles_do_not_depend_on_values(device, size, rng):
