@@ -369,7 +369,8 @@ def test_lanes_are_used(device, size, rng, operation):
     assert counters["MACS"] == 128**3
     # To begin and to end, whatever the size of the product: 2,048 passes are the fewest here.
     assert counters["CYCLES"] - counters["PASSES"] <= 80
-    assert counters["PASSES"] / counters["CYCLES"] >= 0.96
+    least = 0.97 if counters["PASSES"] > 2048 else 0.96
+    assert counters["PASSES"] / counters["CYCLES"] >= least
 
 
 def test_cycles_do_not_depend_on_values(device, size, rng):

@@ -210,7 +210,7 @@ def _document(
             },
             "cells": synthesis.cells,
             "seed": placement.seed,
-            "seeds": {each.seed: each.megahertz for each in sorted(placements, key=_seed)},
+            "seeds": dict(sorted((each.seed, each.megahertz) for each in placements)),
             "frequency": placement.frequency,
             "seconds": {"synthesis": synthesis.seconds, "placement": placement.seconds},
         }
@@ -231,10 +231,6 @@ def _document(
         "hosted": measured(hosted, routed),
         "tools": [alone.version, *dict.fromkeys(routed[0].versions)],
     }
-
-
-def _seed(placement: Placement) -> int:
-    return placement.seed
 
 
 def _seeds(alone: dict, hosted: dict) -> list[str]:
