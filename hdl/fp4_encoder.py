@@ -144,8 +144,9 @@ class Fp4Encoder(wiring.Component):
         with m.Else():
             m.d.comb += field.eq(whole + 1 + up)
         zero = (exponent < 0) & ~up
-        field, zero, sign, nonzero, nonfinite = deepen(
-            m, deep, "to_code", field, zero, sign, nonzero, nonfinite
+        kept, underflowed = nonzero & ~zero, nonzero & zero
+        field, kept, underflowed, sign, nonfinite = deepen(
+            m, deep, "to_code", field, kept, underflowed, sign, nonfinite
         )
         # The field is not negative, so this is a short form of a comparison.
         saturated = field[3:].any()
@@ -153,9 +154,10 @@ class Fp4Encoder(wiring.Component):
         m.d.comb += magnitude.eq(Mux(saturated, 7, field[:3]))
         with m.If(self.enable[1]):
             m.d.sync += [
-                self.code.eq(Mux(nonzero & ~zero, Cat(magnitude, sign), 0)),
-                self.saturated.eq(nonzero & saturated),
-                self.underflowed.eq(nonzero & zero),
+                # Not chosen by `kept`: synthesis would make a reset of that, for these four alone.
+                self.code.eq(Cat(magnitude, sign) & kept.replicate(4)),
+                self.saturated.eq(kept & saturated),
+                self.underflowed.eq(underflowed),
                 self.was_nonfinite.eq(nonfinite),
             ]
         return m

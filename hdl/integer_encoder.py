@@ -171,14 +171,18 @@ class IntegerEncoder(wiring.Component):
         difference = Signal(signed(residual_bits + 1))
         m.d.comb += difference.eq(Cat(Const(0, residual_bits), up) - fraction)
         underflowed = nonzero & ~rounded.any() & ~big
-        magnitude, clipped, passes, difference, underflowed, sign, nonfinite = deepen(
-            m, deep, "to_code", magnitude, clipped, passes, difference, underflowed, sign, nonfinite
+        inside = passes & ~nonfinite
+        magnitude, clipped, inside, difference, underflowed, sign, nonfinite = deepen(
+            m, deep, "to_code", magnitude, clipped, inside, difference, underflowed, sign, nonfinite
         )
         with m.If(self.enable[1]):
             m.d.sync += [
                 self.code.eq(Mux(sign, -magnitude, magnitude)),
-                self.in_range.eq(passes & ~nonfinite),
-                self.residual.eq(Mux(passes & ~nonfinite, Mux(sign, -difference, difference), 0)),
+                self.in_range.eq(inside),
+                # Not chosen by `inside`: synthesis would make a reset of that, for these alone.
+                self.residual.eq(
+                    Mux(sign, -difference, difference) & inside.replicate(residual_bits + 1)
+                ),
                 self.saturated.eq(clipped),
                 self.underflowed.eq(underflowed),
                 self.was_nonfinite.eq(nonfinite),

@@ -42,6 +42,8 @@ class OperandStore(wiring.Component):
         goes there.
     write : ``In(result_write(size))``, write_activations, write_gradients : ``In(1)``
         Writes of results.
+    will_write_activations, will_write_gradients : ``In(1)``
+        The same, a cycle before.
     integers : ``In(operand_read(size, rows))``, codes : ``In(operand_read(size, columns))``
         What to read for a pass.
     weight_address : ``In(16)``
@@ -74,6 +76,8 @@ class OperandStore(wiring.Component):
                 "write": In(result_write(size)),
                 "write_activations": In(1),
                 "write_gradients": In(1),
+                "will_write_activations": In(1),
+                "will_write_gradients": In(1),
                 "integers": In(operand_read(size, size.rows)),
                 "codes": In(operand_read(size, size.columns)),
                 "weight_address": In(16),
@@ -110,12 +114,16 @@ class OperandStore(wiring.Component):
         m.submodules.activation_side = activation_side
         m.submodules.weight_side = weight_side
 
-        # Results wait for a cycle, so that loads can be told in time; of which memory is known long
-        # before the first write of a load.
-        m.d.sync += self.load_waits.eq(
-            (self.write_activations & equals(self.load_memory, Memory.ACTIVATIONS))
-            | (self.write_gradients & (self.load_memory == Memory.GRADIENTS))
-        )
+        # Loads are told in time, by a register that has its place between both; of which memory is
+        # known long before the first write of a load.
+        waits = Signal(name="load_will_wait")
+        m.d.sync += [
+            waits.eq(
+                (self.will_write_activations & equals(self.load_memory, Memory.ACTIVATIONS))
+                | (self.will_write_gradients & (self.load_memory == Memory.GRADIENTS))
+            ),
+            self.load_waits.eq(waits),
+        ]
         results = self._prepare_results(m)
         self._write_codes(m, activations, Memory.ACTIVATIONS, results, size.columns)
         self._write_codes(m, weights, Memory.WEIGHTS, results, size.columns)

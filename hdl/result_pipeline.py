@@ -104,8 +104,8 @@ class ResultPipeline(wiring.Component):
     i_seed, seed_error :
         See :class:`hdl.random_bits.RandomBits`. To be loaded while no strip is inside, nor comes
         within 4 cycles.
-    o_valid : ``Out(1)``
-        Whether a strip comes out.
+    o_valid : ``Out(1)``, o_soon : ``Out(1)``
+        Whether a strip comes out now, and whether one does in the next cycle.
     o_tag : ``Out(tag_bits)``
         Its tag.
     o_floats : ``Out(ArrayLayout(size.wide_format.width, size.strip))``
@@ -158,6 +158,7 @@ class ResultPipeline(wiring.Component):
                 "i_seed": In(stream.Signature(32)),
                 "seed_error": Out(1),
                 "o_valid": Out(1),
+                "o_soon": Out(1),
                 "o_tag": Out(tag_bits),
                 "o_floats": Out(data.ArrayLayout(size.wide_format.width, strip)),
                 "o_codes": Out(data.ArrayLayout(CODE_BITS, strip)),
@@ -177,7 +178,11 @@ class ResultPipeline(wiring.Component):
             m.d.sync += [arrived.eq(valid[-1]), carried.eq(tag)]
             valid.append(arrived)
             tag = carried
-        m.d.comb += [self.o_valid.eq(valid[-1]), self.o_tag.eq(tag)]
+        m.d.comb += [
+            self.o_valid.eq(valid[-1]),
+            self.o_soon.eq(valid[-2]),
+            self.o_tag.eq(tag),
+        ]
 
         # An encoder adds random bits to what its third stage holds; they come from registers.
         m.submodules.random_bits = random = RandomBits(

@@ -96,6 +96,8 @@ class ResultUnit(wiring.Component):
         Strips of wide floats.
     write : ``Out(result_write(size))``, write_activations, write_gradients : ``Out(1)``
         Strips of codes, to be written in the same cycle.
+    will_write_activations, will_write_gradients : ``Out(1)``
+        The same, a cycle before.
     busy : ``Out(1)``
         Results are still to come from the array, or on their way.
     pending : ``Out(1)``
@@ -148,6 +150,8 @@ class ResultUnit(wiring.Component):
                 "write": Out(result_write(size)),
                 "write_activations": Out(1),
                 "write_gradients": Out(1),
+                "will_write_activations": Out(1),
+                "will_write_gradients": Out(1),
                 "busy": Out(1),
                 "pending": Out(1),
                 "ended": Out(1),
@@ -360,8 +364,10 @@ class ResultUnit(wiring.Component):
             self.write.column.eq(tag.column),
             self.write.codes.eq(pipeline.o_codes),
             self.write.derivatives.eq(pipeline.o_derivatives),
-            self.write_activations.eq(pipeline.o_valid & to_operand & forward),
-            self.write_gradients.eq(pipeline.o_valid & to_operand & ~forward),
+            self.will_write_activations.eq(pipeline.o_soon & to_operand & forward),
+            self.will_write_gradients.eq(pipeline.o_soon & to_operand & ~forward),
+            self.write_activations.eq(self.will_write_activations),
+            self.write_gradients.eq(self.will_write_gradients),
         ]
         buffer = self._buffer
         m.submodules.buffer = buffer

@@ -203,6 +203,8 @@ class TrainingEngine(wiring.Component):
             store.write.eq(results.write),
             store.write_activations.eq(results.write_activations),
             store.write_gradients.eq(results.write_gradients),
+            store.will_write_activations.eq(results.will_write_activations),
+            store.will_write_gradients.eq(results.will_write_gradients),
             self.step_gradients.eq(results.step_gradients),
         ]
 

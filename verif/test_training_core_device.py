@@ -235,6 +235,27 @@ def test_soft_reset_at_any_time_keeps_what_was_stored(device, twin, size, rng):
         assert device.read_register("COMMANDS_DONE") == 3
 
 
+def test_a_reset_in_any_cycle_leaves_no_step_gradient(device, twin, size, rng):
+    # What is on its way to one is given up as well.
+    layer = Layer(rng, size)
+    matches(device, twin, layer.loads())
+    for operation, memory in (
+        (Operation.INPUT_GRADIENT, Memory.ACTIVATIONS),
+        (Operation.WEIGHT_GRADIENT, Memory.WEIGHTS),
+    ):
+        product = layer.product(operation)
+        begin = device.cycles
+        device.issue(*product)
+        assert device.step_gradient(memory)
+        whole = device.cycles - begin
+        for cycles in range(whole - 80, whole):
+            begin = device.cycles
+            device.issue(*product)
+            device.run_cycles(cycles - (device.cycles - begin))
+            device.reset()
+            assert device.step_gradient(memory, finish=False) == 0, cycles
+
+
 def test_hard_reset_at_any_time(device, size, rng):
     layer = Layer(rng, size)
     program = layer.disturb()
