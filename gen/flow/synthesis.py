@@ -20,6 +20,15 @@ REVISION = 3
 # mapping as it is, but for the wire.
 _LONG_WIRES = "scratchpad -set abc9.script +&scorr;&sweep;&dc2;&dch,-f,-r;&ps;&if,-W,900,-v;&mfs"
 
+# Whatever may set a few registers to zero becomes their reset, and comes to them out of a LUT from
+# somewhere else; and no two of those share a slice. This is done where fewer than 16 share one, just
+# before registers are mapped.
+_FEW_RESETS = (
+    "opt_clean; dfflegalize -minsrst 16 -cell $_DFF_?_ 01 -cell $_DFF_?P?_ r -cell $_SDFF_?P?_ r"
+    " -cell $_DFFE_??_ 01 -cell $_DFFE_?P??_ r -cell $_SDFFE_?P??_ r -cell $_DLATCH_?_ x"
+    "; opt_merge; opt_clean"
+)
+
 
 @dataclass(frozen=True)
 class Synthesis:
@@ -130,7 +139,8 @@ def synthesize(
         Whether multiplexers that join LUTs to wider ones may be used. Without them a LUT is a
         LUT, and designs can be compared.
     long_wires : bool
-        Whether to map a large design, whose wires are long, on ECP5: to fewer LUTs in a row.
+        Whether to map a large design, whose wires are long, on ECP5: to fewer LUTs in a row, and
+        without resets that few registers share.
     options : str
         More options of the synthesis command.
     folder : Path
@@ -152,14 +162,13 @@ def synthesize(
     if not wide_luts:
         command.append(family.no_wide_luts)
     write = "write_verilog -noattr netlist.v; tee -q -o stat.json stat -json"
+    mapping = [" ".join([*filter(None, [*command, options]), f"-top {top}"])]
+    prepare = []
+    if long_wires and family.name == "ecp5":
+        prepare = [_LONG_WIRES]
+        mapping = [f"{mapping[0]} -run begin:map_ffs", _FEW_RESETS, f"{mapping[0]} -run map_ffs:"]
     script = "; ".join(
-        [
-            *([_LONG_WIRES] if long_wires and family.name == "ecp5" else []),
-            "read_verilog design.v",
-            " ".join([*filter(None, [*command, options]), f"-top {top}"]),
-            "write_json netlist.json",
-            write,
-        ]
+        [*prepare, "read_verilog design.v", *mapping, "write_json netlist.json", write]
     )
     version = tools.tool_version("yosys")
 
