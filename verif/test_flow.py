@@ -1,5 +1,6 @@
 """The FPGA flow: its tools, its results on a small design, and what it says when they fail."""
 
+import json
 import os
 import stat
 
@@ -25,6 +26,16 @@ module product(input aclk, input [9:0] to, input [15:0] a, input [15:0] b, outpu
   reg [15:0] read, x, y;
   always @(posedge aclk) begin
     memory[to] <= a; read <= memory[b[9:0]]; x <= read ^ a; y <= b; o <= x * y;
+  end
+endmodule
+"""
+
+# Eight registers that two signals may set to zero, and twenty of another two.
+RESETS = """
+module resets(input aclk, input [3:0] zero, input [27:0] d, output reg [27:0] q);
+  always @(posedge aclk) begin
+    q[7:0] <= zero[0] & zero[1] ? 8'd0 : d[7:0];
+    q[27:8] <= zero[2] & zero[3] ? 20'd0 : d[27:8];
   end
 endmodule
 """
@@ -82,6 +93,17 @@ def test_multipliers_and_memories_are_counted(tmp_path):
     plain = synthesize(PRODUCT, "product", target, multipliers=False, folder=tmp_path)
     assert (plain.multipliers, plain.block_rams) == (0, 1)
     assert plain.luts > result.luts + 100
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("long_wires, with_reset", [(False, 28), (True, 20)])
+def test_a_reset_of_few_registers_is_logic_in_large_designs(long_wires, with_reset, tmp_path):
+    target = TARGETS["ecp5-85k"]
+    result = synthesize(RESETS, "resets", target, long_wires=long_wires, folder=tmp_path)
+    assert result.flip_flops == 28
+    cells = json.loads(result.json.read_text())["modules"]["resets"]["cells"].values()
+    registers = [cell["connections"] for cell in cells if cell["type"] == "TRELLIS_FF"]
+    assert sum(isinstance(pins["LSR"][0], int) for pins in registers) == with_reset
 
 
 @pytest.mark.slow

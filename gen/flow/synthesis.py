@@ -20,9 +20,9 @@ REVISION = 3
 # mapping as it is, but for the wire.
 _LONG_WIRES = "scratchpad -set abc9.script +&scorr;&sweep;&dc2;&dch,-f,-r;&ps;&if,-W,900,-v;&mfs"
 
-# Whatever may set a few registers to zero becomes their reset, which comes to them out of a LUT from
-# afar, and no two such resets share a slice. Where fewer than 16 registers share one, it is logic
-# before them again, from just before registers are mapped.
+# Whatever may set a few registers to zero becomes their reset, which comes to them out of a LUT
+# from afar, and no two such resets share a slice. Where fewer than 16 registers share one, it is
+# logic before them again, from just before registers are mapped.
 _FEW_RESETS = (
     "opt_clean; dfflegalize -minsrst 16 -cell $_DFF_?_ 01 -cell $_DFF_?P?_ r -cell $_SDFF_?P?_ r"
     " -cell $_DFFE_??_ 01 -cell $_DFFE_?P??_ r -cell $_SDFFE_?P??_ r -cell $_DLATCH_?_ x"
