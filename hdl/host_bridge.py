@@ -18,8 +18,8 @@ __all__ = ["HostBridge", "HostedCore", "SerialReceiver", "SerialTransmitter"]
 
 #: What the bridge is about.
 STATES = (
-    *("idle", "in_header", "beginning", "in_body", "sending", "writing", "reading", "taking"),
-    "answering",
+    *("idle", "decoding", "in_header", "counting", "beginning", "in_body", "sending", "writing"),
+    *("reading", "taking", "answering"),
 )
 
 BYTE = stream.Signature(8)
@@ -130,7 +130,7 @@ class HostBridge(wiring.Component):
 
     The messages are those of :mod:`golden.host_bridge`, whose :func:`golden.host_bridge.reply` is
     the golden model. The bridge does one thing after the other. Its latency from the last byte of
-    a message to the first of the reply is 2 cycles and what the core takes.
+    a message to the first of the reply is 3 cycles and what the core takes.
 
     Parameters
     ----------
@@ -187,6 +187,12 @@ class HostBridge(wiring.Component):
         left = Signal(range(size + 1))
         lost = Signal()
         host, answer = self.i_host, self.o_host
+        # What is asked of a byte, or of the count of beats, is found a cycle before it is needed.
+        unknown, sends, some_left = Signal(), Signal(), Signal()
+        m.d.sync += [
+            sends.eq((code == Code.SEND) | (code == Code.SEND_LAST)),
+            some_left.eq(header.any()),
+        ]
 
         # One bit for each state; a case over them would be incomplete to a linter.
         states = {name: Signal(name=name, init=name == "idle") for name in STATES}
@@ -216,24 +222,26 @@ class HostBridge(wiring.Component):
             host.ready.eq(states["idle"] | states["in_header"] | states["in_body"]),
             answer.payload.eq(held[:8]),
             answer.valid.eq(states["answering"]),
-            self.i.ready.eq(states["taking"] & header.any()),
+            self.i.ready.eq(states["taking"] & some_left),
         ]
-        sends = (code == Code.SEND) | (code == Code.SEND_LAST)
         last_byte = left == 1
 
         with m.If(states["idle"]):
             m.d.sync += [code.eq(host.payload), left.eq(2), lost.eq(0)]
+            m.d.sync += unknown.eq(host.payload > max(Code))
             with m.If(host.valid):
-                with m.If(~host.payload.any()):
-                    begin(PRESENT, 1)
-                with m.Elif(host.payload > max(Code)):
-                    begin(UNKNOWN, 1)
-                with m.Else():
-                    go("in_header")
+                go("decoding")
+        with m.If(states["decoding"]):
+            with m.If(unknown | ~code.any()):
+                begin(Mux(unknown, UNKNOWN, PRESENT), 1)
+            with m.Else():
+                go("in_header")
         with m.If(states["in_header"] & host.valid):
             m.d.sync += [header.eq(Cat(header[8:], host.payload)), left.eq(left - 1)]
             with m.If(last_byte):
-                go("beginning")
+                go("counting")
+        with m.If(states["counting"]):
+            go("beginning")
         with m.If(states["beginning"]):
             m.d.sync += left.eq(Mux(sends, self._in_bytes, 4))
             with m.If(code == Code.READ):
@@ -241,7 +249,7 @@ class HostBridge(wiring.Component):
                 go("reading")
             with m.Elif(code == Code.TAKE):
                 go("taking")
-            with m.Elif(sends & ~header.any()):
+            with m.Elif(sends & ~some_left):
                 # What was lost is said once all beats have come.
                 begin(lost, 1)
             with m.Else():
@@ -264,13 +272,13 @@ class HostBridge(wiring.Component):
                     self.o.p.last.eq((code == Code.SEND_LAST) & (header == 1)),
                 ]
             m.d.sync += header.eq(header - 1)
-            go("beginning")
+            go("counting")
         with m.If(states["writing"] & self.m_axi_bvalid):
             begin(self.m_axi_bresp, 1)
         with m.If(states["reading"] & self.m_axi_rvalid):
             begin(Cat(self.m_axi_rresp, C(0, 6), self.m_axi_rdata), 5)
         with m.If(states["taking"]):
-            with m.If(~header.any()):
+            with m.If(~some_left):
                 go("idle")
             with m.Elif(self.i.valid):
                 m.d.sync += header.eq(header - 1)
