@@ -5,12 +5,14 @@ import numpy as np
 from gen.config import DEFAULT, load
 from golden.command import Command, Destination, Memory, Operation
 from golden.device import pack_biases, pack_matrix
+from golden.registers import BY_NAME
 from golden.rounding import RoundMode
-from verif.core_refusals import DESTINATIONS
+from verif.core_refusals import DESTINATIONS, random_malformed
 from verif.core_stimulus import wide_numbers
 from verif.coverage import assert_equal
+from verif.harness.device import HarnessError, Status
 
-__all__ = ["CORES", "Layer", "config", "is_stream", "matches", "seeds", "situations"]
+__all__ = ["CORES", "Layer", "config", "is_stream", "matches", "misuse", "seeds", "situations"]
 
 #: Files and modules of gen/configs; all of them pass the same tests.
 CORES = {
@@ -157,6 +159,47 @@ def matches(device, twin, program):
     counters = device.counters()
     for name, value in twin.counters().items():
         assert counters[name] == value, f"{name}: {counters[name]}, not {value}"
+
+
+def misuse(device, rng):
+    """Do what should not be done, some of it, to a device of the harness.
+
+    Parameters
+    ----------
+    device : RtlDevice
+        Device under test; it may be left busy, or with an error.
+    rng : numpy.random.Generator
+        Source of chance.
+    """
+    layer = Layer(rng, device.size)
+    for _ in range(int(rng.integers(1, 6))):
+        kind = rng.choice(["malformed", "last", "write", "clear", "soft", "hard", "product"])
+        if kind == "malformed":
+            device.issue(random_malformed(rng, device.size))
+        elif kind == "last":
+            command, beats = layer.loads()[int(rng.integers(4))]
+            last = rng.random(len(beats)) < 0.2
+            device.issue(command, beats, last)
+        elif kind == "product":
+            device.issue(*layer.disturb()[4 + int(rng.integers(3))])
+        elif kind == "clear":
+            device.write_register("CONTROL", 2)
+            device._library.harness_forget(device._core)
+        elif kind == "soft":
+            device.reset()
+        elif kind == "hard" and rng.random() < 0.2:
+            device.hard_reset()
+        else:
+            try:
+                address = int(rng.integers(0x140))
+                if address >> 2 != BY_NAME["INTERRUPT_ENABLE"].offset >> 2:
+                    device.write_address(address, int(rng.integers(1 << 32)))
+                device.read_address(int(rng.integers(0x140)))
+            except HarnessError as error:
+                assert error.status is Status.BAD_RESPONSE
+            # There may be no register there, which is no failure here.
+            device._library.harness_forget(device._core)
+        device.run_cycles(int(rng.integers(60)))
 
 
 def situations(size, command=None):

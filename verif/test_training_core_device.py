@@ -9,13 +9,12 @@ import pytest
 from gen.config import STRUCTURES
 from golden.command import Command, Destination, ErrorCode, Memory, Operation
 from golden.device import pack_matrix
-from golden.registers import BY_NAME
 from golden.training_core import TrainingCore
-from verif.core_refusals import malformed_commands, random_malformed
-from verif.core_scenarios import CORES, Layer, config, matches, seeds
+from verif.core_refusals import malformed_commands
+from verif.core_scenarios import CORES, Layer, config, matches, misuse, seeds
 from verif.core_stimulus import random_program
 from verif.harness.build import build_core
-from verif.harness.device import HarnessError, RtlDevice, Status
+from verif.harness.device import RtlDevice
 
 QUICK = ("4x4x8", "8x2x4 radix 4")  # the others take minutes to build
 SLOW = [pytest.mark.slow]
@@ -333,39 +332,6 @@ def test_a_thousand_wrong_sequences_never_hang_the_core(device, twin, size, rng)
         device.reset()
         twin.reset()
         matches(device, twin, random_program(rng, size, int(rng.integers(1, 6))))
-
-
-def misuse(device, rng):
-    """Do something that should not be done."""
-    layer = Layer(rng, device.size)
-    for _ in range(int(rng.integers(1, 6))):
-        kind = rng.choice(["malformed", "last", "write", "clear", "soft", "hard", "product"])
-        if kind == "malformed":
-            device.issue(random_malformed(rng, device.size))
-        elif kind == "last":
-            command, beats = layer.loads()[int(rng.integers(4))]
-            last = rng.random(len(beats)) < 0.2
-            device.issue(command, beats, last)
-        elif kind == "product":
-            device.issue(*layer.disturb()[4 + int(rng.integers(3))])
-        elif kind == "clear":
-            device.write_register("CONTROL", 2)
-            device._library.harness_forget(device._core)
-        elif kind == "soft":
-            device.reset()
-        elif kind == "hard" and rng.random() < 0.2:
-            device.hard_reset()
-        else:
-            try:
-                address = int(rng.integers(0x140))
-                if address >> 2 != BY_NAME["INTERRUPT_ENABLE"].offset >> 2:
-                    device.write_address(address, int(rng.integers(1 << 32)))
-                device.read_address(int(rng.integers(0x140)))
-            except HarnessError as error:
-                assert error.status is Status.BAD_RESPONSE
-            # There may be no register there, which is no failure here.
-            device._library.harness_forget(device._core)
-        device.run_cycles(int(rng.integers(60)))
 
 
 def spend(device, program):
