@@ -119,8 +119,8 @@ class DotProduct(wiring.Component):
             else:
                 terms.append(unit.product)
                 pending.append(control.pending)
-        if folding and self._lanes % 2:
-            # The last lane has no partner.
+        if folding and self._lanes % 2 and self._lanes > 1:
+            # The last lane has no partner, but comes in time with the sums of the others.
             terms[-1] = _register(m, terms[-1], "alone")
             pending[-1] = _register(m, pending[-1], "alone_pending")
         return terms, pending
