@@ -72,12 +72,26 @@ def core_memories(size: CoreSize) -> list[Memory]:
     ]
 
 
+def _outlets(size: CoreSize) -> list[Memory]:
+    """List the memories that are read at once, of a few words each.
+
+    They are distributed memory, counted with the logic. A family that has none makes block RAM of
+    those with a register right behind them.
+    """
+    derivative = max(CODE, size.residual_bits) + 2
+    load_width = size.load_lanes * max(size.wide_format.width, CODE + derivative)
+    return [
+        Memory("loads on their way", 1, 32, load_width),
+        Memory("results on their way", 1, 16, size.strip * size.wide_format.width + 1),
+    ]
+
+
 def memory_use(size: CoreSize, target: Target) -> MemoryUse:
     """Sum up what the memories of a training core take on a target."""
-    uses = [
-        (memory.count, map_memory(memory.depth, memory.width, target))
-        for memory in core_memories(size)
-    ]
+    memories = core_memories(size)
+    if not target.family.distributed_luts:
+        memories += _outlets(size)
+    uses = [(memory.count, map_memory(memory.depth, memory.width, target)) for memory in memories]
     return MemoryUse(
         sum(count * use.block_rams for count, use in uses),
         sum(count * use.luts for count, use in uses),
