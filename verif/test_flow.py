@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import stat
 
 import pytest
@@ -37,6 +38,15 @@ module resets(input aclk, input [3:0] zero, input [27:0] d, output reg [27:0] q)
     q[7:0] <= zero[0] & zero[1] ? 8'd0 : d[7:0];
     q[27:8] <= zero[2] & zero[3] ? 20'd0 : d[27:8];
   end
+endmodule
+"""
+
+# Where its registers come to lie, the clock of Nexus once had no way to them.
+SHIFT = """
+module shift(input aclk, output q);
+  reg [299:0] stages;
+  always @(posedge aclk) stages <= {stages[298:0], ~stages[299] ^ stages[17]};
+  assign q = stages[0];
 endmodule
 """
 
@@ -122,6 +132,19 @@ def test_targets_place_the_design_and_hold_what_they_should(target, tmp_path):
         if resource in target.family.reported and getattr(target, resource):
             name, weight = target.family.reported[resource]
             assert placed.utilisation[name][1] == getattr(target, resource) * weight
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["nexus-17", "nexus-40"])
+def test_the_clock_of_nexus_comes_through(name, tmp_path):
+    target = TARGETS[name]
+    result = synthesize(SHIFT, "shift", target, folder=tmp_path)
+    placed = place(result, target, bitstream=True, folder=tmp_path)
+    assert placed.used("flip_flops") == 300
+    assert placed.bitstream.stat().st_size > 1000
+    # By wires for clocks alone, from the oscillator to the buffer.
+    routing = (placed.folder / "design.fasm").read_text()
+    assert re.search(r"TMID_0\.PIP\.G__JVPFS1_TMID_CORE_TMIDMUX\.G__JOSCHF_TMID_CORE", routing)
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ from .targets import Target
 __all__ = ["Placement", "Step", "place"]
 
 # Changes when the same inputs would lead to something else because this module has changed.
-REVISION = 1
+REVISION = 2
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,7 @@ def place(
     def make(path: Path) -> dict:
         netlist = path / "netlist.json"
         start = time.monotonic()
-        netlist.write_text(_prepared(synthesis, clock, pins))
+        netlist.write_text(_prepared(synthesis, target, clock, pins))
         files = _FILES[family.name](path, target, clock, pins, bitstream)
         tools.run(family.place, [*arguments, *files], path, "nextpnr.out")
         netlist.unlink()
@@ -199,9 +199,9 @@ def _critical_path(report: dict) -> list[Step]:
     ]
 
 
-def _prepared(synthesis: Synthesis, clock: str, pins: str | None) -> str:
+def _prepared(synthesis: Synthesis, target: Target, clock: str, pins: str | None) -> str:
     """Make the netlist one that the tool takes."""
-    family = synthesis.target.family
+    family = target.family
     text = synthesis.json.read_text()
     if family.out_of_context:
         return text
@@ -211,6 +211,7 @@ def _prepared(synthesis: Synthesis, clock: str, pins: str | None) -> str:
         _cut_ports(module, clock, family.pads)
         if family.name == "nexus":
             _clock_from_oscillator(module)
+            module["settings"] = {"router2/bbMargin/x": f"{_margin(synthesis, target):032b}"}
     _free_first_carries(module)
     return json.dumps(document)
 
@@ -259,6 +260,19 @@ def _clock_from_oscillator(module: dict) -> None:
         port_directions={"HFOUTEN": "input", "HFCLKOUT": "output"},
         connections={"HFOUTEN": [one], "HFCLKOUT": pad["connections"]["O"]},
     )
+
+
+def _margin(synthesis: Synthesis, target: Target) -> int:
+    """Say how many columns a net may leave its bounding box by, so that the clock comes through.
+
+    Where it has no threads, as in the wheel, router2 still keeps a net whose box is within a
+    quarter of the chip in that quarter, and fails where it should then give it more. On Nexus the
+    clock goes from the oscillator, at the right, to the middle of the upper edge, by wires that are
+    filed in the upper left corner. So its box has to reach the left half, which is where half the
+    nets are. Those of a design that fills the chip are everywhere, and a few columns are enough;
+    wide boxes would cost a tenth of its MHz. A smaller one may be left of the middle.
+    """
+    return 8 if 2 * synthesis.flip_flops > target.flip_flops else 50
 
 
 def _free_first_carries(module: dict) -> None:

@@ -171,6 +171,8 @@ FAMILIES: dict[str, Family] = {
             block_rams={"DP16K*": 1, "PDP16K*": 1, "PDPSC16K*": 1},
             multipliers={"MULT9X9": 0.5, "MULT18X18": 1, "MULT18X36": 2, "MULT36X36": 4},
             place="nextpnr-nexus",
+            # With some seeds there is no place left for the last registers; say so in minutes.
+            place_large=("--placer-heap-cell-placement-timeout", "1000"),
             pack="prjoxide",
             reported={
                 "luts": ("OXIDE_COMB", 1),
