@@ -83,6 +83,10 @@ fpga: $(FPGA_STAMP)  ## place and route the training core, TARGET=ecp5-85k, for 
 bench: $(STAMP)  ## measure the speed of the golden model against its bounds
 	@$(RUN) -m gen bench $(ARGS)
 
+.PHONY: robust
+robust: $(STAMP)  ## train every recipe on data sets of many kinds, against bars; ARGS=--reduced on a few
+	@$(RUN) -m gen robust $(ARGS)
+
 .PHONY: lint
 lint: $(STAMP)  ## check style and types
 	$(VENV)/bin/ruff check

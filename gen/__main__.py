@@ -13,6 +13,7 @@ COMMANDS = {
     "verilog": ("gen.emit", "write the Verilog of a configuration, with file list and summary"),
     "train": ("gen.train", "train the golden network in float32 and in 4 bits, and compare"),
     "bench": ("gen.bench", "measure the speed of the golden model against its bounds"),
+    "robust": ("gen.robust.command", "train every recipe on many data sets, against bars"),
     "cost": ("gen.cost.command", "measure what a multiply-accumulate costs in every format"),
     "fit": ("gen.flow.fit", "propose the largest training core for an FPGA, or judge one"),
     "fpga": ("gen.flow.fpga", "place and route a training core, and make a bitstream"),

@@ -5,11 +5,8 @@ backward. What it gets and gives are matrices of wide floats. It keeps what the 
 under the name of the layer.
 """
 
-# Ref: Chmiel et al., arXiv 2112.10769, section 4; Sun et al., NeurIPS 2020 (two phases)
-
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -17,7 +14,8 @@ import numpy.typing as npt
 
 from .command import SUM_BITS
 from .formats import BFLOAT16, FloatFormat, Fp4Format, IntFormat, Scale
-from .fp4_quantizer import Fp4Mode, Underflow, scale_exponent
+from .fp4_quantizer import Fp4Mode
+from .gradient_recipe import GradientRecipe, needed_exponent
 from .operations import Operations
 from .quantizer import InRange, Quantized
 from .random_bits import RandomBits, seed_state
@@ -27,7 +25,6 @@ __all__ = [
     "ACTIVATIONS",
     "WEIGHTS",
     "Backend",
-    "GradientRecipe",
     "Gradients",
     "NumpyBackend",
     "bias_integers",
@@ -41,35 +38,7 @@ WEIGHTS = IntFormat(4)
 #: Format of the activations, which are not negative: Q_N = 0, Q_P = 15.
 ACTIVATIONS = IntFormat(4, signed=False)
 
-#: Gradients are not scaled up by more than 2**64; smaller ones become zero.
-LEAST_EXPONENT = -64
-
 _RADIX2 = Fp4Format(1)
-
-
-@dataclass(frozen=True)
-class GradientRecipe:
-    """How output gradients become FP4.
-
-    Parameters
-    ----------
-    fmt : Fp4Format
-        Radix.
-    mode : Fp4Mode
-        NEAREST, or STOCHASTIC (radix 2).
-    phases : pair of int
-        Phase for the input gradient, and for the weight gradient. If they are the same, the
-        output gradient is quantised once.
-    odd_shift, underflow, random_bits :
-        See :func:`golden.fp4_quantizer.quantize_fp4`.
-    """
-
-    fmt: Fp4Format
-    mode: Fp4Mode
-    phases: tuple[int, int] = (0, 0)
-    odd_shift: int = 1
-    underflow: Underflow = Underflow.MIDPOINT
-    random_bits: int = 8
 
 
 class Gradients:
@@ -89,7 +58,7 @@ class Gradients:
     ----------
     inputs : array of float32, shape (rows, inputs), or None
         As given.
-    weights : array of float32, shape (outputs, inputs)
+    weights : array of float32, shape (outputs * parts, inputs)
         Gradient by the weights, likewise.
     activation_step, weight_step : float
         Gradients by the steps, without the factor of the LSQ paper.
@@ -179,6 +148,7 @@ class Backend(Protocol):
         recipe: GradientRecipe | None,
         *,
         want_input_gradient: bool = True,
+        exponent: int | None = None,
     ) -> Gradients:
         """Compute the gradients of the last forward pass of a layer.
 
@@ -186,12 +156,20 @@ class Backend(Protocol):
         ----------
         layer : str
             Name of the layer.
-        output_gradient : array of float, shape (rows, outputs)
-            Numbers of the wide format.
+        output_gradient : array of float, shape (rows, outputs * parts)
+            Numbers of the wide format; the parts of :func:`gradient_parts` side by side.
         recipe : GradientRecipe or None
             How they become FP4; None multiplies them in float32, straight through.
         want_input_gradient : bool
             Whether the gradient by the input is needed; its step's always is.
+        exponent : int or None
+            Scale exponent of the codes; if not given, the one with which none saturates.
+
+        Returns
+        -------
+        Gradients
+            Of each part, the gradient by the weights, one below the other. The gradient by the
+            input is that of their sum, and so are those by the steps.
         """
 
 
@@ -206,9 +184,17 @@ def bias_integers(bias: npt.NDArray[np.float32], factor: Scale) -> npt.NDArray[n
 
 
 def gradient_exponents(
-    output_gradient: npt.NDArray, recipe: GradientRecipe
+    output_gradient: npt.NDArray, recipe: GradientRecipe, exponent: int | None = None
 ) -> tuple[int, int, int]:
-    """Choose the unit of an output gradient's codes, so that the largest does not saturate.
+    """Choose the unit of an output gradient's codes.
+
+    Parameters
+    ----------
+    output_gradient : array of float, shape (rows, outputs)
+    recipe : GradientRecipe
+        How it becomes FP4.
+    exponent : int or None
+        Scale exponent; the one with which the largest magnitude does not saturate if not given.
 
     Returns
     -------
@@ -216,8 +202,8 @@ def gradient_exponents(
         The exponent that the quantiser gets; those of the codes' units, for the input gradient and
         for the weight gradient.
     """
-    greatest = float(max(output_gradient.max(), -output_gradient.min()))
-    exponent = max(scale_exponent(greatest, recipe.fmt, recipe.odd_shift), LEAST_EXPONENT)
+    if exponent is None:
+        exponent = needed_exponent(output_gradient, recipe)
     first, second = (exponent + phase * recipe.odd_shift for phase in recipe.phases)
     return exponent, first, second
 
@@ -298,12 +284,16 @@ class NumpyBackend:
         recipe: GradientRecipe | None,
         *,
         want_input_gradient: bool = True,
+        exponent: int | None = None,
     ) -> Gradients:
         if recipe is None:
             return self._straight_through(layer, output_gradient)
         activations, activation_step = self._activations[layer]
         weights, weight_step = self._weights[layer]
-        exponent, input_exponent, weight_exponent = gradient_exponents(output_gradient, recipe)
+        weights = weights.repeat(recipe.parts)
+        exponent, input_exponent, weight_exponent = gradient_exponents(
+            output_gradient, recipe, exponent
+        )
         quantize = self._quantize_gradient
         tensor = f"{layer}.output_gradient"
         codes = quantize(tensor, output_gradient, recipe, exponent, recipe.phases[0])

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from .formats import FloatFormat
 from .layers import Layer, relu, relu_backward
+from .learned_step import LearnedStep
 from .stochastic_rounder import round_float
 
 __all__ = [
@@ -74,6 +75,7 @@ class _Parameterless:
     def __init__(self) -> None:
         self.parameters: dict[str, npt.NDArray[np.float32]] = {}
         self.gradients: dict[str, npt.NDArray] = {}
+        self.steps: dict[str, LearnedStep] = {}
 
     def prepare(self) -> None:
         """Do nothing."""
@@ -89,27 +91,30 @@ class Convolution:
 
     Attributes
     ----------
-    parameters, gradients : dict of array
+    product : Dense or QuantizedDense
+        As given.
+    parameters, gradients, steps : dict
         Those of the product.
     """
 
     def __init__(self, product: Layer) -> None:
         self.parameters = product.parameters
-        self._product = product
+        self.steps = product.steps
+        self.product = product
 
     @property
     def gradients(self) -> dict[str, npt.NDArray]:
         """Those of the product."""
-        return self._product.gradients
+        return self.product.gradients
 
     def prepare(self) -> None:
         """Announce the weights."""
-        self._product.prepare()
+        self.product.prepare()
 
     def forward(self, x: npt.NDArray, *, training: bool = True) -> npt.NDArray:
         """Compute the output, (batch, height, width, channels) with other channels."""
         self._shape = x.shape
-        output = self._product.forward(im2col(x), training=training)
+        output = self.product.forward(im2col(x), training=training)
         return output.reshape(*x.shape[:3], -1)
 
     def backward(
@@ -117,7 +122,7 @@ class Convolution:
     ) -> npt.NDArray | None:
         """Compute the gradient by the input, and set ``gradients``."""
         rows = output_gradient.reshape(-1, output_gradient.shape[-1])
-        columns = self._product.backward(rows, want_input_gradient=want_input_gradient)
+        columns = self.product.backward(rows, want_input_gradient=want_input_gradient)
         return None if columns is None else col2im(columns, self._shape)
 
 
@@ -160,6 +165,7 @@ class BatchNormalization:
             "shift": np.zeros(channels, np.float32),
         }
         self.gradients: dict[str, npt.NDArray] = {}
+        self.steps: dict[str, LearnedStep] = {}
         self.statistics = {"mean": np.zeros(channels), "variance": np.ones(channels)}
         self._wide = wide
         self._momentum = momentum

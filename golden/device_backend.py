@@ -20,7 +20,6 @@ import numpy as np
 import numpy.typing as npt
 
 from .backend import (
-    GradientRecipe,
     Gradients,
     bias_integers,
     gradient_exponents,
@@ -32,6 +31,7 @@ from .device import Device
 from .errors import InputError
 from .formats import Scale
 from .fp4_quantizer import Fp4Mode
+from .gradient_recipe import GradientRecipe, check_core
 from .pending_gradient import PendingGradient
 from .scheduler import Issued, Operand, Product, Scheduler, Tile
 from .tiling import Tiling, choose_step, choose_tiling, cuts, forward_cuts, part, within
@@ -138,17 +138,22 @@ class DeviceBackend:
         recipe: GradientRecipe | None,
         *,
         want_input_gradient: bool = True,
+        exponent: int | None = None,
     ) -> Gradients:
         if recipe is None:
             raise InputError(
                 "A training core multiplies gradients in FP4 only; choose a recipe that does"
             )
-        self._check(recipe)
+        check_core(recipe, self._size)
         state = self._layers[layer]
-        exponent, input_exponent, weight_exponent = gradient_exponents(output_gradient, recipe)
+        if recipe.parts > 1:
+            repeated = np.concatenate([state.weights.matrix] * recipe.parts)
+            weights = dataclasses.replace(state.weights, matrix=repeated)
+            state = dataclasses.replace(state, weights=weights)
+        exponent, *units = gradient_exponents(output_gradient, recipe, exponent)
         first, second = self._gradient_operands(output_gradient, recipe, exponent)
-        input_factor = step_scale(state.weight_step).times_power_of_two(input_exponent)
-        weight_factor = step_scale(state.activation_step).times_power_of_two(weight_exponent)
+        input_factor = step_scale(state.weight_step).times_power_of_two(units[0])
+        weight_factor = step_scale(state.activation_step).times_power_of_two(units[1])
 
         assert state.activations is not None, "forward comes before backward"
         inputs = np.empty(state.activations.matrix.shape, np.float32)
@@ -190,6 +195,8 @@ class DeviceBackend:
             pending.read_activation_step(fetched=True)
         for operand in (first, second, state.activations):
             self._scheduler.drop(operand)
+        if recipe.parts > 1:
+            self._scheduler.drop(state.weights)
         return Gradients(inputs if want_input_gradient else None, pending.collect)
 
     def _forward_products(self, state, biases, last, output) -> Iterator[Product]:
@@ -374,19 +381,6 @@ class DeviceBackend:
     def _tiling(self, state, rows) -> Tiling:
         outputs, inputs = state.weights.matrix.shape
         return choose_tiling(self._size, rows, inputs, outputs)
-
-    def _check(self, recipe: GradientRecipe) -> None:
-        size = self._size
-        for what, wanted, there in (
-            ("FP4 format", recipe.fmt.name, size.fmt.name),
-            ("underflow", recipe.underflow.name, size.underflow.name),
-            ("count of random bits", recipe.random_bits, size.random_bits),
-            ("shift of the odd grid", recipe.odd_shift, size.odd_shift),
-        ):
-            if wanted != there:
-                raise InputError(
-                    f"Recipe and core must have the same {what}, not {wanted} and {there}"
-                )
 
     def _issue(self, layer: str, products, following=()) -> list[Issued]:
         issued = self._scheduler.issue(products, following)

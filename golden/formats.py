@@ -276,12 +276,17 @@ class Scale:
     exponent: npt.NDArray[np.int64] | int
 
     def __post_init__(self) -> None:
+        significand, exponent = self.significand, self.exponent
+        if (
+            type(significand) is type(exponent) is int
+            and 1 << 15 <= significand < 1 << 16
+            and -128 <= exponent <= 127
+        ):
+            return  # several times as fast
         for what, value, least, greatest in (
             ("significand", self.significand, 1 << 15, (1 << 16) - 1),
             ("exponent", self.exponent, -128, 127),
         ):
-            if isinstance(value, int) and least <= value <= greatest:
-                continue
             array = np.asarray(value)
             wrong = (array < least) | (array > greatest)
             if wrong.any():
@@ -320,7 +325,7 @@ class Scale:
             return cls(int(significand), int(exponent))
         return cls(significand, exponent)
 
-    @property
+    @functools.cached_property
     def value(self) -> npt.NDArray[np.float64] | np.float64:
         """The real number, exactly."""
         if isinstance(self.significand, int) and isinstance(self.exponent, int):

@@ -12,8 +12,11 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from .backend import ACTIVATIONS, WEIGHTS, Backend, GradientRecipe
-from .quantizer import gradient_factor, initial_step
+from .backend import ACTIVATIONS, WEIGHTS, Backend
+from .gradient_recipe import GradientRecipe, GradScale, gradient_parts, needed_exponent
+from .learned_step import BoundedStep, LearnedStep, PublishedStep
+from .quantizer import gradient_factor
+from .random_bits import RandomBits, seed_state
 from .stochastic_rounder import round_float
 
 __all__ = [
@@ -26,8 +29,8 @@ __all__ = [
     "softmax_cross_entropy",
 ]
 
-#: A step size never falls below this part of its initial value: a step of zero has no reciprocal.
-LEAST_STEP = 1 / 64
+#: Weight of the batches before in what the steps of activations take for the size of the tensor.
+ACTIVATION_MEMORY = 0.9
 
 _NO_BIAS = np.float32(0)
 
@@ -84,9 +87,12 @@ class Layer(Protocol):
         What is learned, by name; an optimiser changes it in place.
     gradients : dict of array
         Gradients of the last backward pass, by the same names.
+    steps : dict of LearnedStep
+        Parameters that are step sizes and learned by a rule of their own, by the same names.
     """
 
     parameters: dict[str, npt.NDArray[np.float32]]
+    steps: dict[str, LearnedStep]
 
     @property
     def gradients(self) -> dict[str, npt.NDArray]: ...
@@ -139,6 +145,7 @@ class Dense:
     ) -> None:
         self.parameters = _parameters(weights, has_bias)
         self.gradients: dict[str, npt.NDArray] = {}
+        self.steps: dict[str, LearnedStep] = {}
         self.has_relu = has_relu
 
     def prepare(self) -> None:
@@ -178,14 +185,18 @@ class QuantizedDense:
         Initial master weights; the bias starts at 0.
     has_relu : bool
         Whether ReLU follows.
-    x : array of float, shape (batch, ...)
-        First mini-batch, not negative; it sets the first step of the activations.
+    x : array of float, shape (rows, ...)
+        Some inputs, not negative; they set the first step of the activations.
     recipe : GradientRecipe or None
         How output gradients become FP4.
     backend : Backend
         Who computes.
     has_bias : bool
         Whether a bias is added.
+    step_rule : type of LearnedStep
+        How the steps are learned.
+    noise : RandomBits or None
+        Random words for gradients of two terms; those of seed 0 if not given.
 
     Attributes
     ----------
@@ -193,6 +204,12 @@ class QuantizedDense:
         ``weights``, ``bias``, and the steps ``weight_step`` and ``activation_step`` (shape ()).
     gradients : dict of array
         Gradients of the last backward pass, by the same names.
+    steps : dict of LearnedStep
+        ``weight_step`` and ``activation_step``; their values are those in ``parameters``.
+    recipe : GradientRecipe or None
+        As given.
+    input, output_gradient : array of float
+        What the last pass forward, and backward behind the ReLU, has got.
     """
 
     def __init__(
@@ -204,33 +221,40 @@ class QuantizedDense:
         recipe: GradientRecipe | None,
         backend: Backend,
         has_bias: bool = True,
+        step_rule: type[BoundedStep] | type[PublishedStep] = BoundedStep,
+        noise: RandomBits | None = None,
     ) -> None:
-        steps = {
-            "weight_step": np.array(initial_step(weights, WEIGHTS), np.float32),
-            "activation_step": np.array(initial_step(x, ACTIVATIONS), np.float32),
+        self.steps: dict[str, LearnedStep] = {
+            "weight_step": step_rule(weights, WEIGHTS),
+            "activation_step": step_rule(x, ACTIVATIONS, ACTIVATION_MEMORY),
         }
         self.name = name
-        self.parameters = {**_parameters(weights, has_bias), **steps}
+        self.parameters = _parameters(weights, has_bias)
+        self.parameters |= {key: step.value for key, step in self.steps.items()}
         self.has_relu = has_relu
+        self.recipe = recipe
         # Of the LSQ paper: N is the count of weights, or of features of one image.
         self._factors = {
             "weight_step": gradient_factor(weights.size, WEIGHTS),
             "activation_step": gradient_factor(x[0].size, ACTIVATIONS),
         }
-        self._least_steps = {key: step * np.float32(LEAST_STEP) for key, step in steps.items()}
-        self._recipe = recipe
         self._backend = backend
+        self._noise = noise or RandomBits(seed_state(0))
+        self._scale = GradScale() if recipe and recipe.grad_scale else None
+        self._backward_passes = 0
 
     def prepare(self) -> None:
         """Hand the weights to the backend, in the wide format of the core."""
-        for key, least in self._least_steps.items():
-            np.maximum(self.parameters[key], least, out=self.parameters[key])
+        self.steps["weight_step"].observe(self.parameters["weights"])
         weights = round_float(self.parameters["weights"], self._backend.wide).values
         step = float(self.parameters["weight_step"])
         self._backend.load_weights(self.name, weights, step)
 
     def forward(self, x: npt.NDArray, *, training: bool = True) -> npt.NDArray[np.float32]:
         """Compute the output, (rows, in) to (rows, out), numbers of the wide format."""
+        if training:
+            self.steps["activation_step"].observe(x)
+            self.input = x
         self._output = self._backend.forward(
             self.name,
             x,
@@ -246,8 +270,17 @@ class QuantizedDense:
         """Compute the gradient by the input; ``gradients`` has the others."""
         if self.has_relu:
             output_gradient = relu_backward(output_gradient, self._output)
+        self.output_gradient = output_gradient
+        gradient, recipe, exponent = output_gradient, self.recipe, None
+        if recipe:
+            exponent = needed_exponent(gradient, recipe)
+            if self._scale:
+                exponent = self._scale.follow(exponent)
+            gradient = gradient_parts(gradient, recipe, exponent, self._noise)
+            recipe = recipe.in_step(self._backward_passes)
+            self._backward_passes += 1
         self._products = self._backend.backward(
-            self.name, output_gradient, self._recipe, want_input_gradient=want_input_gradient
+            self.name, gradient, recipe, want_input_gradient=want_input_gradient, exponent=exponent
         )
         self._bias_gradient = output_gradient.sum(axis=0, dtype=np.float64)
         return self._products.inputs
@@ -256,8 +289,11 @@ class QuantizedDense:
     def gradients(self) -> dict[str, npt.NDArray]:
         """Gradients of the last backward pass; waits for a backend that is still at work."""
         products = self._products
+        weights = products.weights
+        if self.recipe and self.recipe.parts > 1:
+            weights = weights.reshape(self.recipe.parts, -1, weights.shape[1]).sum(axis=0)
         gradients = {
-            "weights": products.weights,
+            "weights": weights,
             "weight_step": np.array(products.weight_step * self._factors["weight_step"]),
             "activation_step": np.array(
                 products.activation_step * self._factors["activation_step"]

@@ -1,6 +1,8 @@
 """Networks that can be trained, and how: settings, and the layers made from them."""
 
 # Ref: He et al., "Delving Deep into Rectifiers", ICCV 2015, for the initial weights
+# Ref: Mishkin and Matas, "All you need is a good init", ICLR 2016, arXiv 1511.06422, for their
+#      scaling by what some rows of the training set become
 
 import itertools
 import math
@@ -9,12 +11,15 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from .backend import Backend, GradientRecipe
+from .backend import Backend
 from .convolution import BatchNormalization, Convolution, Flatten, MaxPool, Relu
 from .data import Dataset
 from .errors import InputError
+from .gradient_recipe import GradientRecipe
 from .layers import Dense, Layer, QuantizedDense
+from .learned_step import find_step_rule
 from .random_bits import RandomBits, seed_state
+from .recipes import Recipe
 
 __all__ = ["NETWORKS", "NetworkBuilder", "Settings", "build_network"]
 
@@ -23,6 +28,16 @@ NETWORKS = ("mlp", "cnn")
 
 # Streams of the random generator, beside 0 and 1 of the backend.
 _WEIGHT_STREAM = 1 << 16
+_TERM_STREAM = 1 << 18
+
+#: Rows of the training set, evenly spread, that initial biases, weights and steps are made from.
+FIRST_ROWS = 256
+#: Deviation of a hidden dense layer's sums from their mean on those rows, at first.
+FIRST_DEVIATION = 0.5
+#: What its initial weights are multiplied by at most to get there.
+GREATEST_GAIN = 8.0
+#: What the initial weights of the last layer are multiplied by: the loss begins at guessing.
+LAST_LAYER = 0.1
 
 
 @dataclass(frozen=True)
@@ -41,14 +56,20 @@ class Settings:
     epochs, batch : int
         Count of passes over the training set, and of images in a mini-batch.
     learning_rate : float
-        Learning rate of the first step.
+        Learning rate after the warm-up.
     momentum, weight_decay : float
         See :class:`golden.optimizers.MomentumSGD`.
+    warm_up : float
+        Part of the training, 0 to 1, in which the learning rate rises.
+    greatest_norm : float
+        Bound of the gradient by all weights and biases together; longer ones are scaled down.
+    step_rule : str
+        How step sizes are learned: a name in :data:`golden.learned_step.STEP_RULES`.
 
     Raises
     ------
     InputError
-        If there is no such network, or a number is not positive.
+        If there is no such network or rule, or a number is out of range.
     """
 
     network: str = "mlp"
@@ -59,6 +80,9 @@ class Settings:
     learning_rate: float = 0.1
     momentum: float = 0.9
     weight_decay: float = 0.0
+    warm_up: float = 0.1
+    greatest_norm: float = 1.0
+    step_rule: str = "bounded"
 
     def __post_init__(self) -> None:
         if self.network not in NETWORKS:
@@ -74,20 +98,21 @@ class Settings:
                 raise InputError(f"{what} must be at least 1, not {count}")
         if not 0 < self.learning_rate < math.inf:
             raise InputError(f"Learning rate must be positive, not {self.learning_rate}")
+        if not 0 <= self.warm_up <= 1:
+            raise InputError(f"Warm-up must be a part of the steps, 0 to 1, not {self.warm_up}")
+        if not self.greatest_norm > 0:
+            raise InputError(f"Bound of the gradients must be positive, not {self.greatest_norm}")
+        find_step_rule(self.step_rule)
 
 
 def build_network(
-    settings: Settings,
-    dataset: Dataset,
-    seed: int,
-    *,
-    quantized: bool,
-    gradient: GradientRecipe | None,
-    backend: Backend,
+    settings: Settings, dataset: Dataset, seed: int, recipe: Recipe, backend: Backend
 ) -> dict[str, Layer]:
     """Make the layers of a network, by name, first layer first.
 
-    The steps of the activations start from the first images, which go through the network once.
+    Some rows, evenly spread over the training set, go through the network once. They set the
+    steps of the activations; the scale of the weights of hidden dense layers, whose sums deviate
+    by 1/2 from their means; and the biases of dense layers, which make these means 0.
 
     Parameters
     ----------
@@ -96,11 +121,9 @@ def build_network(
     dataset : Dataset
         Images and labels.
     seed : int
-        Seed of the initial weights.
-    quantized : bool
-        Whether products of matrices are 4-bit.
-    gradient : GradientRecipe or None
-        How output gradients become FP4, if they are.
+        Seed of the initial weights, and of gradients of two terms.
+    recipe : Recipe
+        What is 4-bit.
     backend : Backend
         Who computes what is 4-bit.
 
@@ -109,23 +132,24 @@ def build_network(
     InputError
         If ``cnn`` gets no images, or too small ones.
     """
-    rows = dataset.train_x[: settings.batch]
+    count = len(dataset.train_x)
+    rows = dataset.train_x[np.arange(min(FIRST_ROWS, count)) * count // min(FIRST_ROWS, count)]
     if settings.network == "cnn":
         rows = rows.reshape(-1, *_image_shape(dataset, len(settings.channels)))
-    builder = NetworkBuilder(rows, seed, quantized, gradient, backend)
+    builder = NetworkBuilder(rows, seed, recipe, backend, settings.step_rule)
     if settings.network == "mlp":
-        features = [*settings.hidden, dataset.classes]
-        for number, count in enumerate(features):
-            builder.add_dense(f"layer{number}", count, has_relu=number < len(settings.hidden))
+        for number, count in enumerate(settings.hidden):
+            builder.add_dense(f"layer{number}", count)
+        builder.add_last(f"layer{len(settings.hidden)}", dataset.classes)
         return builder.layers
     for number, channels in enumerate(settings.channels):
         builder.add_convolution(f"convolution{number}", channels)
-        wide = backend.wide if quantized else None
+        wide = backend.wide if recipe.quantized else None
         builder.add(f"normalization{number}", BatchNormalization(channels, wide))
         builder.add(f"relu{number}", Relu())
         builder.add(f"pool{number}", MaxPool())
     builder.add("flatten", Flatten())
-    builder.add_dense("dense", dataset.classes, has_relu=False)
+    builder.add_last("dense", dataset.classes)
     return builder.layers
 
 
@@ -146,14 +170,16 @@ def _image_shape(dataset, poolings):
 
 
 class NetworkBuilder:
-    """Layers so far, and what the first images have become.
+    """Layers so far, and what the first rows have become.
 
     Parameters
     ----------
-    x : array of float32, shape (batch, ...)
-        First images.
-    seed, quantized, gradient, backend :
+    x : array of float32, shape (rows, ...)
+        First rows.
+    seed, recipe, backend :
         As in :func:`build_network`.
+    step_rule : str
+        As in :class:`Settings`.
 
     Attributes
     ----------
@@ -165,46 +191,74 @@ class NetworkBuilder:
         self,
         x: npt.NDArray,
         seed: int,
-        quantized: bool,
-        gradient: GradientRecipe | None,
+        recipe: Recipe,
         backend: Backend,
+        step_rule: str = "bounded",
     ) -> None:
         self.layers: dict[str, Layer] = {}
         self._x = x
         self._seed = seed
-        self._quantized = quantized
-        self._gradient = gradient
+        self._recipe = recipe
         self._backend = backend
-        self._weight_streams = itertools.count(_WEIGHT_STREAM)
+        self._step_rule = find_step_rule(step_rule)
+        self._numbers = itertools.count()
 
     def add(self, name: str, layer: Layer) -> None:
-        """Append a layer, and send the images through it."""
+        """Append a layer, and send the rows through it."""
         layer.prepare()
         self._x = layer.forward(self._x)
         self.layers[name] = layer
 
-    def add_dense(self, name: str, features: int, *, has_relu: bool) -> None:
-        """Append a dense layer."""
-        self.add(name, self._product(name, features, self._x.shape[-1], has_relu, has_bias=True))
+    def add_dense(self, name: str, features: int) -> None:
+        """Append a hidden dense layer with ReLU."""
+        weights = self._weights(features, self._x.shape[-1])
+        deviation = math.sqrt((self._x @ weights.T).var(axis=0, dtype=np.float64).mean())
+        weights *= np.float32(FIRST_DEVIATION / max(deviation, FIRST_DEVIATION / GREATEST_GAIN))
+        self._add_centred(name, weights, self._recipe.gradient, has_relu=True)
+
+    def add_last(self, name: str, classes: int) -> None:
+        """Append the dense layer whose outputs are the logits."""
+        weights = self._weights(classes, self._x.shape[-1])
+        weights *= np.float32(LAST_LAYER)
+        self._add_centred(name, weights, self._recipe.last, has_relu=False)
 
     def add_convolution(self, name: str, channels: int) -> None:
         """Append a convolution; it needs no bias before a normalisation."""
-        in_features = 9 * self._x.shape[-1]
-        product = self._product(name, channels, in_features, has_relu=False, has_bias=False)
+        weights = self._weights(channels, 9 * self._x.shape[-1])
+        product = self._product(name, weights, self._recipe.gradient, has_relu=False, has_bias=False)
         self.add(name, Convolution(product))
 
-    def _product(self, name, out_features, in_features, has_relu, has_bias):
-        words = RandomBits(seed_state(self._seed, next(self._weight_streams)))
-        weights = _initial_weights(words, out_features, in_features)
-        if not self._quantized:
+    def _add_centred(self, name, weights, gradient, has_relu):
+        layer = self._product(name, weights, gradient, has_relu, has_bias=True)
+        layer.parameters["bias"][:] = -(self._x @ weights.T).mean(axis=0, dtype=np.float64)
+        self.add(name, layer)
+
+    def _weights(self, out_features, in_features):
+        """He et al.: variance ``2 / in_features``, here of a uniform distribution."""
+        self._number = next(self._numbers)
+        words = RandomBits(seed_state(self._seed, _WEIGHT_STREAM + self._number))
+        uniform = words.words(out_features * in_features) * 2.0**-31 - 1.0
+        weights = uniform * math.sqrt(6 / in_features)
+        return weights.astype(np.float32).reshape(out_features, in_features)
+
+    def _product(
+        self,
+        name: str,
+        weights: npt.NDArray[np.float32],
+        gradient: GradientRecipe | None,
+        has_relu: bool,
+        has_bias: bool,
+    ) -> Dense | QuantizedDense:
+        if not self._recipe.quantized:
             return Dense(weights, has_relu, has_bias)
         return QuantizedDense(
-            name, weights, has_relu, self._x, self._gradient, self._backend, has_bias
+            name,
+            weights,
+            has_relu,
+            self._x,
+            gradient,
+            self._backend,
+            has_bias,
+            self._step_rule,
+            RandomBits(seed_state(self._seed, _TERM_STREAM + self._number)),
         )
-
-
-def _initial_weights(words, out_features, in_features):
-    """He et al.: variance ``2 / in_features``, here of a uniform distribution."""
-    uniform = words.words(out_features * in_features) * 2.0**-31 - 1.0
-    weights = uniform * math.sqrt(6 / in_features)
-    return weights.astype(np.float32).reshape(out_features, in_features)

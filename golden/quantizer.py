@@ -5,6 +5,7 @@
 # Ref: US11823054B2
 
 import enum
+import functools
 import math
 from dataclasses import dataclass
 
@@ -59,7 +60,7 @@ class Quantized:
     residual_bits: int
     nonfinite: int
 
-    @property
+    @functools.cached_property
     def derivative(self) -> npt.NDArray[np.float64]:
         """Derivative of the dequantised number by the step, in units of ``2**-residual_bits``.
 
@@ -73,6 +74,13 @@ class Quantized:
         derivative *= unit
         derivative -= cut
         return derivative.astype(np.float64, copy=False)
+
+    def repeat(self, count: int) -> "Quantized":
+        """Put ``count`` copies of a matrix one below the other."""
+        if count == 1:
+            return self
+        arrays = (np.concatenate([x] * count) for x in (self.codes, self.in_range, self.scaled))
+        return Quantized(*arrays, self.residual_bits, count * self.nonfinite)
 
     @property
     def residual(self) -> npt.NDArray[np.int16]:

@@ -1,8 +1,5 @@
 """Trainer for small networks, in float32 and by the 4-bit recipes."""
 
-# Ref: Esser et al., arXiv 1902.08153v3 (int4); Chmiel et al., arXiv 2112.10769 (luq);
-#      Sun et al., NeurIPS 2020 (two_phase)
-
 import dataclasses
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -12,17 +9,16 @@ import numpy as np
 import numpy.typing as npt
 
 from . import data
-from .backend import Backend, GradientRecipe, NumpyBackend
+from .backend import Backend, NumpyBackend
 from .convolution import BatchNormalization
 from .data import Dataset
 from .errors import InputError
-from .formats import Fp4Format
-from .fp4_quantizer import Fp4Mode
 from .layers import Layer, softmax_cross_entropy
 from .networks import Settings, build_network
 from .operations import Call, RecordingOperations
-from .optimizers import MomentumSGD, cosine_schedule
+from .optimizers import MomentumSGD, clip_factor, cosine_schedule
 from .random_bits import RandomBits, seed_state
+from .recipes import RECIPES, Recipe
 from .stochastic_rounder import round_float
 
 __all__ = ["RECIPES", "History", "Recipe", "Settings", "Trainer", "record_steps"]
@@ -31,45 +27,6 @@ __all__ = ["RECIPES", "History", "Recipe", "Settings", "Trainer", "record_steps"
 _SHUFFLE_STREAM = 1 << 17
 # Images that are judged at once.
 _JUDGED_ROWS = 512
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """Training method.
-
-    Parameters
-    ----------
-    name : str
-        Name used on the command line.
-    quantized : bool
-        Whether the forward pass is INT4.
-    gradient : GradientRecipe or None
-        How output gradients become FP4; None trains straight through in float32.
-    """
-
-    name: str
-    quantized: bool
-    gradient: GradientRecipe | None = None
-
-
-#: Every recipe, by name.
-RECIPES = {
-    recipe.name: recipe
-    for recipe in (
-        Recipe("float32", quantized=False),
-        Recipe("int4", quantized=True),
-        Recipe(
-            "luq",
-            quantized=True,
-            gradient=GradientRecipe(Fp4Format(1), Fp4Mode.STOCHASTIC),
-        ),
-        Recipe(
-            "two_phase",
-            quantized=True,
-            gradient=GradientRecipe(Fp4Format(2), Fp4Mode.NEAREST, phases=(0, 1)),
-        ),
-    )
-}
 
 
 @dataclass
@@ -132,19 +89,19 @@ class Trainer:
         self.settings = settings or Settings()
         self.history = History()
         self._recipe = recipe
-        self._data = dataset
+        self._data = dataset = data.scale_features(dataset)
         self._backend = backend or NumpyBackend(seed=seed)
         self._order = RandomBits(seed_state(seed, _SHUFFLE_STREAM))
         self._steps_done = 0
         self._steps = self.settings.epochs * -(-len(dataset.train_x) // self.settings.batch)
         self.layers: dict[str, Layer] = build_network(
-            self.settings,
-            dataset,
-            seed,
-            quantized=recipe.quantized,
-            gradient=recipe.gradient,
-            backend=self._backend,
+            self.settings, dataset, seed, recipe, self._backend
         )
+        # What gradient descent changes; steps have a rule of their own.
+        self._weights = [
+            {name: value for name, value in layer.parameters.items() if name not in layer.steps}
+            for layer in self.layers.values()
+        ]
         self._optimizers = [
             MomentumSGD(self.settings.momentum, self.settings.weight_decay) for _ in self.layers
         ]
@@ -196,14 +153,33 @@ class Trainer:
                 f"Training diverged in step {self._steps_done}: the loss is {loss}; "
                 f"choose a learning rate below {self.settings.learning_rate}"
             )
-        if self._recipe.gradient:
+        if self._recipe.last:
             gradient = round_float(gradient, self._backend.wide).values.astype(np.float32)
         self._backward(gradient)
-        rate = cosine_schedule(self.settings.learning_rate, self._steps_done, self._steps)
-        for layer, optimizer in zip(self.layers.values(), self._optimizers, strict=True):
-            optimizer.update(layer.parameters, layer.gradients, rate)
+        self._update()
         self._steps_done += 1
         return loss
+
+    def _update(self):
+        settings = self.settings
+        rate = cosine_schedule(
+            settings.learning_rate, self._steps_done, self._steps, settings.warm_up
+        )
+        gradients = [layer.gradients for layer in self.layers.values()]
+        factor = clip_factor(
+            (
+                of_layer[name]
+                for of_layer, weights in zip(gradients, self._weights, strict=True)
+                for name in weights
+            ),
+            settings.greatest_norm,
+        )
+        for layer, optimizer, weights, of_layer in zip(
+            self.layers.values(), self._optimizers, self._weights, gradients, strict=True
+        ):
+            optimizer.update(weights, of_layer, rate, factor)
+            for name, step in layer.steps.items():
+                step.update(float(of_layer[name]), rate)
 
     def forward(self, x: npt.NDArray, *, training: bool = True) -> npt.NDArray:
         """Compute the logits, (batch, features) to (batch, classes)."""

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from golden.backend import ACTIVATIONS, GradientRecipe, NumpyBackend
+from golden.backend import ACTIVATIONS, NumpyBackend
 from golden.convolution import (
     BatchNormalization,
     Convolution,
@@ -15,6 +15,7 @@ from golden.convolution import (
 )
 from golden.formats import BFLOAT16, Fp4Format, Scale
 from golden.fp4_quantizer import Fp4Mode
+from golden.gradient_recipe import GradientRecipe
 from golden.layers import Dense, QuantizedDense
 from golden.quantizer import quantize
 from golden.stochastic_rounder import round_float

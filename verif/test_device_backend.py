@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 
 from golden import data
-from golden.backend import GradientRecipe, NumpyBackend
+from golden.backend import NumpyBackend
 from golden.command import PRODUCTS, CoreSize, Destination, Operation
 from golden.device_backend import DeviceBackend
 from golden.errors import InputError
 from golden.formats import FLOAT16, Fp4Format
 from golden.fp4_quantizer import Fp4Mode
+from golden.gradient_recipe import GradientRecipe
 from golden.quantizer import InRange
 from golden.tiling import TileCache, Tiling, choose_tiling, forward_cuts
 from golden.trainer import RECIPES, Settings, Trainer

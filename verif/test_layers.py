@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from golden import layers
-from golden.backend import GradientRecipe, NumpyBackend, section_rows
+from golden.backend import NumpyBackend, section_rows
 from golden.formats import BFLOAT16, Fp4Format, Scale
 from golden.fp4_quantizer import Fp4Mode
+from golden.gradient_recipe import GradientRecipe
 from golden.operations import RecordingOperations
 from golden.random_bits import RandomBits, seed_state
 from golden.stochastic_rounder import round_float

@@ -1,0 +1,1 @@
+"""The bench of data sets: every training recipe on data and settings of many kinds."""

@@ -1,0 +1,140 @@
+"""``python -m gen robust``: every recipe on every data set of the bench, held against bars."""
+
+import argparse
+import os
+import tempfile
+from collections.abc import Collection
+from pathlib import Path
+
+from golden.errors import InputError
+from golden.trainer import RECIPES
+
+from . import report
+from .cases import CASES, REDUCED
+from .measure import SKLEARN, jobs, look_at, measure
+from .report import REFERENCE, Results
+
+__all__ = ["add_arguments", "run"]
+
+_SEEDS, _REDUCED_SEEDS = 5, 2
+_MOST_SEEDS = 100
+_MOST_JOBS = 256
+_INTERRUPTED = 130
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of this command to a parser."""
+    parser.add_argument(
+        "--cases",
+        metavar="NAMES",
+        help="data sets with their settings, separated by commas; see --list (default: all)",
+    )
+    parser.add_argument(
+        "--recipes",
+        default=",".join(RECIPES),
+        metavar="NAMES",
+        help="training methods, separated by commas (default: %(default)s); float32 and the "
+        "classifier of scikit-learn are always trained beside them",
+    )
+    parser.add_argument(
+        "--seeds",
+        type=int,
+        metavar="N",
+        help=f"runs of each recipe, with seeds 0 to N-1 "
+        f"(default: {_SEEDS}, or {_REDUCED_SEEDS} with --reduced)",
+    )
+    parser.add_argument(
+        "--jobs", type=int, default=os.cpu_count() or 1, help="processes (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=Path("build/robust"),
+        metavar="DIR",
+        help="where robust.md, robust.csv and robust.png go, and the results of complete runs, "
+        "which are not trained again (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--reduced", action="store_true", help=f"only {len(REDUCED)} cases that take seconds"
+    )
+    parser.add_argument("--list", action="store_true", help="list the cases, and train nothing")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train, and write table, numbers and chart.
+
+    Returns
+    -------
+    int
+        0 if all bars are met, 1 if one is missed, 130 after an interrupt.
+
+    Raises
+    ------
+    InputError
+        If an option or the folder cannot be used; nothing is trained then.
+    """
+    if args.list:
+        width = max(map(len, CASES))
+        for case in CASES.values():
+            print(f"{case.name:<{width}}  {case.settings.network}  {case.about}")
+        return 0
+    if args.reduced and args.cases is not None:
+        raise InputError(f"--reduced has cases of its own; leave out --cases {args.cases}")
+    chosen = ",".join(REDUCED if args.reduced else CASES)
+    names = _names("Case", chosen if args.cases is None else args.cases, CASES)
+    recipes = _names("Recipe", args.recipes, RECIPES)
+    seeds = args.seeds
+    if seeds is None:
+        seeds = _REDUCED_SEEDS if args.reduced else _SEEDS
+    for name, value, greatest in (
+        ("--seeds", seeds, _MOST_SEEDS),
+        ("--jobs", args.jobs, _MOST_JOBS),
+    ):
+        if not 1 <= value <= greatest:
+            raise InputError(f"{name} must be 1 to {greatest}, not {value}")
+    _prepare(args.output)
+
+    cases = {name: CASES[name] for name in names}
+    facts = {name: look_at(case) for name, case in cases.items()}
+    # Everything is compared with float32, and float32 with scikit-learn.
+    trained = [*(name for name in RECIPES if name in (REFERENCE, *recipes)), SKLEARN]
+    todo = jobs(cases.values(), facts, trained, seeds)
+    runs = measure(todo, cases, facts, args.jobs, args.output / "runs")
+    runs.sort(key=lambda run: (list(cases).index(run.case), trained.index(run.recipe), run.seed))
+    results = Results(cases, facts, runs)
+    _write(args.output, results)
+    missing = len(todo) - len(runs)
+    if missing:
+        print(f"Interrupted: {missing} of {len(todo)} runs are missing; run again to complete them")
+        return _INTERRUPTED
+    return 0 if all(bar.met for bar in report.verdict(results)) else 1
+
+
+def _names(what: str, text: str, known: Collection[str]) -> list[str]:
+    names = text.split(",")
+    for name in names:
+        if name not in known:
+            raise InputError(f"{what} must be one of {', '.join(known)}, not {name!r}")
+    return list(dict.fromkeys(names))
+
+
+def _prepare(output: Path) -> None:
+    """Make the folder, and see whether files can be written there."""
+    try:
+        if output.exists() and not output.is_dir():
+            raise InputError(f"Output {output} must be a directory, and it is a file")
+        output.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=output):
+            pass
+    except OSError as error:
+        raise InputError(f"Output {output} cannot be written: {error.strerror}") from error
+
+
+def _write(output: Path, results: Results) -> None:
+    table, bars = report.markdown(results), report.summary(report.verdict(results))
+    print(f"{table}\n{bars}")
+    (output / "robust.md").write_text(f"{bars}\n{table}")
+    (output / "robust.csv").write_text(report.comma_separated(results))
+    report.chart(results, output / "robust.png")
+    for suffix in ("md", "csv", "png"):
+        print(f"wrote {output / f'robust.{suffix}'}")

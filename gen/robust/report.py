@@ -1,0 +1,378 @@
+"""What the runs of the bench say: bars, table, every number, and a chart."""
+
+import csv
+import io
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from golden.trainer import RECIPES
+
+from .cases import Case
+from .measure import SKLEARN, Facts, Run
+
+__all__ = ["Bar", "Results", "chart", "comma_separated", "markdown", "summary", "verdict"]
+
+REFERENCE = "float32"
+
+#: A run ends at chance if it is at most so many points above it, and so many are enough for the
+#: mean of float32 to show that the case can be learned.
+CHANCE_MARGIN, LEARNED_MARGIN = 2.0, 10.0
+#: A run is at most so many points below the worst of float32.
+GREATEST_DROP = 6.0
+#: Greatest gaps to float32, in points: of the mean over all cases, and of any case.
+GREATEST_GAPS = {"int4": (0.7, 2.0), "luq": (1.5, 4.0), "two_phase": (2.5, 6.0)}
+#: The mean of float32 is at most so many points below that of scikit-learn.
+SKLEARN_MARGIN = 2.0
+#: Where the seeds of float32 differ by more points, a median says more than a mean.
+WIDE_SPREAD = 5.0
+
+# Colours that stay apart for colour-blind readers (Okabe and Ito, 2008).
+_COLOURS = {
+    "float32": "#000000",
+    "int4": "#E69F00",
+    "luq": "#0072B2",
+    "two_phase": "#009E73",
+    SKLEARN: "#CC79A7",
+}
+_OTHER_COLOURS = ("#D55E00", "#56B4E9", "#F0E442")
+# Points below float32 where the chart ends; what lies beyond is drawn at its edge.
+_CHART_FLOOR = -15.0
+
+
+@dataclass(frozen=True)
+class Results:
+    """Cases, and what became of their runs.
+
+    Attributes
+    ----------
+    cases : mapping of str to Case
+        By name, in the order of the table.
+    facts : mapping of str to Facts
+        Of each case, by its name.
+    runs : sequence of Run
+        In any order; some may be missing.
+    """
+
+    cases: Mapping[str, Case]
+    facts: Mapping[str, Facts]
+    runs: Sequence[Run]
+
+    @cached_property
+    def recipes(self) -> list[str]:
+        """Recipes that were run: those of the trainer in its order, others, and scikit-learn."""
+        order = [*RECIPES, *(run.recipe for run in self.runs if run.recipe != SKLEARN), SKLEARN]
+        found = {run.recipe for run in self.runs}
+        return [recipe for recipe in dict.fromkeys(order) if recipe in found]
+
+    @cached_property
+    def _accuracies(self) -> dict[tuple[str, str], list[float]]:
+        found: dict[tuple[str, str], list[float]] = {}
+        for run in self.runs:
+            found.setdefault((run.case, run.recipe), []).append(run.accuracy)
+        return found
+
+    def accuracies(self, case: str, recipe: str) -> list[float]:
+        """List the accuracies of a case by a recipe, in percent; none if it was not run."""
+        return self._accuracies.get((case, recipe), [])
+
+    def uses_median(self, case: str) -> bool:
+        """Tell whether medians replace means, as the seeds of float32 differ much."""
+        reference = self.accuracies(case, REFERENCE)
+        return bool(reference) and max(reference) - min(reference) > WIDE_SPREAD
+
+    def centre(self, case: str, recipe: str) -> float | None:
+        """Compute the mean (or median) accuracy in percent; None if the recipe was not run."""
+        found = self.accuracies(case, recipe)
+        if not found:
+            return None
+        return statistics.median(found) if self.uses_median(case) else statistics.fmean(found)
+
+    def gap(self, case: str, recipe: str) -> float | None:
+        """Compute how many points a recipe is above float32; None if either was not run."""
+        own, reference = self.centre(case, recipe), self.centre(case, REFERENCE)
+        # Rounded, so that a gap of exactly the bar is not decided by the last bit of a sum.
+        # Nor is there a negative zero.
+        return None if own is None or reference is None else round(own - reference, 9) + 0.0
+
+    def gaps(self, recipe: str) -> dict[str, float]:
+        """List the gaps of a recipe to float32, by case, where there are any."""
+        found = {case: self.gap(case, recipe) for case in self.cases}
+        return {case: gap for case, gap in found.items() if gap is not None}
+
+
+@dataclass(frozen=True)
+class Bar:
+    """Something the results are held against.
+
+    Attributes
+    ----------
+    name, wanted, found : str
+        What is judged, how it should be and how it is.
+    met : bool
+    misses : tuple of str
+        What misses the bar, each with its figure.
+    """
+
+    name: str
+    wanted: str
+    found: str
+    met: bool
+    misses: tuple[str, ...] = ()
+
+
+def verdict(results: Results) -> list[Bar]:
+    """Hold the results against the bars; those without runs to judge are left out."""
+    bars = [_chance_bar(results), _drop_bar(results)]
+    for recipe, (mean, worst) in GREATEST_GAPS.items():
+        bars += _gap_bars(results, recipe, mean, worst)
+    return [*bars, *_sklearn_bar(results)]
+
+
+def _judged(results):
+    """List our own runs whose case has runs of float32."""
+    return [
+        run
+        for run in results.runs
+        if run.recipe != SKLEARN and results.accuracies(run.case, REFERENCE)
+    ]
+
+
+def _counted(misses):
+    return f"{len(misses)} run{'' if len(misses) == 1 else 's'}"
+
+
+def _chance_bar(results):
+    # A run that failed counts whatever float32 does: it may be float32 that failed.
+    misses = [f"{_run_name(run)} failed" for run in results.runs if run.mark]
+    for run in _judged(results):
+        chance = results.facts[run.case].chance
+        can_be_learned = results.centre(run.case, REFERENCE) > chance + LEARNED_MARGIN
+        if not run.mark and can_be_learned and run.accuracy <= chance + CHANCE_MARGIN:
+            misses.append(f"{_run_name(run)} {run.accuracy:.2f} % (chance {chance:.2f} %)")
+    name = "runs that fail or end at chance"
+    return Bar(name, "none", _counted(misses), not misses, tuple(misses))
+
+
+def _drop_bar(results):
+    misses = []
+    for run in _judged(results):
+        drop = round(min(results.accuracies(run.case, REFERENCE)) - run.accuracy, 9)
+        if drop > GREATEST_DROP:
+            misses.append(f"{_run_name(run)} {-drop:+.2f}")
+    name = f"runs more than {GREATEST_DROP:g} points below the worst of float32"
+    return Bar(name, "none", _counted(misses), not misses, tuple(misses))
+
+
+def _gap_bars(results, recipe, greatest_mean, greatest_worst):
+    gaps = results.gaps(recipe)
+    if not gaps:
+        return []
+    mean = round(statistics.fmean(gaps.values()), 9)
+    worst = min(gaps.values())
+    misses = [f"{case} {gap:+.2f}" for case, gap in gaps.items() if gap < -greatest_worst]
+    # Where the mean is too low, every case below the bar has its part in it.
+    below = [f"{case} {gap:+.2f}" for case, gap in gaps.items() if gap < -greatest_mean]
+    is_met = mean >= -greatest_mean
+    return [
+        Bar(
+            f"{recipe}: mean gap",
+            f"at least {-greatest_mean:g}",
+            f"{mean:+.2f}",
+            is_met,
+            () if is_met else tuple(below),
+        ),
+        Bar(
+            f"{recipe}: worst gap of a case",
+            f"at least {-greatest_worst:g}",
+            f"{worst:+.2f} ({min(gaps, key=gaps.__getitem__)})",
+            not misses,
+            tuple(misses),
+        ),
+    ]
+
+
+def _sklearn_bar(results):
+    # How far float32 is above scikit-learn.
+    leads = {case: 0.0 - gap for case, gap in results.gaps(SKLEARN).items()}
+    if not leads:
+        return []
+    misses = [f"{case} {lead:+.2f}" for case, lead in leads.items() if lead < -SKLEARN_MARGIN]
+    worst = min(leads, key=leads.__getitem__)
+    return [
+        Bar(
+            "float32 against scikit-learn: worst gap of a case",
+            f"at least {-SKLEARN_MARGIN:g}",
+            f"{leads[worst]:+.2f} ({worst})",
+            not misses,
+            tuple(misses),
+        )
+    ]
+
+
+def _run_name(run):
+    return f"{run.case} {run.recipe} seed {run.seed}"
+
+
+def summary(bars: Sequence[Bar]) -> str:
+    """Write the bars as a Markdown table, and below it what misses them."""
+    lines = ["| bar | wanted | found | met |", "|---|---|---|---|"]
+    lines += [f"| {b.name} | {b.wanted} | {b.found} | {'yes' if b.met else 'no'} |" for b in bars]
+    missed = [bar for bar in bars if not bar.met]
+    if missed:
+        lines.append("")
+    lines += [f"- missed, {bar.name}: {', '.join(bar.misses)}" for bar in missed]
+    return "\n".join(lines) + "\n"
+
+
+def markdown(results: Results) -> str:
+    """Write a table with a row for each case, means over the recipes, and what went wrong.
+
+    A recipe has the mean accuracy of its seeds and, in brackets, the worst one.
+    """
+    columns = ["case", "about", "network", "classes", "rows × features", "chance"]
+    for recipe in results.recipes:
+        columns += [recipe] if recipe == REFERENCE else [recipe, "gap"]
+    lines = ["| " + " | ".join(columns) + " |", "|---" * 2 + "|---:" * (len(columns) - 2) + "|"]
+    for name, case in results.cases.items():
+        facts = results.facts[name]
+        cells = [
+            name + (" *" if results.uses_median(name) else ""),
+            case.about,
+            case.settings.network,
+            str(facts.classes),
+            f"{facts.train_rows:,} × {facts.features:,}",
+            f"{facts.chance:.1f}",
+        ]
+        for recipe in results.recipes:
+            cells.append(_accuracy_cell(results, name, recipe))
+            if recipe != REFERENCE:
+                gap = results.gap(name, recipe)
+                cells.append("" if gap is None else f"{gap:+.2f}")
+        lines.append("| " + " | ".join(cells) + " |")
+    lines.append("| " + " | ".join(_mean_cells(results)) + " |")
+    notes = [
+        "Test accuracy in percent after the last epoch: mean of the seeds (worst seed), and the "
+        "gap of the mean to float32 in points. Rows are those of the training set; chance is the "
+        "share of the largest class in the test set."
+    ]
+    if any(map(results.uses_median, results.cases)):
+        notes.append(
+            f"\\* The seeds of float32 differ by more than {WIDE_SPREAD:g} points: median for mean."
+        )
+    text = "\n".join(lines) + "\n\n" + "\n\n".join(notes) + "\n"
+    return text + _remarks(results)
+
+
+def _accuracy_cell(results, case, recipe):
+    centre = results.centre(case, recipe)
+    if centre is None:
+        return ""
+    return f"{centre:.2f} ({min(results.accuracies(case, recipe)):.2f})"
+
+
+def _mean_cells(results):
+    cells = ["all", "mean of the gaps", "", "", "", ""]
+    for recipe in results.recipes:
+        cells.append("")
+        if recipe != REFERENCE:
+            gaps = results.gaps(recipe).values()
+            cells.append(f"{statistics.fmean(gaps):+.2f}" if gaps else "")
+    return cells
+
+
+def _remarks(results):
+    failed = [f"- {_run_name(run)}: {run.mark}" for run in results.runs if run.mark]
+    noticed = [f"- {_run_name(run)}: {finding}" for run in results.runs for finding in run.findings]
+    text = ""
+    for title, lines in (("Failed runs", failed), ("What the trainer noticed", noticed)):
+        if lines:
+            text += f"\n## {title}\n\n" + "\n".join(lines) + "\n"
+    return text
+
+
+def comma_separated(results: Results) -> str:
+    """Write every run on a line: its job, accuracy in percent, loss, seconds and remarks."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(
+        ["case", "recipe", "seed", "accuracy_percent", "loss", "seconds", "mark", "findings"]
+    )
+    for run in results.runs:
+        loss = "" if run.loss is None else repr(run.loss)
+        findings = " | ".join(run.findings)
+        writer.writerow(
+            [
+                run.case,
+                run.recipe,
+                run.seed,
+                repr(run.accuracy),
+                loss,
+                repr(run.seconds),
+                run.mark,
+                findings,
+            ]
+        )
+    return out.getvalue()
+
+
+def chart(results: Results, path: Path) -> None:
+    """Draw how far each recipe is from float32 in each case, mean and worst seed."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(10, 0.42 * len(results.cases) + 2), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    colours = _colours(results.recipes)
+    step = 0.7 / len(colours) if colours else 0.0
+    for row, case in enumerate(results.cases):
+        if row % 2:
+            axes.axhspan(row - 0.5, row + 0.5, color="#f2f2f2", linewidth=0, zorder=0)
+        for place, (recipe, colour) in enumerate(colours.items()):
+            y = row + (place - (len(colours) - 1) / 2) * step
+            _draw_gap(axes, results, case, recipe, colour, y)
+    for recipe, colour in colours.items():
+        label = "scikit-learn" if recipe == SKLEARN else recipe
+        axes.plot([], [], "o-", color=colour, markersize=5, linewidth=1, label=label)
+    axes.axvline(0, color="#888888", linewidth=0.8, zorder=1)
+    axes.set_yticks(range(len(results.cases)), list(results.cases))
+    axes.set_ylim(len(results.cases) - 0.5, -0.5)
+    axes.set_xlabel("points above float32: mean of the seeds (dot) and worst seed (end of line)")
+    axes.set_title("Test accuracy by data set and recipe", loc="left")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(axis="x", alpha=0.3)
+    if colours:
+        figure.legend(loc="outside lower center", ncols=len(colours), frameon=False)
+    figure.savefig(path, dpi=150)
+
+
+def _draw_gap(axes, results, case, recipe, colour, y):
+    gap, reference = results.gap(case, recipe), results.centre(case, REFERENCE)
+    if gap is None or reference is None:
+        return
+    worst = min(results.accuracies(case, recipe)) - reference
+    shown = max(gap, _CHART_FLOOR)
+    axes.plot([max(worst, _CHART_FLOOR), shown], [y, y], color=colour, linewidth=1, zorder=2)
+    if gap >= _CHART_FLOOR:
+        axes.plot(gap, y, "o", color=colour, markersize=5, zorder=3)
+    if worst < _CHART_FLOOR:
+        axes.plot(_CHART_FLOOR, y, "<", color=colour, markersize=5, zorder=3)
+        axes.annotate(
+            f"{worst:.0f}",
+            (_CHART_FLOOR, y),
+            xytext=(-6, 0),
+            textcoords="offset points",
+            ha="right",
+            va="center",
+            fontsize=8,
+            color=colour,
+        )
+
+
+def _colours(recipes):
+    others = [recipe for recipe in recipes if recipe not in _COLOURS]
+    extra = {name: _OTHER_COLOURS[i % len(_OTHER_COLOURS)] for i, name in enumerate(others)}
+    return {recipe: {**_COLOURS, **extra}[recipe] for recipe in recipes}
