@@ -1,28 +1,25 @@
 """``python -m gen train``: train networks by each recipe, and compare the accuracies."""
 
 import argparse
-import csv
 import dataclasses
 import itertools
+import sys
 from collections.abc import Collection
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
-
 from golden import data
 from golden.errors import InputError
+from golden.learned_step import STEP_RULES
 from golden.networks import NETWORKS
 from golden.trainer import RECIPES, Settings, Trainer
+from golden.watch import Watch
 
-__all__ = ["add_arguments", "make_settings", "run"]
+from . import train_report
+from .train_report import Run, Runs
+
+__all__ = ["Warnings", "add_arguments", "make_settings", "run"]
 
 _MOST_SEEDS = 1000
-# Colours that stay apart for colour-blind readers (Okabe and Ito, 2008), in the order of RECIPES.
-_COLOURS = dict(zip(RECIPES, ("#000000", "#E69F00", "#0072B2", "#009E73"), strict=True))
-
-#: Accuracies in percent by network and recipe, (seeds, epochs).
-Accuracies = dict[tuple[str, str], npt.NDArray[np.float64]]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -79,7 +76,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=defaults.learning_rate,
         metavar="RATE",
-        help="learning rate of the first step, of all recipes (default: %(default)s)",
+        help="learning rate after the warm-up, of all recipes (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--step-rule",
+        default=defaults.step_rule,
+        metavar="NAME",
+        help=f"how step sizes are learned: {' or '.join(STEP_RULES)} (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--strict",
+        action="store_true",
+        help="stop with status 2 when a training goes wrong, instead of warning",
     )
     parser.add_argument(
         "--data",
@@ -93,7 +101,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         default=Path("build/train"),
         metavar="DIR",
-        help="where accuracy.png and accuracy.csv go (default: %(default)s)",
+        help="where curves and numbers go: accuracy.png and accuracy.csv, layers.png and "
+        "layers.csv (default: %(default)s)",
     )
 
 
@@ -103,7 +112,8 @@ def run(args: argparse.Namespace) -> int:
     Raises
     ------
     InputError
-        If an option or the data cannot be used; nothing is written then.
+        If an option or the data cannot be used, or a strict training goes wrong; nothing is
+        written then.
     """
     from threadpoolctl import threadpool_limits
 
@@ -119,12 +129,11 @@ def run(args: argparse.Namespace) -> int:
     # One thread: the matrices are small, and the order of float32 sums must not depend on the
     # count of processors.
     with threadpool_limits(1):
-        accuracies = _train(networks, recipes, args.seeds, dataset, settings)
-    print(_table(accuracies))
+        runs = _train(networks, recipes, args.seeds, dataset, settings, args.strict)
+    print(train_report.table(runs))
     args.output.mkdir(parents=True, exist_ok=True)
-    for name, write in (("accuracy.csv", _write_csv), ("accuracy.png", _write_chart)):
-        write(args.output / name, accuracies)
-        print(f"wrote {args.output / name}")
+    for path in train_report.write(args.output, runs):
+        print(f"wrote {path}")
     return 0
 
 
@@ -136,6 +145,7 @@ def make_settings(args: argparse.Namespace) -> Settings:
         epochs=args.epochs,
         batch=args.batch,
         learning_rate=args.learning_rate,
+        step_rule=args.step_rule,
     )
 
 
@@ -156,89 +166,51 @@ def _sizes(what: str, text: str) -> tuple[int, ...]:
         ) from None
 
 
-def _train(networks, recipes, seeds, dataset, settings) -> Accuracies:
+def _train(networks, recipes, seeds, dataset, settings, strict) -> Runs:
     from tqdm import tqdm
 
     by_network = [dataclasses.replace(settings, network=network) for network in networks]
     for own in by_network:
         # Data that do not fit a network are refused before another one is trained.
         Trainer(recipes[0], dataset, own)
-    accuracies = {}
+    runs: Runs = {}
     total = len(networks) * len(recipes) * seeds * settings.epochs
     # No bar where standard error is no terminal.
     with tqdm(total=total, unit="epoch", disable=None) as bar:
-        for own, recipe in itertools.product(by_network, recipes):
-            bar.set_description(f"{own.network} {recipe.name}")
-            histories = [
-                Trainer(recipe, dataset, own, seed).run(bar.update) for seed in range(seeds)
-            ]
-            accuracies[own.network, recipe.name] = 100 * np.array([h.accuracies for h in histories])
-    return accuracies
+        for own, recipe, seed in itertools.product(by_network, recipes, range(seeds)):
+            name = f"{own.network} {recipe.name}"
+            bar.set_description(name)
+            trainer = Trainer(recipe, dataset, own, seed, strict=strict)
+            warn = Warnings(f"{name}, seed {seed}", trainer.watch)
+
+            def on_epoch(warn=warn):
+                warn.print(bar)
+                bar.update()
+
+            history = trainer.run(on_epoch)
+            of_recipe = runs.setdefault((own.network, recipe.name), [])
+            of_recipe.append(Run(history, trainer.watch.figures, trainer.watch.findings))
+    return runs
 
 
-def _table(accuracies: Accuracies) -> str:
-    lines = [
-        f"{'network':<7}  {'recipe':<10}  {'test accuracy':>13}  {'spread':>13}  {'to float32':>10}"
-    ]
-    for (network, recipe), curves in accuracies.items():
-        final = curves[:, -1]
-        reference = accuracies.get((network, "float32"))
-        gap = "" if reference is None else f"{final.mean() - reference[:, -1].mean():+.2f}"
-        spread = f"{final.min():.2f}..{final.max():.2f}"
-        lines.append(
-            f"{network:<7}  {recipe:<10}  {final.mean():>11.2f} %  {spread:>13}  {gap:>10}"
-        )
-    seeds = len(next(iter(accuracies.values())))
-    lines.append(f"Mean and range over {seeds} seeds after the last epoch; differences in points.")
-    return "\n".join(lines)
+class Warnings:
+    """What the watch of a training finds, said once on standard error.
 
+    Parameters
+    ----------
+    name : str
+        Which training.
+    watch : Watch
+        Its watch.
+    """
 
-def _write_csv(path, accuracies: Accuracies):
-    with open(path, "w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["network", "recipe", "seed", "epoch", "accuracy_percent"])
-        for names, curves in accuracies.items():
-            for seed, curve in enumerate(curves):
-                for epoch, accuracy in enumerate(curve, start=1):
-                    writer.writerow([*names, seed, epoch, f"{accuracy:.4f}"])
+    def __init__(self, name: str, watch: Watch) -> None:
+        self._name = name
+        self._watch = watch
+        self._printed = 0
 
-
-def _write_chart(path, accuracies: Accuracies):
-    """Draw one chart for each network, side by side."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    networks = list(dict.fromkeys(network for network, _ in accuracies))
-    figure = Figure(figsize=(8 * len(networks), 5), layout="constrained")
-    FigureCanvasAgg(figure)
-    charts = figure.subplots(1, len(networks), squeeze=False)[0]
-    for axes, network in zip(charts, networks, strict=True):
-        own = {recipe: curves for (of, recipe), curves in accuracies.items() if of == network}
-        _draw(axes, network, own)
-    figure.savefig(path, dpi=150)
-
-
-def _draw(axes, network: str, by_recipe: dict[str, npt.NDArray[np.float64]]):
-    from matplotlib.ticker import MaxNLocator
-
-    for name, curves in by_recipe.items():
-        epochs = np.arange(1, curves.shape[1] + 1)
-        mean, colour = curves.mean(axis=0), _COLOURS[name]
-        axes.fill_between(
-            epochs, curves.min(axis=0), curves.max(axis=0), color=colour, alpha=0.15, linewidth=0
-        )
-        marker = "o" if len(epochs) == 1 else None
-        label = f"{name}  {mean[-1]:.2f} %"
-        axes.plot(epochs, mean, color=colour, linewidth=2, marker=marker, label=label)
-    # The first epochs may be far below; the interesting part is the top.
-    lowest = min(curves[:, -1].min() for curves in by_recipe.values())
-    axes.set_ylim(max(lowest - 10, 0), 100)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set_xlabel("epoch")
-    axes.set_ylabel("test accuracy, %")
-    seeds = len(next(iter(by_recipe.values())))
-    title = f"Accuracy of {network} by recipe: mean and range over {seeds} seeds"
-    axes.set_title(title, loc="left")
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(alpha=0.3)
-    axes.legend(loc="lower right", frameon=False)
+    def print(self, bar) -> None:
+        """Say what is new, above a bar of progress."""
+        for finding in self._watch.findings[self._printed :]:
+            bar.write(f"warning: {self._name}: {finding}", file=sys.stderr)
+        self._printed = len(self._watch.findings)

@@ -148,8 +148,8 @@ class DeviceBackend:
         state = self._layers[layer]
         if recipe.parts > 1:
             repeated = np.concatenate([state.weights.matrix] * recipe.parts)
-            weights = dataclasses.replace(state.weights, matrix=repeated)
-            state = dataclasses.replace(state, weights=weights)
+            operand = dataclasses.replace(state.weights, matrix=repeated)
+            state = dataclasses.replace(state, weights=operand)
         exponent, *units = gradient_exponents(output_gradient, recipe, exponent)
         first, second = self._gradient_operands(output_gradient, recipe, exponent)
         input_factor = step_scale(state.weight_step).times_power_of_two(units[0])

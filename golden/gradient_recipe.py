@@ -1,6 +1,6 @@
-"""How the output gradients of a layer become FP4: format, scale, and passes through the array.
+"""How the output gradients of a layer become FP4: format, scale and parts.
 
-What is said here is done on the host, beside the choice of the scale: a core quantises what it gets.
+What is said here is done on the host, as the choice of the scale is: a core quantises what it gets.
 """
 
 # Ref: Sun et al., "Ultra-Low Precision 4-bit Training of Deep Neural Networks", NeurIPS 2020, for

@@ -74,6 +74,8 @@ class LearnedStep(Protocol):
     ----------
     value : array of float32, shape ()
         The step; it is changed in place.
+    first : float
+        Where it started.
     floor, ceiling : float
         Bounds of the step as they are now.
     held : int
@@ -81,6 +83,7 @@ class LearnedStep(Protocol):
     """
 
     value: npt.NDArray[np.float32]
+    first: float
     floor: float
     ceiling: float
     held: int
@@ -101,19 +104,20 @@ class LearnedStep(Protocol):
 
 
 class BoundedStep:
-    """The rule by default: small relative changes, within what the tensor allows.
+    """The rule by default: the step follows the tensor, and learns by small relative changes.
 
-    The logarithm of the step is what is learned. Its gradient, ``g = gradient * step``, is divided
-    by its root mean square so far, so that neither the size of the loss nor that of the tensor
-    matters::
+    A step is a ratio times ``rms``, the root mean square of the tensor, so that it grows with
+    weights that grow. The logarithm of the ratio is what is learned. Its gradient, ``g = gradient *
+    step``, is divided by its own root mean square so far, so that neither the size of the loss nor
+    that of the tensor matters::
 
-        square   = 0.99 * square + 0.01 * g**2            from 0, without its bias
-        log step = log step - min(learning_rate / 2, 0.05) * tanh(g / sqrt(square))
+        square    = 0.99 * square + 0.01 * g**2           from 0, without its bias
+        log ratio = log ratio - min(learning_rate / 2, 0.05) * tanh(g / sqrt(square))
 
-    and the step stays between ``rms / Q_P``, where codes still tell apart what is of usual size,
-    and ``3 * max / Q_P``, where the largest magnitude still has a code of a third of ``Q_P``. So a
-    tensor that is not zero never has zeros for all of its codes. ``rms`` and ``max`` are those of
-    the tensor: of the weights as they are, and of the activations as running averages.
+    After each update, the step lies between ``rms / Q_P``, where numbers of usual size still have
+    different codes, and ``3 * max / Q_P``, where the largest magnitude still has a code of a third
+    of ``Q_P``. So a tensor that is not zero never has zeros for all of its codes. ``rms`` and
+    ``max`` are those of the weights as they are, and running averages for activations.
 
     Parameters
     ----------
@@ -126,7 +130,7 @@ class BoundedStep:
 
     Attributes
     ----------
-    value, floor, ceiling, held :
+    value, first, floor, ceiling, held :
         As in :class:`LearnedStep`.
     """
 
@@ -140,26 +144,36 @@ class BoundedStep:
     FLOOR, CEILING = 1.0, 3.0
 
     def __init__(self, x: npt.NDArray[np.floating], fmt: IntFormat, memory: float = 0.0) -> None:
-        self.value = np.array(least_squares_step(x, fmt), np.float32)
-        self.floor, self.ceiling, self.held = 0.0, math.inf, 0
+        self.first = least_squares_step(x, fmt)
+        self.value = np.array(self.first, np.float32)
+        self.held = 0
         self._levels, self._is_signed = fmt.greatest, fmt.signed
         self._memory = memory
-        self._size: tuple[float, float] | None = None
         self._square, self._weight = 0.0, 0.0
-        self.observe(x)
+        self._bound(*self._size(x))
+        # What the step follows: nothing before the first tensor is quantised.
+        self._rms = 0.0
 
     def observe(self, x: npt.NDArray[np.floating]) -> None:
-        """Take the bounds from the tensor that is quantised now; zeros leave them as they are."""
+        """Follow the tensor that is quantised now; one of zeros changes nothing."""
+        rms, greatest = self._size(x)
+        if rms <= 0 or greatest <= 0:
+            return
+        if self._rms:
+            rms += self._memory * (self._rms - rms)
+            greatest += self._memory * (self._greatest - greatest)
+            self.value *= np.float32(rms / self._rms)
+        self._rms = rms
+        self._bound(rms, greatest)
+
+    def _size(self, x):
+        """Root mean square and greatest magnitude; unsigned codes do without the sign."""
         flat = x.reshape(-1)
         rms = math.sqrt(float(np.dot(flat, flat)) / flat.size)
-        greatest = float(max(flat.max(), -flat.min()) if self._is_signed else flat.max())
-        if greatest <= 0:
-            return
-        if self._size is not None:
-            before, memory = self._size, self._memory
-            rms += memory * (before[0] - rms)
-            greatest += memory * (before[1] - greatest)
-        self._size = rms, greatest
+        return rms, float(max(flat.max(), -flat.min()) if self._is_signed else flat.max())
+
+    def _bound(self, rms, greatest):
+        self._greatest = greatest
         self.floor = self.FLOOR * rms / self._levels
         self.ceiling = self.CEILING * greatest / self._levels
 
@@ -193,7 +207,7 @@ class PublishedStep:
 
     Attributes
     ----------
-    value, floor, ceiling, held :
+    value, first, floor, ceiling, held :
         As in :class:`LearnedStep`; there is no ceiling.
     """
 
@@ -201,8 +215,9 @@ class PublishedStep:
     FLOOR = 1 / 64
 
     def __init__(self, x: npt.NDArray[np.floating], fmt: IntFormat, memory: float = 0.0) -> None:
-        self.value = np.array(initial_step(x, fmt), np.float32)
-        self.floor, self.ceiling, self.held = self.FLOOR * float(self.value), math.inf, 0
+        self.first = initial_step(x, fmt)
+        self.value = np.array(self.first, np.float32)
+        self.floor, self.ceiling, self.held = self.FLOOR * self.first, math.inf, 0
         self._velocity = np.float32(0)
 
     def observe(self, x: npt.NDArray[np.floating]) -> None:

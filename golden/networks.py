@@ -81,7 +81,7 @@ class Settings:
     momentum: float = 0.9
     weight_decay: float = 0.0
     warm_up: float = 0.1
-    greatest_norm: float = 1.0
+    greatest_norm: float = 1.5
     step_rule: str = "bounded"
 
     def __post_init__(self) -> None:
@@ -225,7 +225,9 @@ class NetworkBuilder:
     def add_convolution(self, name: str, channels: int) -> None:
         """Append a convolution; it needs no bias before a normalisation."""
         weights = self._weights(channels, 9 * self._x.shape[-1])
-        product = self._product(name, weights, self._recipe.gradient, has_relu=False, has_bias=False)
+        product = self._product(
+            name, weights, self._recipe.gradient, has_relu=False, has_bias=False
+        )
         self.add(name, Convolution(product))
 
     def _add_centred(self, name, weights, gradient, has_relu):

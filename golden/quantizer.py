@@ -79,8 +79,13 @@ class Quantized:
         """Put ``count`` copies of a matrix one below the other."""
         if count == 1:
             return self
-        arrays = (np.concatenate([x] * count) for x in (self.codes, self.in_range, self.scaled))
-        return Quantized(*arrays, self.residual_bits, count * self.nonfinite)
+        return Quantized(
+            np.concatenate([self.codes] * count),
+            np.concatenate([self.in_range] * count),
+            np.concatenate([self.scaled] * count),
+            self.residual_bits,
+            count * self.nonfinite,
+        )
 
     @property
     def residual(self) -> npt.NDArray[np.int16]:

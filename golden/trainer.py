@@ -20,6 +20,7 @@ from .optimizers import MomentumSGD, clip_factor, cosine_schedule
 from .random_bits import RandomBits, seed_state
 from .recipes import RECIPES, Recipe
 from .stochastic_rounder import round_float
+from .watch import Watch
 
 __all__ = ["RECIPES", "History", "Recipe", "Settings", "Trainer", "record_steps"]
 
@@ -64,6 +65,8 @@ class Trainer:
     backend : Backend or None
         Who computes what is 4-bit, with a seed of its own; the golden model with this seed if not
         given.
+    strict : bool
+        Whether training stops when the watch has found something.
 
     Attributes
     ----------
@@ -71,6 +74,8 @@ class Trainer:
         By name, first layer first.
     history : History
         Epochs so far.
+    watch : Watch
+        What went wrong, and how the layers used their codes.
 
     Raises
     ------
@@ -85,6 +90,8 @@ class Trainer:
         settings: Settings | None = None,
         seed: int = 0,
         backend: Backend | None = None,
+        *,
+        strict: bool = False,
     ) -> None:
         self.settings = settings or Settings()
         self.history = History()
@@ -93,7 +100,8 @@ class Trainer:
         self._backend = backend or NumpyBackend(seed=seed)
         self._order = RandomBits(seed_state(seed, _SHUFFLE_STREAM))
         self._steps_done = 0
-        self._steps = self.settings.epochs * -(-len(dataset.train_x) // self.settings.batch)
+        steps = -(-len(dataset.train_x) // self.settings.batch)
+        self._steps = self.settings.epochs * steps
         self.layers: dict[str, Layer] = build_network(
             self.settings, dataset, seed, recipe, self._backend
         )
@@ -102,6 +110,8 @@ class Trainer:
             {name: value for name, value in layer.parameters.items() if name not in layer.steps}
             for layer in self.layers.values()
         ]
+        self.watch = Watch(self.layers, dataset.train_labels, self.settings.epochs, steps)
+        self._strict = strict
         self._optimizers = [
             MomentumSGD(self.settings.momentum, self.settings.weight_decay) for _ in self.layers
         ]
@@ -142,7 +152,7 @@ class Trainer:
         Raises
         ------
         InputError
-            If the loss is not finite any more.
+            If the loss is not finite any more; if training is strict, and something is wrong.
         """
         logits = self.forward(self._data.train_x[rows])
         if self._recipe.quantized:
@@ -158,7 +168,13 @@ class Trainer:
         self._backward(gradient)
         self._update()
         self._steps_done += 1
+        self.watch.after_step(loss)
+        self._stop_if_strict()
         return loss
+
+    def _stop_if_strict(self):
+        if self._strict and self.watch.findings:
+            raise InputError(f"Training goes wrong: {self.watch.findings[0]}")
 
     def _update(self):
         settings = self.settings
@@ -189,14 +205,16 @@ class Trainer:
 
     def accuracy(self) -> float:
         """Compute the part of the test set that is labelled right, 0 to 1."""
+        return float(np.mean(self._predictions() == self._data.test_labels))
+
+    def _predictions(self):
         for layer in self.layers.values():
             layer.prepare()
-        right = 0
+        labels = []
         for first in range(0, len(self._data.test_x), _JUDGED_ROWS):
             rows = slice(first, first + _JUDGED_ROWS)
-            labels = self._forward(self._data.test_x[rows], training=False).argmax(axis=1)
-            right += int(np.count_nonzero(labels == self._data.test_labels[rows]))
-        return right / len(self._data.test_x)
+            labels.append(self._forward(self._data.test_x[rows], training=False).argmax(axis=1))
+        return np.concatenate(labels)
 
     def _forward(self, x, training):
         if self.settings.network == "cnn" and self._data.image_shape:
@@ -221,9 +239,12 @@ class Trainer:
             Called after each epoch.
         """
         for _ in range(self.settings.epochs):
-            losses = [self.step(rows) for rows in self.batches()]
-            self.history.losses.append(float(np.mean(losses)))
-            self.history.accuracies.append(self.accuracy())
+            loss = float(np.mean([self.step(rows) for rows in self.batches()]))
+            predictions = self._predictions()
+            self.history.losses.append(loss)
+            self.history.accuracies.append(float(np.mean(predictions == self._data.test_labels)))
+            self.watch.after_epoch(loss, len(np.unique(predictions)))
+            self._stop_if_strict()
             on_epoch()
         return self.history
 
