@@ -51,10 +51,8 @@ def scale(
                 f"{what} must be one number or one for each of {sums.shape[-1]} channels, "
                 f"not {np.shape(values)}"
             )
-    _check_32_bits("Accumulator", sums)
-    if isinstance(bias, int) and bias == 0 and not relu:
-        return sums * factor.value
     shift = np.asarray(bias, np.float64)
+    _check_32_bits("Accumulator", sums)
     _check_32_bits("Bias", shift)
     sums = sums + shift
     if relu:

@@ -7,6 +7,7 @@ import pytest
 
 from golden import data
 from golden.errors import InputError
+from golden.formats import WIDE_FORMATS
 
 IMAGES = np.arange(40 * 6, dtype=np.uint8).reshape(40, 2, 3)
 LABELS = np.arange(40) % 4
@@ -145,3 +146,71 @@ def test_bad_key(tmp_path, key):
 )
 def test_bad_arrays(tmp_path, images, labels, sentence):
     refused(save(tmp_path / "data.npz", x=images, y=labels), sentence)
+
+
+def table(train, test=None):
+    train = np.asarray(train, np.float32)
+    test = train if test is None else np.asarray(test, np.float32)
+    labels = [np.arange(len(x)) % 2 for x in (train, test)]
+    return data.Dataset(train, labels[0], test, labels[1], 2)
+
+
+def test_features_get_the_same_scale_by_powers_of_two():
+    rng = np.random.default_rng(3)
+    widths = np.array([1.0, 1.0, 0.9, 0.25, 1 / 16, 1 / 256])
+    x = np.floor(rng.random((5000, 6)) * widths * 256) / 256 + np.array([0, 0.25, 0, 0.5, 0, 0.125])
+    scaled = data.scale_features(table(x)).train_x
+    assert scaled.dtype == np.float32
+    assert (scaled.min(axis=0) == 0).all()
+    # The last feature is constant: it has one level.
+    assert (scaled[:, 5] == 0).all()
+    gains = np.array(
+        [(scaled[:, i] / np.maximum(x[:, i] - x[:, i].min(), 1e-9)).max() for i in range(5)]
+    )
+    powers = np.log2(gains / gains[0])
+    assert np.allclose(powers, np.rint(powers), atol=0.01)
+    assert np.rint(powers).tolist() == [0, 0, 0, 2, 4]
+    # The usual deviation is that of the third feature, 0.9 times a uniform one.
+    assert np.sqrt(scaled.var(axis=0).sum()) == pytest.approx(data.DEVIATION, rel=0.15)
+
+
+@pytest.mark.parametrize("count", [1, 16, 300])
+def test_scale_does_not_depend_on_the_count_of_features(count):
+    x = np.random.default_rng(4).integers(0, 256, (2000, count)) / 256
+    scaled = data.scale_features(table(x)).train_x
+    assert np.sqrt(scaled.var(axis=0).sum()) == pytest.approx(data.DEVIATION, rel=0.03)
+
+
+def test_levels_stay_levels():
+    """Sixteen levels of a feature are sixteen multiples of one number, to 8 bits."""
+    x = np.random.default_rng(5).integers(0, 16, (1000, 4)) / 16
+    scaled = data.scale_features(table(x)).train_x
+    unit = np.unique(scaled)[1]
+    assert len(np.unique(scaled)) == 16
+    assert np.allclose(scaled / unit, np.rint(scaled / unit), atol=0.05)
+
+
+def test_scaled_features_fit_every_wide_format():
+    rng = np.random.default_rng(6)
+    x = rng.integers(0, 256, (300, 5)) * np.array([1, 0.125, 1 / 16, 1 / 64, 0]) // 1 / 256
+    dataset = data.scale_features(table(x, x[::-1]))
+    for features in (dataset.train_x, dataset.test_x):
+        for fmt in WIDE_FORMATS.values():
+            assert np.array_equal(fmt.decode(fmt.encode(features)), features)
+
+
+def test_scales_are_those_of_the_training_set():
+    train = np.array([[0.25, 0.5], [0.5, 0.5], [0.75, 0.5]])
+    scaled = data.scale_features(table(train, [[0.0, 1.0], [1.0, 0.5]]))
+    unit = scaled.train_x[1, 0]
+    assert np.allclose(scaled.test_x[:, 0], [-unit, 3 * unit], rtol=0.01)
+    # A feature that is constant in training has the usual gain, times 64, and no more.
+    assert 0 < scaled.test_x[0, 1] <= 64.5 * 2 * unit
+    assert scaled.test_x[1, 1] == 0
+
+
+def test_images_and_constants_are_left_alone():
+    digits = data.digits()
+    assert data.scale_features(digits) is digits
+    constant = table(np.full((4, 3), 0.5))
+    assert data.scale_features(constant) is constant

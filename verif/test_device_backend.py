@@ -16,6 +16,7 @@ from golden.formats import FLOAT16, Fp4Format
 from golden.fp4_quantizer import Fp4Mode
 from golden.gradient_recipe import GradientRecipe
 from golden.quantizer import InRange
+from golden.recipes import Recipe
 from golden.tiling import TileCache, Tiling, choose_tiling, forward_cuts
 from golden.trainer import RECIPES, Settings, Trainer
 from golden.training_core import TrainingCore
@@ -151,14 +152,14 @@ def numpy_backend(size):
 def train(digits, network, recipe, size, steps):
     """Train on the golden core, and compare with NumPy after every step."""
     core = AuditedCore(dataclasses.replace(size, fmt=FORMATS[recipe]))
-    return core, compare(digits, network, recipe, core, steps)
+    return core, compare(digits, network, RECIPES[recipe], core, steps)
 
 
 def compare(digits, network, recipe, core, steps):
     """Train on a core and in NumPy, and compare after every step; returns both trainers."""
     size = core.size
     runs = [
-        Trainer(RECIPES[recipe], digits, SETTINGS[network], SEED, backend)
+        Trainer(recipe, digits, SETTINGS[network], SEED, backend)
         for backend in (numpy_backend(size), DeviceBackend(core, SEED))
     ]
     start = runs[0].parameters()
@@ -190,6 +191,24 @@ def test_core_trains_to_the_same_bits(digits, network, recipe, size):
         assert not chains[Operation.FORWARD] and not chains[Operation.INPUT_GRADIENT]
 
 
+GRADIENTS = {
+    "published phases": GradientRecipe(Fp4Format(2), Fp4Mode.NEAREST, (0, 1), alternate=True),
+    "grad scale": GradientRecipe(Fp4Format(2), Fp4Mode.NEAREST, (0, 1), grad_scale=True),
+    "terms everywhere": GradientRecipe(Fp4Format(2), Fp4Mode.NEAREST, terms=2),
+    "radix 2 terms": GradientRecipe(Fp4Format(1), Fp4Mode.STOCHASTIC, terms=2),
+    "samples": GradientRecipe(Fp4Format(1), Fp4Mode.STOCHASTIC, samples=2),
+}
+
+
+@pytest.mark.parametrize("size", ["large", "small"])
+@pytest.mark.parametrize("name", GRADIENTS)
+@pytest.mark.parametrize("network", SETTINGS)
+def test_core_takes_every_kind_of_gradient(digits, network, name, size):
+    gradient = GRADIENTS[name]
+    core = AuditedCore(dataclasses.replace(SIZES[size], fmt=gradient.fmt))
+    compare(digits, network, Recipe(name, True, gradient), core, steps=2)
+
+
 @pytest.mark.parametrize("recipe", FORMATS)
 def test_what_fits_is_loaded_once_a_step(digits, recipe):
     core = AuditedCore(dataclasses.replace(LARGE, fmt=FORMATS[recipe]))
@@ -201,11 +220,15 @@ def test_what_fits_is_loaded_once_a_step(digits, recipe):
         if command.operation not in PRODUCTS:
             loaded[Operation(command.operation)] += math.prod(command.load_shape())
     sizes, rows = [(64, 32), (32, 24), (24, 10)], LARGE.block
+    # The backward pass of the last layer has its weights and its gradient in as many parts.
+    parts = RECIPES[recipe].last.parts
+    repeated = sizes[-1][0] * sizes[-1][1] * parts if parts > 1 else 0
+    sizes[-1] = (24, 10 * parts)
     assert loaded == {
-        Operation.LOAD_WEIGHTS: sum(inputs * outputs for inputs, outputs in sizes),
+        Operation.LOAD_WEIGHTS: 64 * 32 + 32 * 24 + 24 * 10 + repeated,
         Operation.LOAD_ACTIVATIONS: sum(rows * inputs for inputs, _ in sizes),
         Operation.LOAD_GRADIENTS: sum(rows * outputs for _, outputs in sizes) * phases,
-        Operation.LOAD_BIASES: sum(outputs for _, outputs in sizes),
+        Operation.LOAD_BIASES: 32 + 24 + 10,
     }
     # The generator is set at the start only.
     assert core.settings == 1

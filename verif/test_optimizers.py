@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from golden.errors import InputError
-from golden.optimizers import MomentumSGD, cosine_schedule
+from golden.optimizers import MomentumSGD, clip_factor, cosine_schedule
 
 
 def test_momentum_and_decay_by_hand():
@@ -25,6 +25,34 @@ def test_schedule_is_half_a_cosine():
     assert [cosine_schedule(0.5, step, 4) for step in range(5)] == pytest.approx(
         [0.5, 0.25 + math.sqrt(0.5) / 4, 0.25, 0.25 - math.sqrt(0.5) / 4, 0]
     )
+
+
+def test_gradients_are_multiplied_by_the_factor():
+    parameters = {"weights": np.array([4.0], np.float32)}
+    MomentumSGD(momentum=0.5, weight_decay=0.25).update(
+        parameters, {"weights": np.array([8.0])}, 1.0, factor=0.125
+    )
+    # v = 8/8 + 4/4; weights decay as they are.
+    assert parameters["weights"][0] == 2
+
+
+def test_warm_up_is_a_ramp_to_the_cosine():
+    plain = [cosine_schedule(0.5, step, 40) for step in range(40)]
+    warm = [cosine_schedule(0.5, step, 40, warm_up=0.1) for step in range(40)]
+    assert warm[:4] == pytest.approx([rate * (n + 1) / 4 for n, rate in enumerate(plain[:4])])
+    assert warm[3:] == plain[3:]
+    # A training of few steps does not begin with a rate of 0.
+    assert cosine_schedule(0.5, 0, 3, warm_up=0.1) == 0.5
+
+
+def test_clip_factor_by_hand():
+    parts = [np.array([[3.0, 0.0]]), np.array([4.0], np.float32)]
+    assert clip_factor(parts, 5.0) == 1
+    assert clip_factor(parts, 10.0) == 1
+    assert clip_factor(parts, 2.0) == 0.4
+    assert clip_factor([], 2.0) == 1
+    assert math.isnan(clip_factor([np.array([math.nan])], 2.0))
+    assert math.isnan(clip_factor([np.array([1e300])], 2.0))
 
 
 @pytest.mark.parametrize("momentum", [-0.1, 1, math.nan])

@@ -3,6 +3,8 @@
 import argparse
 import csv
 import dataclasses
+import math
+import re
 
 import numpy as np
 import pytest
@@ -98,6 +100,58 @@ def test_everything_is_learned(digits, recipe, settings):
             assert after[key] > 0
 
 
+@pytest.mark.parametrize("recipe", ["float32", "luq"])
+def test_networks_start_at_guessing(digits, recipe):
+    run = Trainer(RECIPES[recipe], digits, Settings(hidden=(40, 30)), seed=4)
+    assert 2.25 < run.step(np.arange(1438)) < 2.40  # log(10) is 2.303
+    run = Trainer(RECIPES[recipe], digits, Settings(hidden=(40, 30)), seed=4)
+    count = len(digits.train_x)
+    x = digits.train_x[np.arange(256) * count // 256]
+    for name, layer in run.layers.items():
+        layer.prepare()
+        sums = x @ layer.parameters["weights"].T + layer.parameters["bias"]
+        # Of what the rows became by the layers before, each unit's sums are centred.
+        assert np.abs(sums.mean(axis=0)).max() < 1e-5
+        if name != "layer2":
+            assert np.sqrt(sums.var(axis=0).mean()) == pytest.approx(0.5, rel=1e-4)
+        x = layer.forward(x)
+    assert np.abs(x).max() < 1
+
+
+def test_networks_start_from_rows_spread_over_the_training_set():
+    """Sorted rows, the first class all but blank: no step is that of blank images."""
+    rng = np.random.default_rng(9)
+    images = rng.integers(0, 256, (600, 64)) / 256
+    labels = np.repeat(np.arange(6), 100)
+    images[:100] = 0
+    images[0, 0] = 1 / 256
+    dataset = data.Dataset(
+        images.astype(np.float32), labels, images[::7], labels[::7], 6, (8, 8, 1)
+    )
+    run = Trainer(RECIPES["luq"], dataset, Settings(hidden=(32,), epochs=1))
+    steps = {name: float(layer.parameters["activation_step"]) for name, layer in run.layers.items()}
+    assert 1 / 20 < steps["layer0"] < 1 / 10
+    assert run.run().losses[0] < 2
+    assert run.watch.findings == []
+
+
+def test_gradients_are_bounded_together(digits):
+    """One step without momentum moves weights and biases by the rate times the bound."""
+    settings = Settings(hidden=(32,), batch=64, greatest_norm=0.01, warm_up=0.0)
+    run = Trainer(RECIPES["luq"], digits, settings, seed=2)
+    before = run.parameters()
+    run.step(np.arange(64))
+    after = run.parameters()
+    moved = math.sqrt(
+        sum(
+            np.square(after[key].astype(np.float64) - before[key]).sum()
+            for key in after
+            if not key.endswith("step")
+        )
+    )
+    assert moved == pytest.approx(0.1 * 0.01, rel=1e-4)
+
+
 def test_epoch_deals_every_row_once(digits):
     run = Trainer(RECIPES["float32"], digits)
     first, second = (list(run.batches()) for _ in range(2))
@@ -171,6 +225,12 @@ def test_bad_epoch_to_record():
         ({"batch": -1}, "Batch size must be at least 1, not -1"),
         ({"learning_rate": 0.0}, "Learning rate must be positive, not 0.0"),
         ({"learning_rate": float("nan")}, "Learning rate must be positive, not nan"),
+        ({"warm_up": 1.5}, "Warm-up must be a part of the steps, 0 to 1, not 1.5"),
+        ({"greatest_norm": 0.0}, "Bound of the gradients must be positive, not 0.0"),
+        (
+            {"step_rule": "adam"},
+            "Rule of the steps must be one of bounded, published, not 'adam'",
+        ),
     ],
 )
 def test_bad_settings(change, sentence):
@@ -193,6 +253,49 @@ def command(*options):
     parser = argparse.ArgumentParser()
     train.add_arguments(parser)
     return train.run(parser.parse_args(options))
+
+
+def test_command_says_what_goes_wrong_and_marks_it(tmp_path, capsys):
+    """The published rule, at a rate that it does not bear: said once, marked in table and CSV."""
+    options = ["--step-rule", "published", "--learning-rate", "3", "--hidden", "32,32"]
+    options += ["--recipes", "float32,int4", "--epochs", "3", "--seeds", "1"]
+    assert command(*options, "--output", str(tmp_path)) == 0
+    printed = capsys.readouterr()
+    warnings = [line for line in printed.err.splitlines() if line.startswith("warning: ")]
+    quantised = [line for line in warnings if line.startswith("warning: mlp int4, seed 0: layer")]
+    assert quantised and len(set(warnings)) == len(warnings)
+    assert re.search(r"^mlp +int4 .* went wrong: seed 0$", printed.out, re.M)
+    with open(tmp_path / "accuracy.csv") as file:
+        found = [row["findings"] for row in csv.DictReader(file) if row["recipe"] == "int4"]
+    for line in quantised:
+        assert line.removeprefix("warning: mlp int4, seed 0: ") in " | ".join(found)
+    with pytest.raises(
+        InputError, match=r"^Training goes wrong: layer\d: .* since step \d+ \(epoch"
+    ):
+        command(*options, "--strict", "--recipes", "int4", "--output", str(tmp_path / "strict"))
+    assert not (tmp_path / "strict").exists()
+
+
+def test_command_writes_how_layers_use_their_codes(tmp_path):
+    options = ["--epochs", "3", "--hidden", "16", "--seeds", "2", "--recipes", "float32,luq"]
+    assert command(*options, "--output", str(tmp_path)) == 0
+    assert (tmp_path / "layers.png").read_bytes().startswith(b"\x89PNG")
+    with open(tmp_path / "layers.csv") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["recipe"], row["seed"], row["epoch"], row["layer"]) for row in rows] == [
+        ("luq", str(seed), str(epoch), layer)
+        for seed in range(2)
+        for epoch in (1, 2, 3)
+        for layer in ("layer0", "layer1")
+    ]
+    run = Trainer(RECIPES["luq"], data.digits(), Settings(hidden=(16,), epochs=3), seed=1)
+    run.run()
+    for row, figures in zip(rows[-2:], run.watch.figures[-2:], strict=True):
+        assert float(row["weight_step"]) == pytest.approx(figures.weight_step, rel=1e-5)
+        assert float(row["gradient_zeros"]) == pytest.approx(figures.gradient_zeros, abs=1e-5)
+    options[-1] = "float32"
+    assert command(*options, "--output", str(tmp_path / "float")) == 0
+    assert not (tmp_path / "float" / "layers.csv").exists()
 
 
 def test_command_writes_table_curves_and_numbers(tmp_path, capsys):
@@ -238,6 +341,10 @@ def test_command_writes_table_curves_and_numbers(tmp_path, capsys):
         (
             ["--hidden", "12,x"],
             r"Hidden layer sizes must be whole numbers separated by commas, not '12,x'",
+        ),
+        (
+            ["--step-rule", "lsq"],
+            r"Rule of the steps must be one of bounded, published, not 'lsq'",
         ),
         (["--epochs", "0"], r"Epochs must be at least 1, not 0"),
         (["--data", "none.npz"], r"Data file none\.npz cannot be read: No such file or directory"),

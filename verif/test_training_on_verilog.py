@@ -4,6 +4,7 @@
 import pytest
 
 from golden import data
+from golden.trainer import RECIPES
 from verif.core_scenarios import config
 from verif.harness.build import build_core
 from verif.harness.device import RtlDevice
@@ -15,5 +16,5 @@ from verif.test_device_backend import SETTINGS, compare
 def test_verilog_trains_to_the_same_bits(network, stalls):
     size = config("4x4x8").size()
     device = RtlDevice(size, build_core(size, 1), stalls=stalls)
-    compare(data.digits(), network, "luq", device, steps=2)
+    compare(data.digits(), network, RECIPES["luq"], device, steps=2)
     assert device.counters()["MACS"] > 0

@@ -1,4 +1,4 @@
-"""The watch: silent on a healthy run, and the first to say which layer goes wrong, and since when."""
+"""The watch: silent on a healthy run; says which layer goes wrong, and since when."""
 
 import dataclasses
 import re
