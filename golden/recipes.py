@@ -3,7 +3,7 @@
 # Ref: Esser et al., arXiv 1902.08153v3 (int4); Chmiel et al., arXiv 2112.10769 (luq);
 #      Sun et al., NeurIPS 2020 (two_phase)
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from .errors import InputError
@@ -11,7 +11,7 @@ from .formats import Fp4Format
 from .fp4_quantizer import Fp4Mode
 from .gradient_recipe import GradientRecipe
 
-__all__ = ["RECIPES", "Recipe"]
+__all__ = ["RECIPES", "VARIANTS", "Recipe"]
 
 
 @dataclass(frozen=True)
@@ -65,5 +65,32 @@ RECIPES = {
             gradient=GradientRecipe(_RADIX4, Fp4Mode.NEAREST, alternate=True),
             last_gradient=GradientRecipe(_RADIX4, Fp4Mode.NEAREST, terms=2),
         ),
+    )
+}
+
+_LUQ, _TWO_PHASE = RECIPES["luq"], RECIPES["two_phase"]
+_STOCHASTIC, _NEAREST = _LUQ.gradient, _TWO_PHASE.gradient
+assert _STOCHASTIC and _NEAREST
+_PUBLISHED = replace(_NEAREST, phases=(0, 1), alternate=False)
+
+#: Recipes with one choice made otherwise, by name: what it is worth, and what it costs.
+VARIANTS = {
+    recipe.name: recipe
+    for recipe in (
+        # Two samples of every gradient (SMP-2), and two terms or float32 for the last one.
+        replace(_LUQ, name="luq_samples", gradient=replace(_STOCHASTIC, samples=2)),
+        replace(_LUQ, name="luq_terms", last_gradient=replace(_STOCHASTIC, terms=2)),
+        replace(_LUQ, name="luq_wide", last_gradient=None),
+        # The last gradient as the others, or in float32.
+        replace(_TWO_PHASE, name="two_phase_same", last_gradient="same"),
+        replace(_TWO_PHASE, name="two_phase_wide", last_gradient=None),
+        # Both phases in every step, taking turns or not, as published; one grid alone; GradScale.
+        replace(_TWO_PHASE, name="two_phase_both", gradient=replace(_PUBLISHED, alternate=True)),
+        replace(_TWO_PHASE, name="two_phase_published", gradient=_PUBLISHED),
+        replace(_TWO_PHASE, name="two_phase_even", gradient=replace(_NEAREST, alternate=False)),
+        replace(
+            _TWO_PHASE, name="two_phase_grad_scale", gradient=replace(_NEAREST, grad_scale=True)
+        ),
+        Recipe("two_phase_before", quantized=True, gradient=_PUBLISHED),
     )
 }

@@ -17,7 +17,8 @@ from gen.robust.sets import levels
 from golden import data
 from golden.errors import InputError
 from golden.networks import Settings
-from golden.trainer import RECIPES, Trainer
+from golden.recipes import RECIPES, VARIANTS
+from golden.trainer import Trainer
 
 # The processes of the bench only compute; newer Pythons warn of threads that pytest has.
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
@@ -305,8 +306,18 @@ def test_list_names_every_case(tmp_path, capsys):
     [
         (["--cases", "wine,win"], f"Case must be one of {', '.join(CASES)}, not 'win'"),
         (["--cases", ""], f"Case must be one of {', '.join(CASES)}, not ''"),
-        (["--recipes", "fp8"], f"Recipe must be one of {', '.join(RECIPES)}, not 'fp8'"),
-        (["--recipes", "sklearn"], f"Recipe must be one of {', '.join(RECIPES)}, not 'sklearn'"),
+        (["--recipes", "fp8"], f"Recipe must be one of {', '.join(RECIPES | VARIANTS)}, not 'fp8'"),
+        (
+            ["--recipes", "sklearn"],
+            f"Recipe must be one of {', '.join(RECIPES | VARIANTS)}, not 'sklearn'",
+        ),
+        (
+            ["--set", "rate=1"],
+            "--set must name one of network, epochs, batch, learning_rate, momentum, "
+            "weight_decay, warm_up, greatest_norm, step_rule, and 'rate=1' does not",
+        ),
+        (["--set", "epochs=1.5"], "--set epochs must be a number such as 20, not '1.5'"),
+        (["--set", "step_rule=x"], "Rule of the steps must be one of bounded, published, not 'x'"),
         (["--seeds", "0"], "--seeds must be 1 to 100, not 0"),
         (["--reduced", "--seeds", "101"], "--seeds must be 1 to 100, not 101"),
         (["--jobs", "0"], "--jobs must be 1 to 256, not 0"),

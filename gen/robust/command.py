@@ -1,13 +1,16 @@
 """``python -m gen robust``: every recipe on every data set of the bench, held against bars."""
 
 import argparse
+import dataclasses
 import os
 import tempfile
 from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
 from golden.errors import InputError
-from golden.trainer import RECIPES
+from golden.networks import Settings
+from golden.recipes import RECIPES, VARIANTS
 
 from . import report
 from .cases import CASES, REDUCED
@@ -33,8 +36,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--recipes",
         default=",".join(RECIPES),
         metavar="NAMES",
-        help="training methods, separated by commas (default: %(default)s); float32 and the "
-        "classifier of scikit-learn are always trained beside them",
+        help="training methods, separated by commas (default: %(default)s); there are variants "
+        f"as well: {', '.join(VARIANTS)}; float32 and the classifier of scikit-learn are always "
+        "trained beside them",
+    )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help=f"setting that is the same in all cases: {', '.join(_scalars())}; may be repeated",
     )
     parser.add_argument(
         "--seeds",
@@ -82,7 +93,8 @@ def run(args: argparse.Namespace) -> int:
         raise InputError(f"--reduced has cases of its own; leave out --cases {args.cases}")
     chosen = ",".join(REDUCED if args.reduced else CASES)
     names = _names("Case", chosen if args.cases is None else args.cases, CASES)
-    recipes = _names("Recipe", args.recipes, RECIPES)
+    recipes = _names("Recipe", args.recipes, RECIPES | VARIANTS)
+    changes: dict[str, Any] = dict(_setting(text) for text in args.set)
     seeds = args.seeds
     if seeds is None:
         seeds = _REDUCED_SEEDS if args.reduced else _SEEDS
@@ -92,12 +104,17 @@ def run(args: argparse.Namespace) -> int:
     ):
         if not 1 <= value <= greatest:
             raise InputError(f"{name} must be 1 to {greatest}, not {value}")
+    cases = {
+        name: dataclasses.replace(
+            CASES[name], settings=dataclasses.replace(CASES[name].settings, **changes)
+        )
+        for name in names
+    }
     _prepare(args.output)
 
-    cases = {name: CASES[name] for name in names}
     facts = {name: look_at(case) for name, case in cases.items()}
     # Everything is compared with float32, and float32 with scikit-learn.
-    trained = [*(name for name in RECIPES if name in (REFERENCE, *recipes)), SKLEARN]
+    trained = [*(name for name in RECIPES | VARIANTS if name in (REFERENCE, *recipes)), SKLEARN]
     todo = jobs(cases.values(), facts, trained, seeds)
     runs = measure(todo, cases, facts, args.jobs, args.output / "runs")
     runs.sort(key=lambda run: (list(cases).index(run.case), trained.index(run.recipe), run.seed))
@@ -108,6 +125,26 @@ def run(args: argparse.Namespace) -> int:
         print(f"Interrupted: {missing} of {len(todo)} runs are missing; run again to complete them")
         return _INTERRUPTED
     return 0 if all(bar.met for bar in report.verdict(results)) else 1
+
+
+def _scalars() -> dict[str, int | float | str]:
+    """Settings that are one number or word, with their defaults."""
+    values = dataclasses.asdict(Settings())
+    return {key: value for key, value in values.items() if isinstance(value, (int, float, str))}
+
+
+def _setting(text: str) -> tuple[str, int | float | str]:
+    """Read ``key=value``; what a key means is checked by the settings themselves."""
+    key, _, value = text.partition("=")
+    known = _scalars()
+    if key not in known:
+        raise InputError(f"--set must name one of {', '.join(known)}, and {text!r} does not")
+    try:
+        return key, type(known[key])(value)
+    except ValueError:
+        raise InputError(
+            f"--set {key} must be a number such as {known[key]}, not {value!r}"
+        ) from None
 
 
 def _names(what: str, text: str, known: Collection[str]) -> list[str]:

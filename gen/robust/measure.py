@@ -23,7 +23,8 @@ from gen.flow.cache import cached
 from golden.data import Dataset
 from golden.errors import InputError
 from golden.networks import Settings
-from golden.trainer import RECIPES, Trainer
+from golden.recipes import RECIPES, VARIANTS
+from golden.trainer import Trainer
 
 from .cases import Case
 
@@ -138,7 +139,7 @@ def jobs(
     facts : mapping of str to Facts
         Of each case, by its name.
     recipes : sequence of str
-        Keys of :data:`golden.trainer.RECIPES`, and :data:`SKLEARN`, which leaves out ``cnn``.
+        Keys of :data:`golden.recipes.RECIPES`, and :data:`SKLEARN`, which leaves out ``cnn``.
     seeds : int
         Count of seeds, from 0.
     """
@@ -205,7 +206,7 @@ def train(case: Case, recipe: str, seed: int) -> dict[str, Any]:
     ----------
     case : Case
     recipe : str
-        Key of :data:`golden.trainer.RECIPES`, or :data:`SKLEARN`.
+        Key of :data:`golden.recipes.RECIPES`, or :data:`SKLEARN`.
     seed : int
 
     Returns
@@ -229,7 +230,7 @@ def _train_golden(dataset: Dataset, settings: Settings, recipe: str, seed: int) 
     trainer = None
     result: dict[str, Any]
     try:
-        trainer = Trainer(RECIPES[recipe], dataset, settings, seed)
+        trainer = Trainer((RECIPES | VARIANTS)[recipe], dataset, settings, seed)
         history = trainer.run()
     except InputError as error:
         result = {"accuracy": 0.0, "loss": None, "mark": str(error)}
