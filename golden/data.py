@@ -26,7 +26,7 @@ SPLIT_SEED = 4
 #: Features that hardly vary are not scaled up by more than this, against the usual one.
 GREATEST_GAIN = 64.0
 #: Root of the sum of the features' variances after scaling.
-DEVIATION = 1.7
+DEVIATION = 2.0
 
 _MOST_CLASSES = 1000
 
@@ -82,7 +82,7 @@ def scale_features(dataset: Dataset) -> Dataset:
     The least number of a feature is subtracted. Then a feature is multiplied by the power of two
     that brings its standard deviation next to the usual one, the geometric median, so that features
     which were alike stay alike, and their levels stay levels of the quantiser; and all of them by
-    one factor, which makes the root of the sum of their variances 1.7, whatever their count: the
+    one factor, which makes the root of the sum of their variances 2, whatever their count: the
     learning rate that suits a network depends on it.
 
     Parameters

@@ -30,6 +30,8 @@ NETWORKS = ("mlp", "cnn")
 _WEIGHT_STREAM = 1 << 16
 _TERM_STREAM = 1 << 18
 
+#: Rows of a mini-batch whose gradients have the whole bound.
+WHOLE_BATCH = 64
 #: Rows of the training set, evenly spread, that initial biases, weights and steps are made from.
 FIRST_ROWS = 256
 #: Deviation of a hidden dense layer's sums from their mean on those rows, at first.
@@ -62,7 +64,8 @@ class Settings:
     warm_up : float
         Part of the training, 0 to 1, in which the learning rate rises.
     greatest_norm : float
-        Bound of the gradient by all weights and biases together; longer ones are scaled down.
+        Bound of the gradient by all weights and biases together; longer ones are scaled down. It is
+        meant for mini-batches of 64 rows or more, see :attr:`norm_bound`.
     step_rule : str
         How step sizes are learned: a name in :data:`golden.learned_step.STEP_RULES`.
 
@@ -81,7 +84,7 @@ class Settings:
     momentum: float = 0.9
     weight_decay: float = 0.0
     warm_up: float = 0.1
-    greatest_norm: float = 1.5
+    greatest_norm: float = 1.25
     step_rule: str = "bounded"
 
     def __post_init__(self) -> None:
@@ -103,6 +106,14 @@ class Settings:
         if not self.greatest_norm > 0:
             raise InputError(f"Bound of the gradients must be positive, not {self.greatest_norm}")
         find_step_rule(self.step_rule)
+
+    @property
+    def norm_bound(self) -> float:
+        """Bound of the gradients' norm: less by the cube root for mini-batches below 64 rows.
+
+        The fewer rows, the more of a gradient is noise, and the more steps add it up.
+        """
+        return self.greatest_norm * min(1.0, self.batch / WHOLE_BATCH) ** (1 / 3)
 
 
 def build_network(

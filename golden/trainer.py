@@ -188,7 +188,7 @@ class Trainer:
                 for of_layer, weights in zip(gradients, self._weights, strict=True)
                 for name in weights
             ),
-            settings.greatest_norm,
+            settings.norm_bound,
         )
         for layer, optimizer, weights, of_layer in zip(
             self.layers.values(), self._optimizers, self._weights, gradients, strict=True

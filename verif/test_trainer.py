@@ -152,6 +152,11 @@ def test_gradients_are_bounded_together(digits):
     assert moved == pytest.approx(0.1 * 0.01, rel=1e-4)
 
 
+def test_the_bound_is_less_for_small_batches():
+    bounds = [Settings(batch=batch, greatest_norm=2).norm_bound for batch in (1, 8, 64, 256)]
+    assert bounds == pytest.approx([0.5, 1, 2, 2])
+
+
 def test_epoch_deals_every_row_once(digits):
     run = Trainer(RECIPES["float32"], digits)
     first, second = (list(run.batches()) for _ in range(2))
