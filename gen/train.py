@@ -6,18 +6,19 @@ import itertools
 import sys
 from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
 from golden import data
 from golden.errors import InputError
 from golden.learned_step import STEP_RULES
 from golden.networks import NETWORKS
 from golden.trainer import RECIPES, Settings, Trainer
-from golden.watch import Watch
+from golden.watch import Finding
 
 from . import train_report
 from .train_report import Run, Runs
 
-__all__ = ["Warnings", "add_arguments", "make_settings", "run"]
+__all__ = ["add_arguments", "make_settings", "run"]
 
 _MOST_SEEDS = 1000
 
@@ -181,36 +182,24 @@ def _train(networks, recipes, seeds, dataset, settings, strict) -> Runs:
             name = f"{own.network} {recipe.name}"
             bar.set_description(name)
             trainer = Trainer(recipe, dataset, own, seed, strict=strict)
-            warn = Warnings(f"{name}, seed {seed}", trainer.watch)
-
-            def on_epoch(warn=warn):
-                warn.print(bar)
-                bar.update()
-
-            history = trainer.run(on_epoch)
+            report = _Report(f"{name}, seed {seed}", trainer.watch.findings, bar)
+            history = trainer.run(report.epoch)
             of_recipe = runs.setdefault((own.network, recipe.name), [])
             of_recipe.append(Run(history, trainer.watch.figures, trainer.watch.findings))
     return runs
 
 
-class Warnings:
-    """What the watch of a training finds, said once on standard error.
+@dataclasses.dataclass
+class _Report:
+    """Progress of a training, and the first thing that goes wrong: others mostly follow from it."""
 
-    Parameters
-    ----------
-    name : str
-        Which training.
-    watch : Watch
-        Its watch.
-    """
+    name: str
+    findings: list[Finding]
+    bar: Any
+    is_said: bool = False
 
-    def __init__(self, name: str, watch: Watch) -> None:
-        self._name = name
-        self._watch = watch
-        self._printed = 0
-
-    def print(self, bar) -> None:
-        """Say what is new, above a bar of progress."""
-        for finding in self._watch.findings[self._printed :]:
-            bar.write(f"warning: {self._name}: {finding}", file=sys.stderr)
-        self._printed = len(self._watch.findings)
+    def epoch(self) -> None:
+        if self.findings and not self.is_said:
+            self.bar.write(f"warning: {self.name}: {self.findings[0]}", file=sys.stderr)
+            self.is_said = True
+        self.bar.update()

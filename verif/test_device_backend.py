@@ -16,7 +16,7 @@ from golden.formats import FLOAT16, Fp4Format
 from golden.fp4_quantizer import Fp4Mode
 from golden.gradient_recipe import GradientRecipe
 from golden.quantizer import InRange
-from golden.recipes import Recipe
+from golden.recipes import VARIANTS, Recipe
 from golden.tiling import TileCache, Tiling, choose_tiling, forward_cuts
 from golden.trainer import RECIPES, Settings, Trainer
 from golden.training_core import TrainingCore
@@ -235,6 +235,26 @@ def test_what_fits_is_loaded_once_a_step(digits, recipe):
     # The gradient by the images is wanted for the step's gradient only.
     last = [c for c in core.commands[before:] if c.operation == Operation.INPUT_GRADIENT]
     assert [c.destination for c in last] == [Destination.STREAM] * 2 + [Destination.NOTHING]
+
+
+@pytest.mark.parametrize("name, bound", [("two_phase", 9280), ("two_phase_same", 9120)])
+def test_two_terms_of_the_last_gradient_cost_few_cycles(digits, name, bound):
+    """The bound of passes and strips of a step, as docs/decisions/0021 has it."""
+    size = dataclasses.replace(
+        CoreSize(), rows=8, columns=8, lanes=16, fmt=Fp4Format(2), activation_words=1024,
+        gradient_words=512, max_terms=4096,
+    )  # fmt: skip
+    backend = DeviceBackend(TrainingCore(size), SEED)
+    run = Trainer((RECIPES | VARIANTS)[name], digits, Settings(), SEED, backend)
+    backend.log = []
+    run.step(np.arange(64))
+    products = Counter()
+    for entry in backend.log:
+        key = entry.layer, entry.command.operation
+        products[key, "passes"] += size.passes(entry.command)
+        products[key, "strips"] += size.strips(entry.command)
+    keys = {key for key, _ in products}
+    assert sum(max(products[key, "passes"], products[key, "strips"]) for key in keys) == bound
 
 
 def test_gradients_that_are_loaded_again_get_their_random_numbers_again(digits):
