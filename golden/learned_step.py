@@ -157,7 +157,8 @@ class BoundedStep:
     def observe(self, x: npt.NDArray[np.floating]) -> None:
         """Follow the tensor that is quantised now; one of zeros changes nothing."""
         rms, greatest = self._size(x)
-        if rms <= 0 or greatest <= 0:
+        # NaN and infinity are refused by the quantiser.
+        if not (0 < rms < math.inf and greatest > 0):
             return
         if self._rms:
             rms += self._memory * (self._rms - rms)
@@ -175,7 +176,8 @@ class BoundedStep:
     def _bound(self, rms, greatest):
         self._greatest = greatest
         self.floor = self.FLOOR * rms / self._levels
-        self.ceiling = self.CEILING * greatest / self._levels
+        # Zeros alone say nothing of what is to come.
+        self.ceiling = self.CEILING * greatest / self._levels if greatest > 0 else math.inf
 
     def update(self, gradient: float, learning_rate: float) -> None:
         """Change the step; see :meth:`LearnedStep.update`."""

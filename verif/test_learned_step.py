@@ -170,6 +170,29 @@ def test_what_is_quantised_first_only_sets_the_bounds():
     assert step.floor == pytest.approx(math.sqrt(14 / 4) / 15)
 
 
+@pytest.mark.parametrize("fmt", [INT4, UINT4])
+def test_a_tensor_of_zeros_keeps_a_step_until_there_is_more(fmt):
+    step = BoundedStep(np.zeros(8), fmt)
+    for _ in range(20):
+        step.observe(np.zeros(8))
+        step.update(0.0, 0.1)
+        step.update(1.0, 0.1)
+    assert 0 < step.value < 1 and step.held == 0
+    step.observe(np.array([0.25, 0.0]))
+    step.update(0.0, 0.1)
+    assert step.value == np.float32(3 * 0.25 / fmt.greatest)
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_what_is_not_finite_is_left_to_the_quantiser(bad):
+    x = np.array([1.0, 2.0])
+    step = BoundedStep(x, INT4)
+    step.observe(x)
+    before = float(step.value), step.floor, step.ceiling
+    step.observe(np.array([1.0, bad]))
+    assert before == (float(step.value), step.floor, step.ceiling)
+
+
 def test_bounds_hold_from_the_next_update_on():
     x = np.array([1.0, 2.0, 3.0])
     step = BoundedStep(x, INT4)

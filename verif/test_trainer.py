@@ -135,6 +135,18 @@ def test_networks_start_from_rows_spread_over_the_training_set():
     assert run.watch.findings == []
 
 
+def test_images_that_are_blank_but_for_one_train_on(digits):
+    """No step becomes zero, and no bias leaves its 32 bits, where next to nothing is to be seen."""
+    x = np.zeros((100, 64), np.float32)
+    x[77, 5] = 1.0
+    labels = np.arange(100) % 3
+    dataset = data.Dataset(x, labels, x[:9], labels[:9], 3, (8, 8, 1))
+    for recipe in ("int4", "luq", "two_phase"):
+        run = Trainer(RECIPES[recipe], dataset, Settings(hidden=(8,), epochs=5, batch=4), seed=1)
+        run.run()
+        assert all(np.isfinite(value).all() for value in run.parameters().values())
+
+
 def test_gradients_are_bounded_together(digits):
     """One step without momentum moves weights and biases by the rate times the bound."""
     settings = Settings(hidden=(32,), batch=64, greatest_norm=0.01, warm_up=0.0)
