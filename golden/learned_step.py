@@ -112,7 +112,7 @@ class BoundedStep:
     that of the tensor matters::
 
         square    = 0.99 * square + 0.01 * g**2           from 0, without its bias
-        log ratio = log ratio - min(learning_rate / 2, 0.05) * tanh(g / sqrt(square))
+        log ratio = log ratio - min(learning_rate / 4, 0.05) * tanh(g / sqrt(square))
 
     After each update, the step lies between ``rms / Q_P``, where numbers of usual size still have
     different codes, and ``3 * max / Q_P``, where the largest magnitude still has a code of a third
@@ -135,7 +135,7 @@ class BoundedStep:
     """
 
     #: Part of the learning rate by which the logarithm changes at most.
-    RATE = 0.5
+    RATE = 0.25
     #: Greatest change of the logarithm in one update, whatever the learning rate.
     GREATEST_CHANGE = 0.05
     #: Weight of the past in the mean square of the gradient.

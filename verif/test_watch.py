@@ -105,7 +105,8 @@ def test_clipped_numbers_are_named(digits):
 
 
 def test_a_step_that_stays_at_its_bound_is_named(digits):
-    run = Trainer(RECIPES["luq"], digits, SETTINGS, seed=10)
+    settings = dataclasses.replace(SETTINGS, learning_rate=0.2)
+    run = Trainer(RECIPES["luq"], digits, settings, seed=10)
     step = run.layers["layer1"].steps["activation_step"]
     update = step.update
     step.update = lambda gradient, rate: update(1.0, rate)
