@@ -52,9 +52,7 @@ _clusters10 = partial(
     class_sep=2,
     random_state=3,
 )
-_small = partial(
-    _table, 200, 10, n_informative=8, n_redundant=0, n_classes=3, class_sep=1.5, random_state=9
-)
+_small = partial(tables.few_rows, 160, 9)
 
 
 def _plain(random_state):

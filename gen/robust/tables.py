@@ -1,5 +1,6 @@
 """Data sets that are tables: generated ones with features of all kinds, and two real ones."""
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from .sets import levels, split
 __all__ = [
     "breast_cancer",
     "constant_features",
+    "few_rows",
     "generated",
     "heavy_tails",
     "mostly_zeros",
@@ -58,6 +60,16 @@ def wine() -> Dataset:
 
     x, labels = load_wine(return_X_y=True)
     return split(levels(x), labels)
+
+
+def few_rows(rows: int, random_state: int) -> Dataset:
+    """Make a table with so many rows for training, and 1,000 to judge by: one is 0.1 points."""
+    options = {**_BASE, "n_informative": 8, "n_classes": 3, "n_clusters_per_class": 2}
+    x, labels = _classification(5000, 10, {**options, "random_state": random_state})
+    table = split(levels(x), labels)
+    return dataclasses.replace(
+        table, train_x=table.train_x[:rows], train_labels=table.train_labels[:rows]
+    )
 
 
 def unequal_scales(random_state: int) -> Dataset:
