@@ -109,11 +109,11 @@ class Settings:
 
     @property
     def norm_bound(self) -> float:
-        """Bound of the gradients' norm: less by the cube root for mini-batches below 64 rows.
+        """Bound of the gradients' norm: less by the fourth root for mini-batches below 64 rows.
 
         The fewer rows, the more of a gradient is noise, and the more steps add it up.
         """
-        return self.greatest_norm * min(1.0, self.batch / WHOLE_BATCH) ** (1 / 3)
+        return self.greatest_norm * min(1.0, self.batch / WHOLE_BATCH) ** 0.25
 
 
 def build_network(
