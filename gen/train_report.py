@@ -10,20 +10,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from golden.recipes import RECIPES
 from golden.trainer import History
 from golden.watch import Finding, LayerFigures
 
-__all__ = ["COLOURS", "Run", "Runs", "table", "write"]
+from .palette import PALETTE, colours
 
-#: Colours that stay apart for colour-blind readers (Okabe and Ito, 2008), in the order of RECIPES.
-COLOURS = dict(
-    zip(
-        RECIPES,
-        ("#000000", "#E69F00", "#0072B2", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#F0E442"),
-        strict=False,
-    )
-)
+__all__ = ["Run", "Runs", "table", "write"]
 
 
 @dataclass(frozen=True)
@@ -148,9 +140,10 @@ def _write_chart(path: Path, runs: Runs) -> None:
 
 
 def _draw(axes: Any, network: str, by_recipe: dict[str, npt.NDArray[np.float64]]) -> None:
+    colour_of = colours(by_recipe)
     for name, curves in by_recipe.items():
         epochs = np.arange(1, curves.shape[1] + 1)
-        mean, colour = curves.mean(axis=0), COLOURS[name]
+        mean, colour = curves.mean(axis=0), colour_of[name]
         axes.fill_between(
             epochs, curves.min(axis=0), curves.max(axis=0), color=colour, alpha=0.15, linewidth=0
         )
@@ -201,7 +194,6 @@ def _draw_layers(
     axes: Any, figures: list[LayerFigures], keys: tuple[str, ...], factor: float, title: str
 ) -> None:
     layers = list(dict.fromkeys(row.layer for row in figures))
-    colours = list(COLOURS.values())
     for number, layer in enumerate(layers):
         own = [row for row in figures if row.layer == layer]
         for key in keys:
@@ -210,7 +202,7 @@ def _draw_layers(
                 [row.epoch for row in own],
                 [factor * getattr(row, key) for row in own],
                 _STYLES[tensor],
-                color=colours[number % len(colours)],
+                color=PALETTE[number % len(PALETTE)],
                 marker="o" if len(own) == 1 else None,
                 label=f"{layer}, {tensor}s",
             )

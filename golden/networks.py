@@ -212,6 +212,7 @@ class NetworkBuilder:
         self._recipe = recipe
         self._backend = backend
         self._step_rule = find_step_rule(step_rule)
+        # Layers with weights have random streams of their own, by their number.
         self._numbers = itertools.count()
 
     def add(self, name: str, layer: Layer) -> None:
@@ -222,34 +223,36 @@ class NetworkBuilder:
 
     def add_dense(self, name: str, features: int) -> None:
         """Append a hidden dense layer with ReLU."""
-        weights = self._weights(features, self._x.shape[-1])
+        number = next(self._numbers)
+        weights = self._weights(number, features, self._x.shape[-1])
         deviation = math.sqrt((self._x @ weights.T).var(axis=0, dtype=np.float64).mean())
         weights *= np.float32(FIRST_DEVIATION / max(deviation, FIRST_DEVIATION / GREATEST_GAIN))
-        self._add_centred(name, weights, self._recipe.gradient, has_relu=True)
+        self._add_centred(name, number, weights, self._recipe.gradient, has_relu=True)
 
     def add_last(self, name: str, classes: int) -> None:
         """Append the dense layer whose outputs are the logits."""
-        weights = self._weights(classes, self._x.shape[-1])
+        number = next(self._numbers)
+        weights = self._weights(number, classes, self._x.shape[-1])
         weights *= np.float32(LAST_LAYER)
-        self._add_centred(name, weights, self._recipe.last, has_relu=False)
+        self._add_centred(name, number, weights, self._recipe.last, has_relu=False)
 
     def add_convolution(self, name: str, channels: int) -> None:
         """Append a convolution; it needs no bias before a normalisation."""
-        weights = self._weights(channels, 9 * self._x.shape[-1])
+        number = next(self._numbers)
+        weights = self._weights(number, channels, 9 * self._x.shape[-1])
         product = self._product(
-            name, weights, self._recipe.gradient, has_relu=False, has_bias=False
+            name, number, weights, self._recipe.gradient, has_relu=False, has_bias=False
         )
         self.add(name, Convolution(product))
 
-    def _add_centred(self, name, weights, gradient, has_relu):
-        layer = self._product(name, weights, gradient, has_relu, has_bias=True)
+    def _add_centred(self, name, number, weights, gradient, has_relu):
+        layer = self._product(name, number, weights, gradient, has_relu, has_bias=True)
         layer.parameters["bias"][:] = -(self._x @ weights.T).mean(axis=0, dtype=np.float64)
         self.add(name, layer)
 
-    def _weights(self, out_features, in_features):
+    def _weights(self, number, out_features, in_features):
         """He et al.: variance ``2 / in_features``, here of a uniform distribution."""
-        self._number = next(self._numbers)
-        words = RandomBits(seed_state(self._seed, _WEIGHT_STREAM + self._number))
+        words = RandomBits(seed_state(self._seed, _WEIGHT_STREAM + number))
         uniform = words.words(out_features * in_features) * 2.0**-31 - 1.0
         weights = uniform * math.sqrt(6 / in_features)
         return weights.astype(np.float32).reshape(out_features, in_features)
@@ -257,6 +260,7 @@ class NetworkBuilder:
     def _product(
         self,
         name: str,
+        number: int,
         weights: npt.NDArray[np.float32],
         gradient: GradientRecipe | None,
         has_relu: bool,
@@ -273,5 +277,5 @@ class NetworkBuilder:
             self._backend,
             has_bias,
             self._step_rule,
-            RandomBits(seed_state(self._seed, _TERM_STREAM + self._number)),
+            RandomBits(seed_state(self._seed, _TERM_STREAM + number)),
         )

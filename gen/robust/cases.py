@@ -40,6 +40,7 @@ _one_cluster = partial(_table, n_redundant=0, n_clusters_per_class=1)
 _classes20 = partial(
     _one_cluster, 6000, 16, n_informative=12, n_classes=20, class_sep=2, random_state=0
 )
+_classes26 = partial(_one_cluster, features=16, count=16, n_informative=14, n_classes=26)
 _clusters32 = partial(_table, 4000, 32, n_informative=20, n_classes=10, class_sep=2, random_state=2)
 _clusters10 = partial(
     _table,
@@ -93,16 +94,7 @@ _GENERATED = (
     Case("classes20", _classes20, Settings(epochs=8), "many classes"),
     Case(
         "classes26",
-        partial(
-            _one_cluster,
-            6000,
-            16,
-            count=16,
-            n_informative=14,
-            n_classes=26,
-            class_sep=3,
-            random_state=1,
-        ),
+        partial(_classes26, 6000, class_sep=3, random_state=1),
         Settings(epochs=8),
         "many classes, 16 levels",
     ),
@@ -129,16 +121,7 @@ _GENERATED = (
     ),
     Case(
         "letters",
-        partial(
-            _one_cluster,
-            20000,
-            16,
-            count=16,
-            n_informative=14,
-            n_classes=26,
-            class_sep=2.5,
-            random_state=5,
-        ),
+        partial(_classes26, 20000, class_sep=2.5, random_state=5),
         Settings(epochs=8),
         "many rows, 16 levels",
     ),

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from golden.trainer import RECIPES
+from gen.palette import colours
+from golden.recipes import RECIPES
 
 from .cases import Case
 from .measure import SKLEARN, Facts, Run
@@ -29,15 +30,6 @@ SKLEARN_MARGIN = 2.0
 #: Where the seeds of float32 differ by more points, a median says more than a mean.
 WIDE_SPREAD = 5.0
 
-# Colours that stay apart for colour-blind readers (Okabe and Ito, 2008).
-_COLOURS = {
-    "float32": "#000000",
-    "int4": "#E69F00",
-    "luq": "#0072B2",
-    "two_phase": "#009E73",
-    SKLEARN: "#CC79A7",
-}
-_OTHER_COLOURS = ("#D55E00", "#56B4E9", "#F0E442")
 # Points below float32 where the chart ends; what lies beyond is drawn at its edge.
 _CHART_FLOOR = -15.0
 
@@ -326,15 +318,15 @@ def chart(results: Results, path: Path) -> None:
     figure = Figure(figsize=(10, 0.42 * len(results.cases) + 2), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots()
-    colours = _colours(results.recipes)
-    step = 0.7 / len(colours) if colours else 0.0
+    shown = colours(results.recipes)
+    step = 0.7 / len(shown) if shown else 0.0
     for row, case in enumerate(results.cases):
         if row % 2:
             axes.axhspan(row - 0.5, row + 0.5, color="#f2f2f2", linewidth=0, zorder=0)
-        for place, (recipe, colour) in enumerate(colours.items()):
-            y = row + (place - (len(colours) - 1) / 2) * step
+        for place, (recipe, colour) in enumerate(shown.items()):
+            y = row + (place - (len(shown) - 1) / 2) * step
             _draw_gap(axes, results, case, recipe, colour, y)
-    for recipe, colour in colours.items():
+    for recipe, colour in shown.items():
         label = "scikit-learn" if recipe == SKLEARN else recipe
         axes.plot([], [], "o-", color=colour, markersize=5, linewidth=1, label=label)
     axes.axvline(0, color="#888888", linewidth=0.8, zorder=1)
@@ -344,8 +336,8 @@ def chart(results: Results, path: Path) -> None:
     axes.set_title("Test accuracy by data set and recipe", loc="left")
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="x", alpha=0.3)
-    if colours:
-        figure.legend(loc="outside lower center", ncols=len(colours), frameon=False)
+    if shown:
+        figure.legend(loc="outside lower center", ncols=len(shown), frameon=False)
     figure.savefig(path, dpi=150)
 
 
@@ -370,9 +362,3 @@ def _draw_gap(axes, results, case, recipe, colour, y):
             fontsize=8,
             color=colour,
         )
-
-
-def _colours(recipes):
-    others = [recipe for recipe in recipes if recipe not in _COLOURS]
-    extra = {name: _OTHER_COLOURS[i % len(_OTHER_COLOURS)] for i, name in enumerate(others)}
-    return {recipe: {**_COLOURS, **extra}[recipe] for recipe in recipes}
