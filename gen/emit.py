@@ -11,7 +11,8 @@ from tqdm import tqdm
 from golden.errors import InputError
 
 from . import config, packaging, registers
-from .verilog import to_verilog, write_if_changed
+from .outputs import prepare_folder, write_if_changed
+from .verilog import to_verilog
 
 __all__ = ["WAIVERS", "add_arguments", "files", "run"]
 
@@ -49,10 +50,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Write every file that changed, and say so."""
     modules = config.load(args.config)
-    texts = files(modules)
     output: Path = args.output
-    if output.exists() and not output.is_dir():
-        raise InputError(f"Output {output} is not a folder; name another one with --output")
+    prepare_folder(output)
+    texts = files(modules)
     # Modules that are gone from the configuration must not stay behind for a tool to find.
     known = output / FILE_LIST
     if known.exists():

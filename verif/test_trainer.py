@@ -372,10 +372,3 @@ def test_bad_option(tmp_path, options, sentence):
     with pytest.raises(InputError, match=f"^{sentence}$"):
         command("--output", str(output), *options)
     assert not output.exists()
-
-
-def test_bad_output(tmp_path):
-    path = tmp_path / "file"
-    path.write_text("")
-    with pytest.raises(InputError, match=r"^Output .*file must be a directory, and it is a file$"):
-        command("--output", str(path))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from gen.flow import tools
 from gen.flow.targets import FAMILIES
-from gen.verilog import write_if_changed
+from gen.outputs import prepare_folder, write_if_changed
 from golden.errors import InputError
 
 from . import report
@@ -72,6 +72,7 @@ def run(args: argparse.Namespace) -> int:
         uses.append("cells")
     else:
         print("No standard cells: name a Liberty file with LIBERTY= to have them counted as well")
+    prepare_folder(args.output)
     figures = measure(jobs(uses, library, args.period, args.seeds), args.jobs)
     best = report.best_of(figures, "ecp5").values()
     arrays = {item.design: item for item in measure(array_jobs(best), args.jobs, "Arrays")}

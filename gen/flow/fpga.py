@@ -14,7 +14,8 @@ from golden.errors import InputError
 from hdl.host_bridge import HostedCore
 
 from ..config import STRUCTURES, TrainingCoreConfig
-from ..verilog import to_verilog, write_if_changed
+from ..outputs import prepare_folder, write_if_changed
+from ..verilog import to_verilog
 from . import sizing
 from .boards import BAUD, BOARDS, Board
 from .depth import logic_depths
@@ -82,6 +83,7 @@ def run(args: argparse.Namespace) -> int:
     else:
         core = training_core(args.config)
         need = sizing.check_fits(core, target)
+    prepare_folder(args.output)
     try:
         return _run(args, target, core, need)
     except ToolError as error:

@@ -3,7 +3,6 @@
 import argparse
 import dataclasses
 import os
-import tempfile
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from golden.errors import InputError
 from golden.networks import Settings
 from golden.recipes import RECIPES, VARIANTS
 
+from ..outputs import prepare_folder
 from . import report
 from .cases import CASES, REDUCED
 from .measure import SKLEARN, jobs, look_at, measure
@@ -108,7 +108,7 @@ def run(args: argparse.Namespace) -> int:
         )
         for name in names
     }
-    _prepare(args.output)
+    prepare_folder(args.output)
 
     facts = {name: look_at(case) for name, case in cases.items()}
     # Everything is compared with float32, and float32 with scikit-learn.
@@ -151,18 +151,6 @@ def _names(what: str, text: str, known: Collection[str]) -> list[str]:
         if name not in known:
             raise InputError(f"{what} must be one of {', '.join(known)}, not {name!r}")
     return list(dict.fromkeys(names))
-
-
-def _prepare(output: Path) -> None:
-    """Make the folder, and see whether files can be written there."""
-    try:
-        if output.exists() and not output.is_dir():
-            raise InputError(f"Output {output} must be a directory, and it is a file")
-        output.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=output):
-            pass
-    except OSError as error:
-        raise InputError(f"Output {output} cannot be written: {error.strerror}") from error
 
 
 def _write(output: Path, results: Results) -> None:

@@ -9,7 +9,8 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from gen.verilog import to_verilog, write_if_changed
+from gen.outputs import write_if_changed
+from gen.verilog import to_verilog
 from golden.errors import InputError
 from hdl.structure import Structure
 from hdl.training_core import TrainingCore
