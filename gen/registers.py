@@ -5,7 +5,8 @@
 import enum
 import os
 import re
-import shutil
+import tempfile
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,8 +16,8 @@ from golden.rounding import RoundMode
 
 __all__ = [
     "CODES",
+    "documents",
     "files",
-    "rdl_html_and_header",
     "to_c_header",
     "to_markdown",
     "to_systemrdl",
@@ -178,26 +179,21 @@ def to_markdown(name: str, registers: Sequence[Register] = REGISTERS) -> str:
     return "\n".join(lines) + "\n"
 
 
-def rdl_html_and_header(rdl: Path, html: Path, header: Path) -> bool:
-    """Let PeakRDL make web pages and a C header with structures, unless they are up to date.
+def documents(name: str, rdl: str) -> dict[str, bytes]:
+    """Let PeakRDL make web pages and a C header with structures.
 
     Parameters
     ----------
-    rdl : Path
-        SystemRDL file.
-    html : Path
-        Folder for the pages. It is made anew, and keeps a copy of the source that it was made from.
-    header : Path
-        C header.
+    name : str
+        Name of the address map.
+    rdl : str
+        The map in SystemRDL.
 
     Returns
     -------
-    bool
-        Whether there was something to do.
+    dict of str to bytes
+        ``NAME_structs.h``, and the pages in a folder ``NAME_html``, by their names.
     """
-    source = html / rdl.name
-    if header.exists() and source.exists() and source.read_text() == rdl.read_text():
-        return False
     # PeakRDL knows git, and complains where there is none.
     os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
     # They take longer to load than most configurations to make.
@@ -205,15 +201,30 @@ def rdl_html_and_header(rdl: Path, html: Path, header: Path) -> bool:
     from peakrdl_html import HTMLExporter
     from systemrdl import RDLCompiler
 
-    compiler = RDLCompiler()
-    compiler.compile_file(str(rdl))
-    root = compiler.elaborate()
-    shutil.rmtree(html, ignore_errors=True)
-    HTMLExporter(generate_source_links=False).export(root, str(html))
-    CHeaderExporter().export(root, str(header))
-    # Last, so that what was broken off is made again.
-    shutil.copyfile(rdl, source)
-    return True
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        source = folder / f"{name}.rdl"
+        source.write_text(rdl, encoding="utf-8")
+        compiler = RDLCompiler()
+        compiler.compile_file(str(source))
+        root = compiler.elaborate()
+        source.unlink()
+        HTMLExporter(generate_source_links=False).export(root, str(folder / f"{name}_html"))
+        CHeaderExporter().export(root, str(folder / f"{name}_structs.h"))
+        made = {
+            path.relative_to(folder).as_posix(): path.read_bytes()
+            for path in sorted(folder.rglob("*"))
+            if path.is_file()
+        }
+    index = f"{name}_html/index.html"
+    made[index] = _without_time(made[index], rdl)
+    return made
+
+
+def _without_time(page: bytes, rdl: str) -> bytes:
+    """Put a number that depends on the map in the place of the time, by which browsers reload."""
+    time = re.search(rb"var BUILD_TS = (\d+);", page)
+    return page.replace(time[1], b"%d" % zlib.crc32(rdl.encode())) if time else page
 
 
 def _keys(register: Register) -> list[tuple[str, str]]:

@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from gen import train
 from gen.config import load
+from gen.door import run_guarded
 from golden import data
 from golden.backend import NumpyBackend
 from golden.device_backend import DeviceBackend
@@ -32,13 +33,9 @@ CONFIG = Path(__file__).parent.parent / "gen" / "configs" / "training_8x8x16.tom
 
 
 def main(argv=None):
-    """Train each network; return 0 if every bit is equal, 1 if not, 2 for a mistake of the user."""
+    """Train each network; return 0 if every bit is equal, 1 if not, or what the door says."""
     args = _arguments(argv)
-    try:
-        return run(args)
-    except InputError as error:
-        print(f"train: error: {error}", file=sys.stderr)
-        return 2
+    return run_guarded("make train BACKEND=rtl", lambda: run(args), args.debug)
 
 
 def _arguments(argv):
@@ -62,6 +59,9 @@ def _arguments(argv):
     )
     parser.add_argument(
         "--seed", type=int, default=0, help="seed of the run in the Verilog (default: 0)"
+    )
+    parser.add_argument(
+        "--debug", action="store_true", help="show where in the program a mistake of it happens"
     )
     return parser.parse_args(argv)
 
