@@ -16,7 +16,7 @@ unexport YOSYS VERILATOR_ROOT
 # A word for the shell that may hold spaces and quotes.
 quoted = '$(subst ','\'',$(1))'
 # An option for a program, if it was given: $(call option,--data,DATA)
-option = $(if $($(2)),$(1) $(call quoted,$($(2))))
+option = $(if $($(2)),$(1)=$(call quoted,$($(2))))
 
 # Make itself cannot build files in such a place, nor pip programs.
 ifneq ($(words $(CURDIR)),1)

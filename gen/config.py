@@ -315,7 +315,9 @@ def parse(text: str, *, force: bool = False) -> dict[str, CoreConfig]:
         raise InputError(f"This is not TOML: {error}") from error
     for key in document:
         if key != "modules":
-            raise InputError(f"Unknown section {key!r}; modules are described in [modules.NAME]")
+            raise InputError(
+                f"Unknown section {_shown(key)}; modules are described in [modules.NAME]"
+            )
     modules = document.get("modules", {})
     if not isinstance(modules, dict) or not modules:
         raise InputError("There is no module; describe one in a section [modules.NAME]")

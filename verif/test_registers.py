@@ -11,6 +11,7 @@ import pytest
 from gen import config, packaging, registers
 from gen.__main__ import main
 from gen.config import QuantizerConfig
+from gen.outputs import MANIFEST
 from golden.command import Command, Destination, ErrorCode, Operation
 from golden.registers import BY_NAME, IDENTIFIER, REGISTERS, VERSION, command_writes
 from golden.rounding import RoundMode
@@ -26,11 +27,12 @@ RDL_ACCESS = {"rw": "rw", "ro": "r", "wo": "w", "w1c": "rw"}
 def folder(tmp_path_factory):
     """A folder with all files about the registers."""
     where = tmp_path_factory.mktemp("registers")
-    for name, text in registers.files(NAME).items():
+    texts = registers.files(NAME)
+    for name, text in texts.items():
         (where / name).write_text(text)
-    registers.rdl_html_and_header(
-        where / f"{NAME}_registers.rdl", where / "html", where / "structs.h"
-    )
+    stem = f"{NAME}_registers"
+    made = registers.documents(stem, texts[f"{stem}.rdl"])
+    (where / "structs.h").write_bytes(made[f"{stem}_structs.h"])
     return where
 
 
@@ -216,22 +218,33 @@ def test_generator_writes_them(tmp_path, monkeypatch, capsys):
     assert main(arguments) == 0
     for name, text in registers.files("one").items():
         assert (output / name).read_text() == text
-    index = output / "one_registers_html" / "index.html"
+    pages = output / "one_registers_html"
+    index = pages / "index.html"
     assert "one_registers" in index.read_text()
     assert "one_registers_t" in (output / "one_registers_structs.h").read_text()
     assert "one_registers_html: written" in capsys.readouterr().out
 
-    # What is up to date stays; what was broken off or is gone is made again.
-    index.write_text("kept")
+    # What is gone is made again, and only that.
+    first = index.read_bytes()
+    index.unlink()
     assert main(arguments) == 0
-    assert index.read_text() == "kept"
-    assert "one_registers_html: unchanged" in capsys.readouterr().out
-    (output / "one_registers_html" / "one_registers.rdl").unlink()
-    assert main(arguments) == 0
-    assert index.read_text() != "kept"
+    assert index.read_bytes() == first
+    said = capsys.readouterr().out
+    assert "one_registers_html: written" in said and "one.v: unchanged" in said
 
-    # With its module everything goes.
+    # With its module everything goes, but for what somebody has added.
+    (pages / "mine.txt").write_text("mine")
     path.write_text('[modules.other]\ncore = "quantizer"\n')
     assert main(arguments) == 0
-    left = {file.name for file in output.iterdir()}
-    assert left == {"other.v", "waivers.vlt", "SUMMARY.md", "filelist.f"}
+    left = {file.relative_to(output).as_posix() for file in output.rglob("*") if file.is_file()}
+    made = {"other.v", "waivers.vlt", "SUMMARY.md", "filelist.f", MANIFEST}
+    assert left == made | {"one_registers_html/mine.txt"}
+
+
+def test_documents_depend_on_the_map_alone():
+    rdl = registers.files("one")["one_registers.rdl"]
+    first = registers.documents("one_registers", rdl)
+    assert registers.documents("one_registers", rdl) == first
+    other = registers.documents("one_registers", rdl.replace("Registers of", "Those of"))
+    index = "one_registers_html/index.html"
+    assert other[index] != first[index], "a browser would show the old pages"
