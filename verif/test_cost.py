@@ -7,7 +7,7 @@ import io
 import pytest
 
 from gen.__main__ import main
-from gen.cost import measure, report
+from gen.cost import chart, measure, report
 from gen.cost.catalogue import DESIGNS, FORMATS, LANES, designs_for
 from gen.cost.cells import _nand_area, find_liberty
 from gen.cost.measure import Figures, Job
@@ -84,9 +84,9 @@ def test_tables_say_what_was_measured(tmp_path):
     assert rows[0]["luts_per_mac"] == "40.0" and rows[0]["seeds"] == "240.0 250.0 260.0"
     assert len(rows) == len(CANNED)
     path = tmp_path / "chart.svg"
-    report.chart(CANNED, path)
+    chart.save(CANNED, path)
     first = path.read_bytes()
-    report.chart(CANNED, path)
+    chart.save(CANNED, path)
     assert first == path.read_bytes()
     assert b"FP4" in first or b"svg" in first
 
