@@ -239,7 +239,7 @@ def _length(text):
 @functools.cache
 def _extent(words, size, bold):
     """Width, height above the baseline and depth below it of a text, in pixels."""
-    font = FontProperties("DejaVu Sans", weight="bold" if bold else "normal", size=size)
+    font = FontProperties(family="DejaVu Sans", weight="bold" if bold else "normal", size=size)
     width, height, depth = text_to_path.get_text_width_height_descent(words, font, ismath=False)
     return width, height - depth, depth
 

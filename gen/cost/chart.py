@@ -46,7 +46,7 @@ def figure(figures: list[Figures]) -> Any:
         bars = axes.barh(labels, values, color=[colour for colour, _ in kinds])
         axes.bar_label(bars, [f"{value:.3g}" for value in values], padding=3, fontsize=8)
         # From 0, so that the lengths of bars compare; with room for the longest one's label.
-        axes.set_xlim(0, 1.15 * max(values) or 1)
+        axes.set_xlim(0, 1.2 * max(values) or 1)
         axes.set_title(title, fontsize=10)
         axes.spines[["top", "right"]].set_visible(False)
         axes.tick_params(labelsize=8)

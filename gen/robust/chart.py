@@ -55,7 +55,7 @@ def figure(results: Results) -> Any:
         share = min(_NUMBER * most, 0.75)
         axes.set_xlim(left - share / (1 - share) * (right - left), right)
     axes.set_yticks(range(len(results.cases)), list(results.cases))
-    axes.set_ylim(len(results.cases) - 0.5, -0.5)
+    axes.set_ylim(max(len(results.cases), 1) - 0.5, -0.5)
     axes.set_xlabel("points above float32: mean of the seeds (dot) and worst seed (end of line)")
     axes.set_title("Test accuracy by data set and recipe", loc="left")
     axes.spines[["top", "right"]].set_visible(False)
