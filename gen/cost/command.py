@@ -1,4 +1,4 @@
-"""``python -m gen cost``: the price list."""
+"""``nibblegrad cost``: the price list."""
 
 import argparse
 import dataclasses

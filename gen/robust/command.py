@@ -1,4 +1,4 @@
-"""``python -m gen robust``: every recipe on every data set of the bench, held against bars."""
+"""``nibblegrad robust``: every recipe on every data set of the bench, held against bars."""
 
 import argparse
 import dataclasses
