@@ -59,6 +59,9 @@ def figure(figures: list[Figures]) -> Any:
 def save(figures: list[Figures], path: Path) -> None:
     """Draw the chart into a PNG or SVG; the same figures give the same bytes.
 
+    The file says in words what it shows (``Description``), so that a picture which is older than
+    its figures can be told.
+
     Parameters
     ----------
     figures : list of Figures
@@ -68,5 +71,13 @@ def save(figures: list[Figures], path: Path) -> None:
     """
     import matplotlib
 
+    words = [
+        f"{FORMATS[item.design.format].label} ({item.design.structure}): "
+        f"{item.luts_per_mac:.3g} LUT4 per MAC, {item.macs_per_lut:.3g} million MAC/s per LUT4"
+        for item in best_of(figures, "ecp5").values()
+    ]
+    metadata: dict[str, str | None] = {"Description": "; ".join(words)}
+    if path.suffix == ".svg":
+        metadata["Date"] = None
     with matplotlib.rc_context({"svg.hashsalt": "nibblegrad"}):
-        figure(figures).savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
+        figure(figures).savefig(path, metadata=metadata)

@@ -130,7 +130,7 @@ def _redraw(source: Path, output: Path) -> int:
         raise InputError(
             f"Price list {source} is no text; name the price_list.csv of `nibblegrad cost`"
         ) from None
-    figures = report.read(text)
+    figures = report.read(text, str(source))
     if not report.best_of(figures, "ecp5"):
         raise InputError(f"Price list {source} has no line for ecp5, which the chart is about")
     prepare_folder(output)

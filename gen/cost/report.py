@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 
 from golden.errors import InputError
 
@@ -220,23 +221,26 @@ def comma_separated(figures: list[Figures]) -> str:
     return out.getvalue()
 
 
-def read(text: str) -> list[Figures]:
+def read(text: str, name: str) -> list[Figures]:
     """Read what :func:`comma_separated` wrote.
 
     Parameters
     ----------
     text : str
         A whole ``price_list.csv``.
+    name : str
+        What to call it in a complaint.
 
     Raises
     ------
     InputError
-        If it is no such file, or has a structure that the catalogue does not know.
+        If it is no such text, or has a structure that the catalogue does not know.
     """
     by_key = {(design.format, design.structure): design for design in DESIGNS}
-    figures = []
-    for number, row in enumerate(csv.DictReader(io.StringIO(text)), start=2):
-        try:
+    rows = csv.DictReader(io.StringIO(text))
+    figures: list[Figures] = []
+    try:
+        for row in rows:
             design = by_key[row["format"], row["structure"]]
             figures.append(
                 Figures(
@@ -244,18 +248,25 @@ def read(text: str) -> list[Figures]:
                     row["use"],
                     luts=int(row["luts"]),
                     flip_flops=int(row["flip_flops"]),
-                    frequencies=tuple(map(float, row["seeds"].split())),
+                    frequencies=tuple(map(_finite, row["seeds"].split())),
                     array_luts=int(row["array_luts"]),
                     array_flip_flops=int(row["array_flip_flops"]),
-                    area=float(row["area"]),
-                    gates=float(row["gates"]),
-                    registers=float(row["registers"]),
+                    area=_finite(row["area"]),
+                    gates=_finite(row["gates"]),
+                    registers=_finite(row["registers"]),
                     remark=row["remark"],
                 )
             )
-        except (AttributeError, KeyError, TypeError, ValueError):
-            raise InputError(
-                f"Line {number} is none of a price_list.csv of this release; "
-                "make the price list anew with `nibblegrad cost`"
-            ) from None
+    except (AttributeError, KeyError, TypeError, ValueError, csv.Error):
+        raise InputError(
+            f"Price list {name}: line {len(figures) + 2} is none of a price list of this release; "
+            "make it anew with `nibblegrad cost`"
+        ) from None
     return figures
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(text)
+    return value
