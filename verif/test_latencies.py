@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """Every latency that the handbook, an example or a docstring states is that of the component."""
 
 import importlib
