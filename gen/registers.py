@@ -39,6 +39,22 @@ _PROPERTIES = {
     "w1c": "sw = rw; onwrite = woclr; hw = rw; hwset; reset = 0;",
 }
 
+#: What holds for every register; see :class:`hdl.axi_lite.AxiLiteRegisters`.
+_RULES = """\
+32 bits each, over AXI4-Lite. Bits of no field read as 0 and are ignored when written. The lowest
+two bits of an address are ignored.
+
+| access | read | write |
+|---|---|---|
+| read and write | OKAY, what was written last | OKAY; bytes without strobe keep their value |
+| read only | OKAY | SLVERR, changes nothing |
+| write only | OKAY, and 0 | OKAY; bytes without strobe count as 0, without any it is no write |
+| write 1 to clear | OKAY | OKAY; clears the bits that are written as 1, in bytes with a strobe |
+| addresses without a register | SLVERR, and 0 | SLVERR, changes nothing |
+
+A response tells about the address alone. A command that is refused, or a seed that comes too early,
+is answered with OKAY and sets ERROR.""".splitlines()
+
 _ACCESS = {
     "rw": "read and write",
     "ro": "read only",
@@ -155,6 +171,8 @@ def to_markdown(name: str, registers: Sequence[Register] = REGISTERS) -> str:
     """
     lines = [
         f"# Registers of `{name}`",
+        "",
+        *_RULES,
         "",
         "| offset | register | bits | field | access | what it is |",
         "|---|---|---|---|---|---|",

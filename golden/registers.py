@@ -147,7 +147,7 @@ REGISTERS: tuple[Register, ...] = (
         Field("done", 0, 1, "The core became idle."),
         Field("error", 1, 1, "An error happened."),
     )),
-    _value("COMMANDS_DONE", 0x054, "ro", "Count of commands that ended, modulo 2**32."),
+    _value("COMMANDS_DONE", 0x054, "ro", "Count of commands that ended, modulo 2^32."),
     _value("LOAD_SEED", 0x058, "wo",
            "Four writes while idle, oldest word first, set the random state of loads."),
     _value("RESULT_SEED", 0x05C, "wo",
@@ -161,11 +161,13 @@ REGISTERS: tuple[Register, ...] = (
     _value("GRADIENT_BASE", 0x094, "rw", "First word of the gradients.", bits=16),
     _value("BIAS_BASE", 0x098, "rw", "First word of the biases.", bits=16),
     _value("RESULT_BASE", 0x09C, "rw", "First word of a result that is an operand.", bits=16),
-    Register("SCALE", 0x0A0, "rw", "Scale of a product, or reciprocal step of a load.", (
-        Field("significand", 0, 16, "Significand, its top bit set."),
+    Register("SCALE", 0x0A0, "rw",
+             "Scale of a product, or reciprocal step of a load: significand * 2^exponent.", (
+        Field("significand", 0, 16, "An integer, its top bit set: 32768 to 65535."),
         Field("exponent", 16, 8, "Exponent.", signed=True),
     )),
-    _value("FP4_EXPONENT", 0x0A4, "rw", "Exponent of the unit of FP4 codes.", bits=8, signed=True),
+    _value("FP4_EXPONENT", 0x0A4, "rw", "FP4 codes are in units of 2^FP4_EXPONENT.",
+           bits=8, signed=True),
     Register("COMMAND", 0x0A8, "wo", "Writing it issues a command with the settings above.", (
         Field("operation", 0, 4, "What to do."),
         Field("destination", 4, 2, "Where the result goes."),

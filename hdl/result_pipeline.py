@@ -54,7 +54,7 @@ class ResultPipeline(wiring.Component):
     The golden models are those of :mod:`golden.scale_multiplier` and
     :func:`golden.step_gradient.step_gradient`.
 
-    The latency is 19 cycles and the throughput one strip per cycle. Events are counted three cycles
+    The latency is 20 cycles and the throughput one strip per cycle. Events are counted three cycles
     after ``o_valid``; a step gradient holds a strip when it comes out, at the latest.
 
     Parameters

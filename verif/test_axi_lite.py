@@ -2,8 +2,11 @@
 """The register block, with the table of the training core and with one that is all corner cases."""
 
 import dataclasses
+import re
+from pathlib import Path
 
 import pytest
+from amaranth.sim import Simulator
 
 from golden.errors import InputError
 from golden.registers import REGISTERS, Field, Register
@@ -83,3 +86,60 @@ def test_constants_are_checked(constants, message):
     with pytest.raises(InputError) as error:
         AxiLiteRegisters(constants=constants)
     assert str(error.value) == message
+
+
+BY_OFFSET = {register.offset: register for register in REGISTERS}
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "registers.md"
+ACCESS = {
+    "read and write": "rw",
+    "read only": "ro",
+    "write only": "wo",
+    "write 1 to clear": "w1c",
+    "addresses without a register": None,
+}
+
+
+def test_page_says_how_the_bus_answers():
+    """Every address of the map, and those beyond, read and written with ones."""
+    rows = re.findall(
+        r"^\| ([^|]+) \| ((?:OKAY|SLVERR)[^|]*) \| ([^|]+) \|$", PAGE.read_text(), re.M
+    )
+    said = {ACCESS[access]: (read, write) for access, read, write in rows}
+    assert said.keys() == set(ACCESS.values())
+    access = {register.offset: register.access for register in REGISTERS}
+    dut, codes = AxiLiteRegisters(), {"OKAY": 0, "SLVERR": 2}
+
+    async def ask(ctx):
+        ctx.set(dut.s_axi_rready, 1)
+        ctx.set(dut.s_axi_bready, 1)
+        ctx.set(dut.s_axi_wstrb, 0b1111)
+        ctx.set(dut.s_axi_wdata, 0xFFFF_FFFF)
+        await ctx.tick().repeat(2)
+        for address in range(0, 512, 4):
+            read, write = said[access.get(address)]
+            ctx.set(dut.s_axi_awaddr, address)
+            ctx.set(dut.s_axi_awvalid, 1)
+            ctx.set(dut.s_axi_wvalid, 1)
+            await ctx.tick()
+            ctx.set(dut.s_axi_awvalid, 0)
+            ctx.set(dut.s_axi_wvalid, 0)
+            (response,) = await ctx.tick().sample(dut.s_axi_bresp).until(dut.s_axi_bvalid)
+            assert response == codes[re.match(r"\w+", write)[0]], hex(address)
+            ctx.set(dut.s_axi_araddr, address)
+            ctx.set(dut.s_axi_arvalid, 1)
+            await ctx.tick()
+            ctx.set(dut.s_axi_arvalid, 0)
+            word, response = (
+                await ctx.tick().sample(dut.s_axi_rdata, dut.s_axi_rresp).until(dut.s_axi_rvalid)
+            )
+            assert response == codes[re.match(r"\w+", read)[0]], hex(address)
+            if "and 0" in read:
+                assert word == 0, hex(address)
+            if "written last" in read:
+                fields = sum(part.mask << part.low for part in BY_OFFSET[address].fields)
+                assert word == fields, hex(address)
+
+    simulator = Simulator(dut)
+    simulator.add_clock(1e-8)
+    simulator.add_testbench(ask)
+    simulator.run()

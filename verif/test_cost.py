@@ -7,7 +7,7 @@ import io
 import pytest
 
 from gen.__main__ import main
-from gen.cost import measure, report
+from gen.cost import chart, measure, report
 from gen.cost.catalogue import DESIGNS, FORMATS, LANES, designs_for
 from gen.cost.cells import _nand_area, find_liberty
 from gen.cost.measure import Figures, Job
@@ -84,11 +84,55 @@ def test_tables_say_what_was_measured(tmp_path):
     assert rows[0]["luts_per_mac"] == "40.0" and rows[0]["seeds"] == "240.0 250.0 260.0"
     assert len(rows) == len(CANNED)
     path = tmp_path / "chart.svg"
-    report.chart(CANNED, path)
+    chart.save(CANNED, path)
     first = path.read_bytes()
-    report.chart(CANNED, path)
+    chart.save(CANNED, path)
     assert first == path.read_bytes()
     assert b"FP4" in first or b"svg" in first
+
+
+def test_chart_is_drawn_again_without_measuring(tmp_path, capsys):
+    source, output = tmp_path / "price_list.csv", tmp_path / "out"
+    source.write_text(report.comma_separated(CANNED))
+    assert main(["cost", "--redraw", str(source), "--output", str(output)]) == 0
+    assert sorted(path.name for path in output.iterdir()) == ["price_list.png", "price_list.svg"]
+    chart.save(CANNED, tmp_path / "chart.svg")
+    assert (output / "price_list.svg").read_bytes() == (tmp_path / "chart.svg").read_bytes()
+    assert capsys.readouterr().out.count("written") == 2
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "cannot be read: No such file or directory"),
+        (b"\x89PNG\r\n\xff", "is no text; name the price_list.csv of `nibblegrad cost`"),
+        (b"", "has no line for ecp5, which the chart is about"),
+        (b"a,b\n1,2\n", "line 2 is none of a price list of this release"),
+        (b"use\n" + 200_000 * b"x", "line 2 is none of a price list of this release"),
+        ("infinite", "line 2 is none of a price list of this release"),
+        ("no luts", "line 2 is none of a price list of this release"),
+        ("cut off", "line 7 is none of a price list of this release"),
+        ("unknown", "line 4 is none of a price list of this release"),
+        ("xilinx", "has no line for ecp5, which the chart is about"),
+    ],
+)
+def test_what_is_no_price_list_is_refused(tmp_path, capsys, content, message):
+    source, output = tmp_path / "prices.csv", tmp_path / "out"
+    text = report.comma_separated(CANNED)
+    changed = {
+        "infinite": text.replace("260.0", "inf"),
+        "no luts": text.replace(",640,", ",many,"),
+        "cut off": text[: text.rindex("cells") + 20],
+        "unknown": text.replace("dual,carry", "dual,magic"),
+        "xilinx": text.replace("\necp5,", "\nxilinx,"),
+    }
+    content = changed.get(content, content)
+    if content is not None:
+        source.write_bytes(content if isinstance(content, bytes) else content.encode())
+    assert main(["cost", "--redraw", str(source), "--output", str(output)]) == 2
+    error = capsys.readouterr().err
+    assert f"Price list {source}" in error and message in error and error.count("\n") == 1, error
+    assert not output.exists()
 
 
 LIBRARY = """library (tiny) {

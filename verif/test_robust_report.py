@@ -6,7 +6,7 @@ import io
 
 import pytest
 
-from gen.robust import report, tables
+from gen.robust import chart, report, tables
 from gen.robust.cases import Case
 from gen.robust.measure import SKLEARN, Facts, Run
 from golden.networks import Settings
@@ -190,6 +190,6 @@ def test_numbers_come_back_from_the_file():
 def test_chart_is_drawn_of_any_results(tmp_path):
     path = tmp_path / "chart.png"
     for accuracies in (GOOD, {"one": {"float32": [90.0], "new": [1.0]}, "two": {}}, {"one": {}}):
-        report.chart(make_results(accuracies), path)
+        chart.save(make_results(accuracies), path)
         assert path.read_bytes().startswith(b"\x89PNG")
         path.unlink()

@@ -110,16 +110,17 @@ class Figure:
         Length of the axis.
     """
 
-    LEFT, SCALE, ROW, TOP = 165, 0.78, 36, 44
+    WIDTH, LEFT, RIGHT, ROW, TOP = 1000, 165, 20, 36, 44
 
     def __init__(self, cycles):
         self._cycles = cycles
+        self._scale = (self.WIDTH - self.LEFT - self.RIGHT) / cycles
         self._parts = []
         self._rows = 0
         self.low = 0  # level of the row that was begun last
 
     def x(self, cycle):
-        return round(self.LEFT + cycle * self.SCALE, 1)
+        return round(self.LEFT + cycle * self._scale, 1)
 
     def row(self, name):
         """Begin a row; returns the heights of its high and of its low level."""
@@ -134,7 +135,7 @@ class Figure:
         )
 
     def box(self, begin, end, y, height, kind):
-        width = round((end - begin) * self.SCALE, 1)
+        width = round((end - begin) * self._scale, 1)
         self._parts.append(
             f'<rect class="{kind}" x="{self.x(begin)}" y="{y}" width="{width}" height="{height}"/>'
         )
@@ -158,27 +159,28 @@ class Figure:
         self._parts.append(f'<path class="wire" d="M{self.x(0)} {low} H{self.x(self._cycles)}"/>')
         for begin, end in runs:
             self.box(begin, end, high, low - high, "beats")
-        start = runs[0][0]
+        before = -1
         for cycle, label in zip(last, labels, strict=True):
+            start = next(begin for begin, end in runs if end > before + 1)
             self.line(cycle, high - 4, low, "last")
-            self.text(self.x((start + cycle) / 2), low - 5, label, "label")
-            start = cycle
+            self.text(self.x((max(start, before + 1) + cycle) / 2), low - 5, label, "label")
+            before = cycle
 
     def svg(self, captions):
         """Add axis and captions, and join everything."""
         bottom = self.TOP + self._rows * self.ROW + 12
-        for cycle in range(0, self._cycles, 100):
+        for cycle in range(0, self._cycles, self._cycles // 1000 * 100 or 100):
             self.line(cycle, bottom - 6, bottom, "wire")
             self.text(self.x(cycle), bottom + 14, cycle, "small")
         self.text(self.LEFT - 12, bottom + 14, "cycle", "small", "end")
         for number, caption in enumerate(captions):
             self.text(20, bottom + 42 + 19 * number, caption, "small", "start")
         height = bottom + 42 + 19 * len(captions)
-        return "\n".join([HEAD.format(height=height), *self._parts, "</svg>", ""])
+        return "\n".join([HEAD.format(width=self.WIDTH, height=height), *self._parts, "</svg>", ""])
 
 
 HEAD = """\
-<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1000 {height}" \
+<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" \
 font-family="Helvetica, Arial, sans-serif">
 <title>Waveform of two layers on the training core</title>
 <style>
@@ -192,7 +194,7 @@ font-family="Helvetica, Arial, sans-serif">
 .label {{ font-size: 12px; fill: #222 }}
 .small {{ font-size: 12px; fill: #444 }}
 </style>
-<rect width="1000" height="{height}" fill="#ffffff"/>"""
+<rect width="{width}" height="{height}" fill="#ffffff"/>"""
 
 
 def runs(cycles):

@@ -1,6 +1,6 @@
 """A core as a part of an Amaranth design: no Verilog in between.
 
-    python docs/examples/amaranth_component.py
+    .venv/bin/python docs/examples/amaranth_component.py
 
 simulates the design below and prints what comes out of it.
 """
@@ -23,7 +23,7 @@ LANES, BITS, RESIDUAL_BITS = 4, 4, 8
 class Activations(wiring.Component):
     """ReLU of bfloat16 numbers, quantised to UINT4 by `hdl.quantizer.Quantizer`.
 
-    Latency and throughput are the quantiser's: 3 cycles, one beat per cycle.
+    Latency and throughput are the quantiser's: 12 cycles, one beat per cycle.
     """
 
     i: In(beat_signature(data.ArrayLayout(16, LANES)))

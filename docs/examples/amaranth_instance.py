@@ -1,6 +1,6 @@
 """The Verilog of a core as a part of an Amaranth design.
 
-    python docs/examples/amaranth_instance.py build/verilog/quantizer.v build/amaranth
+    .venv/bin/python docs/examples/amaranth_instance.py build/verilog/quantizer.v build/amaranth
 
 writes the Verilog of the design below; with the file of the core it is whole. A platform of
 Amaranth takes that file along by itself: `elaborate` adds it.

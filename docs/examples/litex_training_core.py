@@ -1,6 +1,6 @@
 """The training core as a LiteX module, and a SoC around it.
 
-    python docs/examples/litex_training_core.py build/verilog/training_core.v build/litex
+    .venv/bin/python docs/examples/litex_training_core.py build/verilog/training_core.v build/litex
 
 writes a SoC for the ECP5-85 of a ULX3S, with the script that builds it with Yosys and nextpnr. It
 has no processor: a UART bridge and two DMAs are its masters, RAM and the registers of the core its

@@ -1,4 +1,4 @@
-"""``python -m gen cost``: the price list."""
+"""``nibblegrad cost``: the price list."""
 
 import argparse
 import dataclasses
@@ -7,12 +7,12 @@ from pathlib import Path
 
 from gen.flow import tools
 from gen.flow.targets import FAMILIES
-from gen.outputs import prepare_folder, write_if_changed
+from gen.outputs import prepare_folder, replace_file, write_if_changed
 from golden.errors import InputError
 
-from . import report
+from . import chart, report
 from .cells import DEFAULT_LIBERTY, find_liberty
-from .measure import SEEDS, TARGET_OF, array_jobs, jobs, measure
+from .measure import SEEDS, TARGET_OF, Figures, array_jobs, jobs, measure
 
 __all__ = ["add_arguments", "run"]
 
@@ -50,10 +50,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="where the files go (default: %(default)s)",
     )
+    parser.add_argument(
+        "--redraw",
+        type=Path,
+        metavar="FILE",
+        help="draw the chart of this price_list.csv again, and measure nothing",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Measure, and write the price list."""
+    """Measure, and write the price list; or only draw the chart of one."""
+    if args.redraw:
+        return _redraw(args.redraw, args.output)
     uses = args.families.split(",")
     for use in uses:
         if use not in TARGET_OF:
@@ -96,13 +104,35 @@ def run(args: argparse.Namespace) -> int:
         written = write_if_changed(args.output / name, text)
         print(f"{args.output / name}: {'written' if written else 'unchanged'}")
     if "ecp5" in uses:
-        for suffix in ("svg", "png"):
-            path = args.output / f"price_list.{suffix}"
-            report.chart(figures, path)
-            print(f"{path}: written")
+        _draw(figures, args.output)
     print()
     for line in files["price_list.md"].splitlines():
         if line.startswith("## A full"):
             break
         print(line)
+    return 0
+
+
+def _draw(figures: list[Figures], output: Path) -> None:
+    for suffix in ("svg", "png"):
+        path = output / f"price_list.{suffix}"
+        replace_file(path, lambda partial: chart.save(figures, partial))
+        print(f"{path}: written")
+
+
+def _redraw(source: Path, output: Path) -> int:
+    """Draw the chart of a price list that was measured before."""
+    try:
+        text = source.read_text(encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"Price list {source} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError:
+        raise InputError(
+            f"Price list {source} is no text; name the price_list.csv of `nibblegrad cost`"
+        ) from None
+    figures = report.read(text, str(source))
+    if not report.best_of(figures, "ecp5"):
+        raise InputError(f"Price list {source} has no line for ecp5, which the chart is about")
+    prepare_folder(output)
+    _draw(figures, output)
     return 0

@@ -1,14 +1,16 @@
-"""The price list as Markdown, CSV and a chart."""
+"""The price list as Markdown and CSV."""
 
 import csv
 import io
-from pathlib import Path
+import math
 
-from .catalogue import FORMATS, LANES
+from golden.errors import InputError
+
+from .catalogue import DESIGNS, FORMATS, LANES
 from .measure import ROWS, SEEDS, TARGET_OF, Figures
 from .neighbours import MEASURED, PUBLISHED
 
-__all__ = ["best_of", "chart", "comma_separated", "markdown", "training_steps"]
+__all__ = ["best_of", "comma_separated", "markdown", "read", "training_steps"]
 
 _FAMILY_NAMES = {
     "ecp5": "ECP5",
@@ -219,35 +221,52 @@ def comma_separated(figures: list[Figures]) -> str:
     return out.getvalue()
 
 
-def chart(figures: list[Figures], path: Path) -> None:
-    """Draw LUT per MAC and MAC/s per LUT of the best structure of each format on ECP5."""
-    import matplotlib
+def read(text: str, name: str) -> list[Figures]:
+    """Read what :func:`comma_separated` wrote.
 
-    matplotlib.use("Agg")
-    matplotlib.rcParams["svg.hashsalt"] = "nibblegrad"
-    from matplotlib import pyplot
+    Parameters
+    ----------
+    text : str
+        A whole ``price_list.csv``.
+    name : str
+        What to call it in a complaint.
 
-    items = list(best_of(figures, "ecp5").values())[::-1]
-    labels = [
-        FORMATS[item.design.format].label.replace(", shifter", ",\nshifter") for item in items
-    ]
-    ours = [item.design.format.startswith(("fp4", "digits")) for item in items]
-    colours = ["#1b7f5c" if mine else "#9aa5b1" for mine in ours]
-    figure, (left, right) = pyplot.subplots(
-        1, 2, figsize=(11, 0.42 * len(items) + 1.2), sharey=True, layout="constrained"
-    )
-    for axes, values, title in (
-        (left, [item.luts_per_mac for item in items], "LUT4 per MAC (log scale)"),
-        (right, [item.macs_per_lut for item in items], "million MAC/s per LUT4"),
-    ):
-        bars = axes.barh(labels, values, color=colours)
-        axes.bar_label(bars, [f"{value:.3g}" for value in values], padding=3, fontsize=8)
-        axes.set_title(title, fontsize=10)
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.tick_params(labelsize=8)
-    left.set_xscale("log")
-    left.set_xlim(10, 4 * max(item.luts_per_mac for item in items))
-    right.set_xlim(0, 1.15 * max(item.macs_per_lut for item in items) or 1)
-    figure.suptitle("One multiply-accumulate on ECP5, post-route, no hard multipliers", fontsize=11)
-    figure.savefig(path, metadata={"Date": None})
-    pyplot.close(figure)
+    Raises
+    ------
+    InputError
+        If it is no such text, or has a structure that the catalogue does not know.
+    """
+    by_key = {(design.format, design.structure): design for design in DESIGNS}
+    rows = csv.DictReader(io.StringIO(text))
+    figures: list[Figures] = []
+    try:
+        for row in rows:
+            design = by_key[row["format"], row["structure"]]
+            figures.append(
+                Figures(
+                    design,
+                    row["use"],
+                    luts=int(row["luts"]),
+                    flip_flops=int(row["flip_flops"]),
+                    frequencies=tuple(map(_finite, row["seeds"].split())),
+                    array_luts=int(row["array_luts"]),
+                    array_flip_flops=int(row["array_flip_flops"]),
+                    area=_finite(row["area"]),
+                    gates=_finite(row["gates"]),
+                    registers=_finite(row["registers"]),
+                    remark=row["remark"],
+                )
+            )
+    except (AttributeError, KeyError, TypeError, ValueError, csv.Error):
+        raise InputError(
+            f"Price list {name}: line {len(figures) + 2} is none of a price list of this release; "
+            "make it anew with `nibblegrad cost`"
+        ) from None
+    return figures
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(text)
+    return value

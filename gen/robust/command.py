@@ -1,4 +1,4 @@
-"""``python -m gen robust``: every recipe on every data set of the bench, held against bars."""
+"""``nibblegrad robust``: every recipe on every data set of the bench, held against bars."""
 
 import argparse
 import dataclasses
@@ -12,7 +12,7 @@ from golden.networks import Settings
 from golden.recipes import RECIPES, VARIANTS
 
 from ..outputs import prepare_folder
-from . import report
+from . import chart, report
 from .cases import CASES, REDUCED
 from .measure import SKLEARN, jobs, look_at, measure
 from .report import REFERENCE, Results
@@ -158,6 +158,6 @@ def _write(output: Path, results: Results) -> None:
     print(f"{table}\n{bars}")
     (output / "robust.md").write_text(f"{bars}\n{table}")
     (output / "robust.csv").write_text(report.comma_separated(results))
-    report.chart(results, output / "robust.png")
+    chart.save(results, output / "robust.png")
     for suffix in ("md", "csv", "png"):
         print(f"wrote {output / f'robust.{suffix}'}")

@@ -1,4 +1,4 @@
-"""What the runs of the bench say: bars, table, every number, and a chart."""
+"""What the runs of the bench say: bars, table, and every number."""
 
 import csv
 import io
@@ -6,16 +6,15 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
-from gen.palette import colours
 from golden.recipes import RECIPES
 
 from .cases import Case
 from .measure import SKLEARN, Facts, Run
 
-__all__ = ["Bar", "Results", "chart", "comma_separated", "markdown", "summary", "verdict"]
+__all__ = ["REFERENCE", "Bar", "Results", "comma_separated", "markdown", "summary", "verdict"]
 
+#: What all recipes are compared with.
 REFERENCE = "float32"
 
 #: A run ends at chance if it is at most so many points above it, and so many are enough for the
@@ -29,9 +28,6 @@ GREATEST_GAPS = {"int4": (0.7, 2.0), "luq": (1.5, 4.0), "two_phase": (2.5, 6.0)}
 SKLEARN_MARGIN = 2.0
 #: Where the seeds of float32 differ by more points, a median says more than a mean.
 WIDE_SPREAD = 5.0
-
-# Points below float32 where the chart ends; what lies beyond is drawn at its edge.
-_CHART_FLOOR = -15.0
 
 
 @dataclass(frozen=True)
@@ -308,57 +304,3 @@ def comma_separated(results: Results) -> str:
             ]
         )
     return out.getvalue()
-
-
-def chart(results: Results, path: Path) -> None:
-    """Draw how far each recipe is from float32 in each case, mean and worst seed."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(10, 0.42 * len(results.cases) + 2), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots()
-    shown = colours(results.recipes)
-    step = 0.7 / len(shown) if shown else 0.0
-    for row, case in enumerate(results.cases):
-        if row % 2:
-            axes.axhspan(row - 0.5, row + 0.5, color="#f2f2f2", linewidth=0, zorder=0)
-        for place, (recipe, colour) in enumerate(shown.items()):
-            y = row + (place - (len(shown) - 1) / 2) * step
-            _draw_gap(axes, results, case, recipe, colour, y)
-    for recipe, colour in shown.items():
-        label = "scikit-learn" if recipe == SKLEARN else recipe
-        axes.plot([], [], "o-", color=colour, markersize=5, linewidth=1, label=label)
-    axes.axvline(0, color="#888888", linewidth=0.8, zorder=1)
-    axes.set_yticks(range(len(results.cases)), list(results.cases))
-    axes.set_ylim(len(results.cases) - 0.5, -0.5)
-    axes.set_xlabel("points above float32: mean of the seeds (dot) and worst seed (end of line)")
-    axes.set_title("Test accuracy by data set and recipe", loc="left")
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(axis="x", alpha=0.3)
-    if shown:
-        figure.legend(loc="outside lower center", ncols=len(shown), frameon=False)
-    figure.savefig(path, dpi=150)
-
-
-def _draw_gap(axes, results, case, recipe, colour, y):
-    gap, reference = results.gap(case, recipe), results.centre(case, REFERENCE)
-    if gap is None or reference is None:
-        return
-    worst = min(results.accuracies(case, recipe)) - reference
-    shown = max(gap, _CHART_FLOOR)
-    axes.plot([max(worst, _CHART_FLOOR), shown], [y, y], color=colour, linewidth=1, zorder=2)
-    if gap >= _CHART_FLOOR:
-        axes.plot(gap, y, "o", color=colour, markersize=5, zorder=3)
-    if worst < _CHART_FLOOR:
-        axes.plot(_CHART_FLOOR, y, "<", color=colour, markersize=5, zorder=3)
-        axes.annotate(
-            f"{worst:.0f}",
-            (_CHART_FLOOR, y),
-            xytext=(-6, 0),
-            textcoords="offset points",
-            ha="right",
-            va="center",
-            fontsize=8,
-            color=colour,
-        )
