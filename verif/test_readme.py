@@ -28,13 +28,6 @@ def test_links_lead_somewhere(page):
             assert anchor in anchors(file), f"{page.name}: {target}"
 
 
-def test_commands_exist():
-    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M)
-    for page in PAGES:
-        for command in re.findall(r"(?:`|^|&& )make ([a-z-]+)", page.read_text(), re.M):
-            assert command in targets, f"{page.name}: make {command}"
-
-
 def test_latencies_are_those_of_the_cores():
     from gen import config
 
