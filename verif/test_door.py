@@ -153,6 +153,8 @@ def test_control_c(tmp_path, configuration):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        # What runs in the background of a shell ignores the signal otherwise.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert process.stdout.readline() == "working\n"
     process.send_signal(signal.SIGINT)
