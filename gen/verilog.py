@@ -18,7 +18,7 @@ _TRIGGER = re.compile(r"\\\$auto\$\S+ ")
 _REGISTER = re.compile(r"^(  reg (?:\[\d+:0\] )?(\w+)) += (.*);$", re.MULTILINE)
 _START = re.compile(r"^  reg (unused_trigger\w*) += 0;$", re.MULTILINE)
 _ZEROS = re.compile(
-    r"^  initial begin\n((?:    (\w+)\[\d+\] = (\d+'[hd])0+;\n)+)  end\n", re.MULTILINE
+    r"^  initial begin\n((?:    (\w+) ?\[\d+\] = (\d+'[hd])0+;\n)+)  end\n", re.MULTILINE
 )
 _CONCATENATION = re.compile(r"\{ ([^{}]*?) \}")
 

@@ -8,7 +8,7 @@ __all__ = ["widen_operands"]
 _DECLARATION = re.compile(r"^  (?:wire|reg) (?:\[(\d+):0\] )?(\w+)", re.MULTILINE)
 # A product stays as it is: the widths of its operands tell tools which multiplier it needs.
 _OPERATION = re.compile(
-    r"^(  assign (.+?) = )(\S.*?) (\+|-|<|<=|>|>=|==|!=|<<) (\S.*?)( ?;)$", re.MULTILINE
+    r"^(  assign (.+?) = )(\S.*?) (\+|-|<|<=|>|>=|==|!=|<<) (\S.*?) ?;$", re.MULTILINE
 )
 _SIGNED = re.compile(r"\$signed\((.+)\)")
 _CONCATENATION = re.compile(r"\{ (.+?) \}")
@@ -21,7 +21,7 @@ def widen_operands(module: str) -> str:
     """Write out how operands are extended that are narrower than the operation.
 
     Verilog does it by itself, by zeros or, if both are signed, by the sign; so this changes
-    nothing, but linters need not ask whether it was meant.
+    nothing, but linters need not ask whether it was meant. What has another form stays as it is.
 
     Parameters
     ----------
@@ -31,20 +31,26 @@ def widen_operands(module: str) -> str:
     widths = {name: int(high or 0) + 1 for high, name in _DECLARATION.findall(module)}
 
     def widen(match: re.Match[str]) -> str:
-        start, result, left, operator, right, end = match.groups()
-        if operator == "<<":  # how far is a number by itself
-            operands = [_operand(left, widths)]
-        else:
-            operands = [_operand(left, widths), _operand(right, widths)]
+        start, result, left, operator, right = match.groups()
+        # How far to shift is a number by itself.
+        given = [left] if operator == "<<" else [left, right]
+        try:
+            operands = [_operand(text, widths) for text in given]
+            width = max(operand.width for operand in operands)
+            if operator in ("+", "-", "<<"):
+                width = max(width, _operand(result, widths).width)
+        except _UnknownError:
+            return match[0]
         if len({operand.signed for operand in operands}) > 1:
-            raise ValueError(f"One operand is signed, and one is not: {match[0]}")
-        width = max(operand.width for operand in operands)
-        if operator in ("+", "-", "<<"):
-            width = max(width, _operand(result, widths).width)
+            return match[0]
         texts = [operand.extended(width) for operand in operands] + [right]
-        return f"{start}{texts[0]} {operator} {texts[1]}{end}"
+        return f"{start}{texts[0]} {operator} {texts[1]};"
 
     return _OPERATION.sub(widen, module)
+
+
+class _UnknownError(Exception):
+    """The text is neither a signal nor a constant, nor a concatenation of these."""
 
 
 @dataclass
@@ -76,10 +82,11 @@ class _Operand:
         return f"{width}'h{value:0{-(-width // 4)}x}"
 
     def _sign(self):
-        name, high, _ = _SIGNAL.fullmatch(self.parts[0]).groups()
         if self.highest_width == 1:
             return self.parts[0]
-        return f"{name}[{self.highest_width - 1 if high is None else high}]"
+        name, _, range_ = self.parts[0].partition("[")
+        high = range_.partition(":")[0] or self.highest_width - 1
+        return f"{name.strip()}[{high}]"
 
 
 def _operand(text: str, widths: dict[str, int]) -> _Operand:
@@ -96,9 +103,9 @@ def _width(part: str, widths: dict[str, int]) -> int:
     if constant:
         return int(constant[1])
     signal = _SIGNAL.fullmatch(part)
-    if not signal:
-        raise ValueError(f"This is neither a signal nor a constant: {part}")
-    name, high, low = signal.groups()
+    if not signal or signal[1] not in widths:
+        raise _UnknownError(part)
+    _, high, low = signal.groups()
     if high is None:
-        return widths[name]
+        return widths[signal[1]]
     return 1 if low is None else int(high) - int(low) + 1

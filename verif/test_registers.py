@@ -234,4 +234,4 @@ def test_generator_writes_them(tmp_path, monkeypatch, capsys):
     path.write_text('[modules.other]\ncore = "quantizer"\n')
     assert main(arguments) == 0
     left = {file.name for file in output.iterdir()}
-    assert left == {"other.v", "waivers.vlt", "SUMMARY.md", "filelist.f"}
+    assert left == {"other.v", "SUMMARY.md", "filelist.f"}
