@@ -15,7 +15,7 @@ from . import config, packaging, registers
 from .outputs import Content, OutputFolder
 from .verilog import to_verilog
 
-__all__ = ["WAIVERS", "add_arguments", "files", "run"]
+__all__ = ["add_arguments", "files", "run"]
 
 #: Where the files of the default configuration go.
 FOLDER = Path("build/verilog")
@@ -33,14 +33,6 @@ TOOLS = (
 )
 
 _PORT = re.compile(r"^  (input|output) (?:\[(\d+):0\] )?(\w+);", re.MULTILINE)
-
-#: Lint rules of Verilator that the Verilog breaks on purpose, each with the reason.
-WAIVERS = {
-    "WIDTHEXPAND": "Operands are extended to the width of the result by Verilog's own rules.",
-    "UNUSEDSIGNAL": "Parts of payloads and of intermediate results have names, used or not.",
-    "PROCASSINIT": "Registers have initial values, for FPGAs, and are assigned at the clock.",
-    "DECLFILENAME": "A file holds a core with all its parts, so that it is one file to take.",
-}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -128,7 +120,6 @@ def files(modules: dict[str, config.CoreConfig]) -> dict[str, str]:
         if module.core == "training_core":
             texts |= registers.files(name)
     texts = _joined(texts, packaging.files(modules))
-    texts["waivers.vlt"] = _waivers(modules)
     texts["SUMMARY.md"] = _summary(modules, texts)
     texts[FILE_LIST] = "".join(f"{name}.v\n" for name in modules)
     return texts
@@ -145,14 +136,6 @@ def _joined(texts: dict[str, str], others: dict[str, str]) -> dict[str, str]:
         module = name.removesuffix(".v")
         raise InputError(f"Module {module!r} would overwrite a file of another; rename it")
     return texts | others
-
-
-def _waivers(modules: dict[str, config.CoreConfig]) -> str:
-    lines = ["`verilator_config"]
-    for rule, reason in WAIVERS.items():
-        lines.append(f"// {reason}")
-        lines += [f'lint_off -rule {rule} -file "*{name}.v"' for name in modules]
-    return "\n".join(lines) + "\n"
 
 
 def _summary(modules: dict[str, config.CoreConfig], texts: dict[str, str]) -> str:

@@ -6,6 +6,7 @@ import re
 
 from .axi import AxiWrapper
 from .keywords import KEYWORDS
+from .widths import widen_operands
 
 __all__ = ["to_verilog"]
 
@@ -14,11 +15,21 @@ _MODULE = re.compile(r"^module (\w+)\s*(.*?^endmodule)\n", re.DOTALL | re.MULTIL
 _INSTANCE = re.compile(r"^  (\w+)(?= +\w+ \($)", re.MULTILINE)
 _ANY_MODULE = re.compile(r"^module .*?^endmodule\n", re.DOTALL | re.MULTILINE)
 _TRIGGER = re.compile(r"\\\$auto\$\S+ ")
+_REGISTER = re.compile(r"^(  reg (?:\[\d+:0\] )?(\w+)) += (.*);$", re.MULTILINE)
 _START = re.compile(r"^  reg (unused_trigger\w*) += 0;$", re.MULTILINE)
 _ZEROS = re.compile(
-    r"^  initial begin\n((?:    (\w+)\[\d+\] = (\d+'[hd])0+;\n)+)  end\n", re.MULTILINE
+    r"^  initial begin\n((?:    (\w+) ?\[\d+\] = (\d+'[hd])0+;\n)+)  end\n", re.MULTILINE
 )
 _CONCATENATION = re.compile(r"\{ ([^{}]*?) \}")
+
+#: How often a loop turns, at most: by default some tools unroll no more than 5,000 turns.
+TURNS = 4096
+
+#: Rules of Verilator that are broken on purpose, by names that every version of it knows.
+_BROKEN_RULES = {
+    "UNUSED": "Parts of payloads and of intermediate results have names, used or not.",
+    "DECLFILENAME": "A core with all its parts is one file to take.",
+}
 
 
 def to_verilog(component, name: str) -> str:
@@ -42,7 +53,22 @@ def to_verilog(component, name: str) -> str:
         AxiWrapper(component), name=name, emit_src=False, strip_internal_attrs=True
     )
     text = _plain_identifiers(_ANY_MODULE.sub(_name_triggers, text))
-    return _share_modules(_CONCATENATION.sub(_replicate, _ZEROS.sub(_clear_in_a_loop, text)))
+    text = _ANY_MODULE.sub(lambda module: widen_operands(module[0]), text)
+    # A declaration with a value would make two writers of a register that a process assigns.
+    text = _REGISTER.sub(r"\1;\n  initial \2 = \3;", text)
+    text = _CONCATENATION.sub(_replicate, _ZEROS.sub(_clear_in_loops, text))
+    return _without_warnings(_share_modules(text))
+
+
+def _without_warnings(text: str) -> str:
+    """Tell linters what is meant, in the file itself: it holds wherever the file goes."""
+    header, first, modules = text.partition("module ")
+    comments = "".join(
+        f"// {reason}\n// verilator lint_off {rule}\n" for rule, reason in _BROKEN_RULES.items()
+    )
+    return (
+        f"{header}// verilator lint_save\n{comments}\n{first}{modules}\n// verilator lint_restore\n"
+    )
 
 
 def _name_triggers(module):
@@ -60,16 +86,19 @@ def _name_triggers(module):
     return _START.sub(r"  reg \1;", text).replace("endmodule\n", f"{starts}endmodule\n")
 
 
-def _clear_in_a_loop(block):
-    """Clear a memory in a loop: a line for each word makes tools slow, and readers tired."""
+def _clear_in_loops(block):
+    """Clear a memory in loops: a line for each word makes tools slow, and readers tired."""
     count, name, zero = block[1].count("\n"), block[2], block[3] + "0"
     index = f"{name}_word"
     high = max((count - 1).bit_length(), 1) - 1
-    return (
-        f"  integer {index};\n  initial begin\n"
-        f"    for ({index} = 0; {index} < {count}; {index} = {index} + 1)\n"
-        f"      {name}[{index}[{high}:0]] = {zero};\n  end\n"
-    )
+    loops = ""
+    for first in range(0, count, TURNS):
+        end = min(first + TURNS, count)
+        loops += (
+            f"    for ({index} = {first}; {index} < {end}; {index} = {index} + 1)\n"
+            f"      {name}[{index}[{high}:0]] = {zero};\n"
+        )
+    return f"  integer {index};\n  initial begin\n{loops}  end\n"
 
 
 def _replicate(concatenation):

@@ -157,7 +157,9 @@ class AxiLiteRegisters(wiring.Component):
         )
         # What is asked for is decoded a cycle before it is decided upon, and done in the next one,
         # each register by a bit of its own.
-        known, decoded, writing = Signal(), Signal(), Signal()
+        known = Signal()
+        decoded = Signal()
+        writing = Signal()
         m.d.comb += write.eq(decoded & ~self.s_axi_bvalid & ~self.hold)
         m.d.sync += [decoded.eq(has_address & has_data & ~write), writing.eq(write)]
         with m.If(writing):
@@ -172,7 +174,8 @@ class AxiLiteRegisters(wiring.Component):
         m.d.comb += written.eq(word["data"] & mask)
         writable = [register for register in self._registers if register.access != "ro"]
         found = Signal(len(writable))
-        hit, change = Signal(len(writable)), Signal(len(writable))
+        hit = Signal(len(writable))
+        change = Signal(len(writable))
         m.d.sync += [
             known.eq(found.any()),
             hit.eq(found & word["strb"].any().replicate(len(hit))),

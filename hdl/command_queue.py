@@ -144,12 +144,16 @@ class CommandQueue(wiring.Component):
             Signal.like(region, name=name)
             for name in "low high factors multiplied kept added".split()
         )
-        from_high, chosen = Signal(), Signal()
-        words, words_kept = Signal(34, reset_less=True), Signal(34, reset_less=True)
+        from_high = Signal()
+        chosen = Signal()
+        words = Signal(34, reset_less=True)
+        words_kept = Signal(34, reset_less=True)
         # Not reset, so that a multiplier can have them inside.
         first, second = deepen(m, True, "factor", region.first, region.second)
         end = Signal(35, reset_less=True)
-        end_wanted, over, far_over = Signal(), Signal(), Signal()
+        end_wanted = Signal()
+        over = Signal()
+        far_over = Signal()
         at_end = Signal()
         m.d.sync += at_end.eq(step == len(checks) - 2)
         stages = [choosing & at_end]
@@ -208,7 +212,8 @@ class CommandQueue(wiring.Component):
                 m.d.sync += failed[ErrorCode.MEMORY].eq(1)
 
         # The command stands still for one more cycle.
-        accepted, judged = Signal(), Signal()
+        accepted = Signal()
+        judged = Signal()
         m.d.sync += [
             accepted.eq(verdict & ~wrong & ~self.blocked & ~self.drop),
             judged.eq(verdict),

@@ -113,7 +113,7 @@ class FloatEncoder(wiring.Component):
         nonfinite = Signal()
         infinite = Signal()
         exponent = Signal(self.exponent.shape())
-        self_noise = Signal(self._self_bits) if self._self_bits else None
+        self_noise = Signal(self._self_bits, name="self_noise") if self._self_bits else None
         with m.If(self.enable[0]):
             m.d.sync += [
                 sign.eq(sign_in),

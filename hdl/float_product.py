@@ -64,7 +64,8 @@ class SignificandMultiplier(wiring.Component):
         return m
 
     def _multiply_tables(self, m):
-        low, high = Signal(6, reset_less=True), Signal(6, reset_less=True)
+        low = Signal(6, reset_less=True)
+        high = Signal(6, reset_less=True)
         for half, digit, least in ((low, self.b[:2], 0), (high, self.b[2], 2)):
             index = Cat(self.a[:3], digit)
             products = [(8 + (k & 7)) * (least + (k >> 3)) for k in range(1 << len(index))]
@@ -190,7 +191,8 @@ class FloatProduct(wiring.Component):
         m.submodules.multiplier = multiplier = self._multiplier
         a, a_exponent, a_zero, a_bad = self._decode(m, "a", self.a, self.a_format)
         b, b_exponent, b_zero, b_bad = self._decode(m, "b", self.b, self.b_format)
-        zero, bad = Signal(reset_less=True), Signal(reset_less=True)
+        zero = Signal(reset_less=True)
+        bad = Signal(reset_less=True)
         m.d.sync += [zero.eq(a_zero | b_zero), bad.eq(a_bad | b_bad)]
         exponent = Signal(6, reset_less=True)
         m.d.sync += exponent.eq(a_exponent + b_exponent)

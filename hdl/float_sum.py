@@ -73,11 +73,17 @@ class FloatSum(wiring.Component):
         m = Module()
         bits = self._bits
         # Windows, a cycle after the term.
-        valid, first, last, rises = Signal(), Signal(), Signal(), Signal()
-        upper, bad, lower = Signal(), Signal(), Signal()
+        valid = Signal()
+        first = Signal()
+        last = Signal()
+        rises = Signal()
+        upper = Signal()
+        bad = Signal()
+        lower = Signal()
         window = self.exponent[5]
         now_upper = Mux(self.first, window, upper | window)
-        first_in, rises_in = self.valid & self.first, Signal()
+        first_in = self.valid & self.first
+        rises_in = Signal()
         m.d.comb += rises_in.eq(self.valid & ~self.first & window & ~upper)
         with m.If(self.valid):
             m.d.sync += [
@@ -124,10 +130,8 @@ class FloatSum(wiring.Component):
             m.d.sync += aside.eq(following >> WINDOW)
 
         # Both parts, their sum, its magnitude.
-        part, part_aside = (
-            Signal(signed(bits), reset_less=True),
-            Signal.like(aside, name="part_aside"),
-        )
+        part = Signal(signed(bits), reset_less=True)
+        part_aside = Signal.like(aside, name="part_aside")
         both, inverted, magnitude = (
             Signal(signed(bits), name=name, reset_less=True)
             for name in ("both", "inverted", "magnitude")

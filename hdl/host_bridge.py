@@ -188,7 +188,9 @@ class HostBridge(wiring.Component):
         lost = Signal()
         host, answer = self.i_host, self.o_host
         # What is asked of a byte, or of the count of beats, is found a cycle before it is needed.
-        unknown, sends, some_left = Signal(), Signal(), Signal()
+        unknown = Signal()
+        sends = Signal()
+        some_left = Signal()
         m.d.sync += [
             sends.eq((code == Code.SEND) | (code == Code.SEND_LAST)),
             some_left.eq(header.any()),

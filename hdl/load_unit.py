@@ -125,11 +125,13 @@ class LoadUnit(wiring.Component):
         size = self._size
         command = Signal(command_layout())
         memory = self.memory
-        rows, columns = Signal(16), Signal(16)
+        rows = Signal(16)
+        columns = Signal(16)
         is_biases = Signal()
         # Lanes of a beat; the beats of biases are those of one row.
         row_lanes = Signal(range(max(size.biases_per_beat, size.load_lanes) + 1))
-        taking, starting = Signal(), Signal()  # the command is known, but not what is made of it
+        taking = Signal()  # the command is known, but not what is made of it
+        starting = Signal()  # the same
         running = Signal()  # beats are still to come
         waiting = Signal()  # writes are still to come
         skipping = Signal()  # beats are thrown away
@@ -237,7 +239,8 @@ class LoadUnit(wiring.Component):
         of_codes = valid[0] & raw
         of_fp4 = valid[Fp4Lane.latency] & to_fp4
         of_integers = valid[IntegerLane.latency] & ~to_fp4
-        put, counting = Signal(), Signal()
+        put = Signal()
+        counting = Signal()
         data_now = Signal.like(outlet.data, name="data_now")
         data_put = Signal.like(outlet.data, name="data_put", reset_less=True)
         put_now = Signal()
@@ -316,7 +319,8 @@ class LoadUnit(wiring.Component):
         size, write = self._size, self.write
         kept = Signal(len(outlet.o.payload), name="payload_kept", reset_less=True)
         codes = _quantized(size)(kept[: _quantized(size).size])
-        written, leaving = Signal(), Signal()
+        written = Signal()
+        leaving = Signal()
         of_memory = Signal(len(Memory))
         m.d.sync += [
             kept.eq(outlet.o.payload),
@@ -346,7 +350,8 @@ class LoadUnit(wiring.Component):
         last_row = Signal()
         group = Signal(range(max(groups, 2)))
         # The same, with a bit for each.
-        row_bits, group_bits = Signal(size.block), Signal(groups)
+        row_bits = Signal(size.block)
+        group_bits = Signal(groups)
         m.d.sync += [
             across.eq((columns + (size.block - 1)) >> log2_block),
             below.eq(row_begin + across),

@@ -68,7 +68,8 @@ class Outlet(wiring.Component):
         m = Module()
         width = Shape.cast(self._shape).width
         # Read at once: registers around it instead of a block RAM, which is slow.
-        m.submodules.memory = memory = Memory(shape=width, depth=self._depth, init=[])
+        memory = Memory(shape=width, depth=self._depth, init=[])
+        m.submodules.memory = memory
         write = memory.write_port()
         read = memory.read_port(domain="comb")
         load = Signal()
@@ -102,7 +103,8 @@ class Outlet(wiring.Component):
 
         # Never more than the depth inside, one of them in the output register. What enters and
         # leaves is counted a cycle later.
-        entered, left = Signal(), Signal()
+        entered = Signal()
+        left = Signal()
         m.d.sync += [entered.eq(self.entered), left.eq(self.o.valid & self.o.ready)]
         count = Level(m, "count", self._depth)
         count.change(entered, left)

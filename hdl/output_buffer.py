@@ -71,9 +71,8 @@ class OutputBuffer(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.strips = buffer = Memory(
-            shape=self._width, depth=self.depth, init=[], attrs=UNCHECKED
-        )
+        buffer = Memory(shape=self._width, depth=self.depth, init=[], attrs=UNCHECKED)
+        m.submodules.strips = buffer
         m.submodules.outlet = outlet = Outlet(self._width, 2)
         wiring.connect(m, outlet.o, wiring.flipped(self.o))
         write, read = buffer.write_port(), buffer.read_port()

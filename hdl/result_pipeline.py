@@ -188,7 +188,9 @@ class ResultPipeline(wiring.Component):
         m.submodules.random_bits = random = RandomBits(
             size.strip, size.random_bits, size.seed, RANDOM_STREAM
         )
-        uses_random, drawing, silent = Signal(), Signal(), Signal()
+        uses_random = Signal()
+        drawing = Signal()
+        silent = Signal()
         noise = Signal.like(random.o.payload, name="noise", reset_less=True)
         m.d.sync += [
             uses_random.eq((self.target == Target.FLOAT) | (self.target == Target.FP4)),

@@ -46,7 +46,8 @@ def _compare(m, command, coming):
         "significand exponent fp4_exponent"
     ).split()
     same = Signal(len(names))
-    sums, alike = Signal(), Signal()
+    sums = Signal()
+    alike = Signal()
     to_sums = command.destination == Destination.PARTIAL_SUMS
     m.d.sync += [
         same.eq(Cat(command[name] == coming[name] for name in names)),
@@ -167,8 +168,11 @@ class ResultUnit(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         command = Signal(command_layout())
-        forward, by_weight = Signal(), Signal()
-        to_stream, to_operand, to_sums = Signal(), Signal(), Signal()
+        forward = Signal()
+        by_weight = Signal()
+        to_stream = Signal()
+        to_operand = Signal()
+        to_sums = Signal()
         active = Signal()  # `command` has results to come
         coming = Signal(command_layout())
         remembered = Signal()  # `coming` is the next command
@@ -176,7 +180,9 @@ class ResultUnit(wiring.Component):
         all_popped = Signal()  # the last strip of `command` has left the array
         m.submodules.drain = drain = TileDrain(self._size, self._accumulator_bits, self._flight)
         # What begins is known two cycles before `command` is the new one.
-        begin, begun, alone = Signal(), Signal(), Signal()
+        begin = Signal()
+        begun = Signal()
+        alone = Signal()
         m.d.comb += [self.command.ready.eq(~remembered), self.busy.eq(active | remembered)]
         # What comes while none is remembered may be anything, until it is valid.
         with m.If(~remembered):

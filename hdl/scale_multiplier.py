@@ -204,7 +204,8 @@ class ScaleMultiplier(wiring.Component):
         """Keep the scales, and read the group of each beat: valid after the first stage."""
         layout = data.ArrayLayout(scale_layout(), self._lanes)
         depth = max(self._channel_groups, 2)  # an address needs a bit
-        m.submodules.scales = memory = Memory(shape=layout, depth=depth, init=[])
+        memory = Memory(shape=layout, depth=depth, init=[])
+        m.submodules.scales = memory
         write = memory.write_port()
         read = memory.read_port()
         groups = Signal(range(depth), name="last_group")

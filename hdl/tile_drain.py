@@ -194,7 +194,8 @@ class TileDrain(wiring.Component):
         )
         # Whether the next tile to end is the last one is known beforehand, as what begins with it
         # sets the rest of the next product in the same cycle.
-        at_end, only_one = Signal(), Signal()
+        at_end = Signal()
+        only_one = Signal()
         m.d.sync += only_one.eq(begin_columns[-1] & begin_rows[-1])
         m.d.comb += self.final.eq(tile_ends & at_end)
         with m.If(tile_ends):

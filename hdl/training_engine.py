@@ -146,7 +146,9 @@ class TrainingEngine(wiring.Component):
             head.p.wait_for_products & multiplying
         )
         # Found out in one cycle, and done in the next.
-        start_load, start_product, starting = Signal(), Signal(), Signal()
+        start_load = Signal()
+        start_product = Signal()
+        starting = Signal()
         may_start &= head.valid & ~starting
         may_load = may_start & is_load & loads.command.ready
         may_multiply = may_start & ~is_load & products.command.ready & results.command.ready
@@ -257,7 +259,9 @@ class TrainingEngine(wiring.Component):
         code = Signal(8)
         found = Signal(8)
         # Whether there are any, told in time.
-        is_found, is_kept, blocked = Signal(), Signal(), Signal()
+        is_found = Signal()
+        is_kept = Signal()
+        blocked = Signal()
         coming = wrong_seed | commands.error | loads.error
         clear = self.clear_error | ~is_kept
         with m.If(wrong_seed):

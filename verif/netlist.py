@@ -146,4 +146,6 @@ def _wrapper(name, ports):
 def with_cells(verilog):
     """Add the models of the cells of ECP5 that the Verilog instantiates, as structures do."""
     models = [path for path in sorted(CELLS.glob("ecp5/*.v")) if f" {path.stem} " in verilog]
-    return "\n".join([verilog, *(path.read_text() for path in models)])
+    # Their parameters are strings, of different lengths.
+    silence = ["// verilator lint_off WIDTH\n"] if models else []
+    return "\n".join([verilog, *silence, *(path.read_text() for path in models)])

@@ -25,8 +25,6 @@ BUILD = Path(__file__).resolve().parent.parent / "build" / "sim"
 REPORTS = BUILD / "reports"
 
 VERILATOR_ARGS = [
-    # Yosys writes expressions of exact width and leaves the extension of operands to Verilog.
-    "-Wno-WIDTHEXPAND",
     # The ports are all that a bench may see; keeping every signal visible makes building slow.
     "--no-public-flat-rw",
     "--public-depth",

@@ -90,10 +90,10 @@ odd_shift = -1
 """
 
 
-def fusesoc(cores, where, target, name, *options):
-    """Run a target of a module's core description."""
+def fusesoc(cores, where, target, name, *options, vendor="nibblegrad:core"):
+    """Run a target of a core description, by default of a module's."""
     command = [BIN / "fusesoc", "--cores-root", cores, "run", "--target", target]
-    vlnv = f"nibblegrad:core:{name}"
+    vlnv = f"{vendor}:{name}"
     return run_tool([*command, "--work-root", where / f"{name}-{target}", *options, vlnv], where)
 
 

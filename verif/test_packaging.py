@@ -53,7 +53,7 @@ def test_templates_are_whole_and_clean(folder, tmp_path):
         assert all(port == signal for port, signal in connected)
         assert {port for port, _ in connected} == ports and len(connected) == len(ports)
         command = ["verilator", "--lint-only", "-Wall", "--top-module", f"{name}_template"]
-        files = ["waivers.vlt", f"{name}_template.v", f"{name}.v"]
+        files = [f"{name}_template.v", f"{name}.v"]
         status, said = run_tool([*command, *files], folder)
         assert status == 0 and "Warning" not in said, said
 
@@ -254,7 +254,7 @@ def test_removed_modules_leave_nothing(tmp_path, capsys):
         path.write_text(f'[modules.{name}]\ncore = "quantizer"\n')
         assert main(["verilog", "--config", str(path), "--output", str(output)]) == 0
     names = {file.name for file in output.iterdir()}
-    common = {"waivers.vlt", "SUMMARY.md", "filelist.f", "other.v"}
+    common = {"SUMMARY.md", "filelist.f", "other.v"}
     assert names == common | {f"other{end}" for end in packaging.ENDINGS}
     assert "one_testbench.v: removed" in capsys.readouterr().out
     summary = (output / "SUMMARY.md").read_text()

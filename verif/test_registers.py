@@ -237,7 +237,7 @@ def test_generator_writes_them(tmp_path, monkeypatch, capsys):
     path.write_text('[modules.other]\ncore = "quantizer"\n')
     assert main(arguments) == 0
     left = {file.relative_to(output).as_posix() for file in output.rglob("*") if file.is_file()}
-    made = {"other.v", "waivers.vlt", "SUMMARY.md", "filelist.f", MANIFEST}
+    made = {"other.v", "SUMMARY.md", "filelist.f", MANIFEST}
     assert left == made | {"one_registers_html/mine.txt"}
 
 
