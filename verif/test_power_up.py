@@ -1,6 +1,7 @@
 # amaranth: UnusedElaboratable=no
 """Nothing depends on what memories hold at power-up: random bits, or in four states, x."""
 
+import itertools
 import shutil
 
 import numpy as np
@@ -8,9 +9,10 @@ import pytest
 
 from gen import config
 from gen.packaging.interface import describe
-from gen.packaging.program import program
+from gen.packaging.program import Access, program
 from gen.packaging.testbench import to_testbench
 from gen.verilog import to_verilog
+from golden.registers import BY_NAME, REGISTERS
 from golden.training_core import TrainingCore
 from verif.core_scenarios import Layer, matches
 from verif.core_stimulus import random_program
@@ -20,10 +22,10 @@ from verif.netlist import with_cells
 from verif.power_up import hold_chance, hold_nothing_known
 from verif.sim import run_tool
 
-#: Small, as they are built for this alone. Rows, columns and lanes differ.
+#: Small, as they are built for this alone.
 SMALL = {
     structure: config.TrainingCoreConfig(
-        rows=2, columns=4, lanes=8, activation_words=12, weight_words=12, gradient_words=12,
+        rows=2, columns=2, lanes=4, activation_words=12, weight_words=12, gradient_words=12,
         bias_words=12, partial_sum_strips=64, queue_depth=3, max_terms=64, structure=structure,
     )
     for structure in config.STRUCTURES
@@ -49,6 +51,14 @@ def passes(said):
     return said.startswith("PASS") and "FAIL" not in said
 
 
+def registers_after_reset(size):
+    """List the steps that read every register: the constants that a program begins with, and 0."""
+    constants = itertools.takewhile(lambda step: isinstance(step, Access), program(size)[1:])
+    words = {step.register: step.word for step in constants}
+    words["STATUS"] = BY_NAME["STATUS"].pack(queue_free=size.queue_depth)
+    return [Access(register.name, words.get(register.name, 0), False) for register in REGISTERS]
+
+
 @pytest.fixture
 def rng(request):
     return np.random.default_rng(request.config.getoption("--seed"))
@@ -72,15 +82,21 @@ def test_odd_testbenches_pass_with_unknown_memories(tmp_path, name):
 
 
 @needs_icarus
-@pytest.mark.parametrize("structure", SMALL)
+@pytest.mark.parametrize(
+    "structure",
+    [pytest.param(name, marks=[pytest.mark.slow] * (name != "ecp5")) for name in SMALL],
+)
 def test_programs_pass_with_unknown_memories(tmp_path, rng, structure):
     # Shapes of every kind, results that become operands, partial sums.
     module = SMALL[structure]
     verilog = hold_nothing_known(to_verilog(module.build(), "core"))
     size = module.size()
-    for commands in (Layer(rng, size).disturb(), random_program(rng, size, 40)):
-        testbench = to_testbench(describe("core", module), module, program(size, commands))
-        said = simulate(tmp_path, verilog, testbench)
+    for steps in (
+        registers_after_reset(size),
+        program(size, Layer(rng, size).disturb()),
+        program(size, random_program(rng, size, 40)),
+    ):
+        said = simulate(tmp_path, verilog, to_testbench(describe("core", module), module, steps))
         assert passes(said), said
 
 
