@@ -52,12 +52,10 @@ class DotProductArray(wiring.Component):
         What the codes are: a :class:`golden.shift_multiply_array.ShiftOperand`.
     digit : ``In(columns)``
         Which digit of INT4.
-    lanes_used : ``In(lanes)``
-        Lanes that have a term; the others add nothing.
     integers : ``In(signed(integer_bits)).array(rows, lanes)``
         Integer operands.
     codes : ``In(4).array(columns, lanes)``
-        Shift operands.
+        Shift operands. A code of zero adds nothing, whatever the integer is.
     done : ``Out(rows)``
         Whether the sums of each row are complete: of all rows at once.
     sums : ``Out(signed(accumulator_bits)).array(rows, columns)``
@@ -88,7 +86,6 @@ class DotProductArray(wiring.Component):
                 "flags": In(pass_flags()),
                 "operand": In(columns),
                 "digit": In(columns),
-                "lanes_used": In(lanes),
                 "integers": In(signed(integer_bits)).array(rows, lanes),
                 "codes": In(4).array(columns, lanes),
                 "done": Out(rows),
@@ -151,17 +148,12 @@ class DotProductArray(wiring.Component):
                 control = Signal(
                     shift_control(self._fmt.log2_radix), name=f"shift_{name}", reset_less=True
                 )
-                used = self.lanes_used[lane]
                 m.d.comb += [
                     decoder.code.eq(self.codes[column][lane]),
                     decoder.operand.eq(self.operand[column]),
                     decoder.digit.eq(self.digit[column]),
                     stages.control.eq(control),
                 ]
-                m.d.sync += [
-                    control.amount.eq(decoder.control.amount),
-                    control.negate.eq(decoder.control.negate & used),
-                    control.enable.eq(decoder.control.enable & used),
-                ]
+                m.d.sync += control.eq(decoder.control)
                 controls[column][lane] = stages.o
         return integers, controls

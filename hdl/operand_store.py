@@ -8,6 +8,7 @@ from golden.command import INTEGER_BITS, Memory, Operation
 from golden.shift_multiply_array import ShiftOperand
 
 from .copies import fan_out
+from .dot_product_array import pass_flags
 from .load_unit import load_write
 from .operand_memory import OperandMemory, StripMemory
 from .product_unit import operand_read, pass_control
@@ -25,7 +26,7 @@ class OperandStore(wiring.Component):
 
     Results are written 3 cycles after they come, and loads a cycle after they come.
 
-    The latency from ``control`` to ``operands``, and from the other addresses to what is read, is
+    The latency from ``control`` to operands, and from the other addresses to what is read, is
     4 cycles.
 
     Parameters
@@ -48,12 +49,13 @@ class OperandStore(wiring.Component):
         What to read for a pass.
     weight_address : ``In(16)``
         Which word of the weights.
-    control : ``In(pass_control(size))``, operands_control : ``Out(pass_control(size))``
+    control : ``In(pass_control(size))``
         What goes with the pass.
-    operand, digit : ``Out(columns)``
-        Both from ``operands_control``, once for each column.
+    operand_flags : ``Out(pass_flags())``, operand, digit : ``Out(columns)``
+        Of ``control``, what goes on with the operands; the last two once for each column.
     operand_integers : ``Out(...)``, operand_codes : ``Out(...)``
-        Operands; see :class:`hdl.dot_product_array.DotProductArray`.
+        Operands; see :class:`hdl.dot_product_array.DotProductArray`. Codes of lanes beyond the
+        last term are zero.
     bias_address : ``In(16)``, biases : ``Out(ArrayLayout(signed(32), columns))``
         Reading of biases.
     derivative_address : ``In(derivative_address_bits(size))``
@@ -82,7 +84,7 @@ class OperandStore(wiring.Component):
                 "codes": In(operand_read(size, size.columns)),
                 "weight_address": In(16),
                 "control": In(pass_control(size)),
-                "operands_control": Out(pass_control(size)),
+                "operand_flags": Out(pass_flags()),
                 "operand": Out(size.columns),
                 "digit": Out(size.columns),
                 "operand_integers": Out(signed(INTEGER_BITS)).array(size.rows, size.lanes),
@@ -259,27 +261,24 @@ class OperandStore(wiring.Component):
             weights.read_address.eq(self.weight_address),
             gradients.read_address.eq(codes.address),
         ]
-        read = Signal(pass_control(size), name="control_read")
-        now = Signal(pass_control(size), name="control_now")
-        chosen = Signal(pass_control(size), name="control_chosen")
-        m.d.sync += [
-            read.eq(control),
-            now.eq(read),
-            chosen.eq(now),
-            self.operands_control.eq(chosen),
-        ]
+        flags = control.flags
+        for name in ("read", "kept", "chosen"):
+            delayed = Signal(pass_flags(), name=f"flags_{name}")
+            m.d.sync += delayed.eq(flags)
+            flags = delayed
+        m.d.sync += self.operand_flags.eq(flags)
         m.d.comb += [
             getattr(self, name).eq(Cat(fan_out(m, name, control[name], size.columns, 4)))
             for name in ("operand", "digit")
         ]
         by_input = control.operation == Operation.INPUT_GRADIENT
-        for lane, forward_now, weight_now, input_now, is_signed in zip(
+        for lane, wanted, forward_now, input_now, is_signed in zip(
             range(size.lanes),
+            self._want_codes(m),
             *(
                 fan_out(m, name, value, size.lanes, 3)
                 for name, value in (
                     ("forward_now", forward),
-                    ("weight_now", control.operation == Operation.WEIGHT_GRADIENT),
                     ("input_now", by_input),
                     ("is_signed", control.signed_activations | by_input),
                 )
@@ -302,15 +301,30 @@ class OperandStore(wiring.Component):
                 m.d.sync += self.operand_integers[row][lane].eq(
                     Cat(code, code[-1] & is_signed).as_signed()
                 )
+            of_forward, of_input, of_weight = (bit.replicate(CODE_BITS) for bit in wanted)
             for column in range(size.columns):
                 m.d.sync += self.operand_codes[column][lane].eq(
-                    Mux(
-                        forward_now,
-                        weights.row_code(column, lane),
-                        Mux(
-                            weight_now,
-                            gradients.column_code(column, lane),
-                            gradients.row_code(column, lane),
-                        ),
-                    )
+                    (weights.row_code(column, lane) & of_forward)
+                    | (gradients.row_code(column, lane) & of_input)
+                    | (gradients.column_code(column, lane) & of_weight)
                 )
+
+    def _want_codes(self, m):
+        """Tell for each lane, 3 cycles after ``control``, which of the operations takes a code.
+
+        Beyond the last term none does, so that the code is zero, whatever the memory holds there:
+        what was loaded before or, in a simulator that knows of it, what nobody knows.
+        """
+        control, lanes = self.control, self._size.lanes
+        used, used_then = (
+            Signal(lanes, name=f"lanes_used_{x}", reset_less=True) for x in ("read", "kept")
+        )
+        m.d.sync += [used.eq(control.lanes_used), used_then.eq(used)]
+        wanted = []
+        for operation in (Operation.FORWARD, Operation.INPUT_GRADIENT, Operation.WEIGHT_GRADIENT):
+            name = operation.name.lower()
+            asked = fan_out(m, f"{name}_asked", control.operation == operation, lanes, 2)
+            of_lanes = [Signal(name=f"{name}_{lane}", reset_less=True) for lane in range(lanes)]
+            m.d.sync += [mine.eq(asked[k] & used_then[k]) for k, mine in enumerate(of_lanes)]
+            wanted.append(of_lanes)
+        return zip(*wanted, strict=True)

@@ -248,7 +248,6 @@ class ShiftMultiplyArray(wiring.Component):
             array.flags.last.eq(ends),
             array.operand.eq(self.operand.replicate(len(array.operand))),
             array.digit.eq(digit.replicate(len(array.digit))),
-            array.lanes_used.eq(~0),
         ]
         for lane in range(self._lanes):
             m.d.comb += [

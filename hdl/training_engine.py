@@ -176,7 +176,6 @@ class TrainingEngine(wiring.Component):
         """Tie the units together."""
         wiring.connect(m, wiring.flipped(self.i), loads.i)
         wiring.connect(m, results.o, wiring.flipped(self.o))
-        control = store.operands_control
         m.d.comb += [
             store.load.eq(loads.write),
             store.load_memory.eq(loads.memory),
@@ -185,10 +184,9 @@ class TrainingEngine(wiring.Component):
             store.codes.eq(products.codes),
             store.weight_address.eq(products.weight_address),
             store.control.eq(products.control),
-            array.flags.eq(control.flags),
+            array.flags.eq(store.operand_flags),
             array.operand.eq(store.operand),
             array.digit.eq(store.digit),
-            array.lanes_used.eq(control.lanes_used),
             *assign_all(array.integers, store.operand_integers),
             *assign_all(array.codes, store.operand_codes),
             products.room.eq(results.room),

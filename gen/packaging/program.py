@@ -31,19 +31,23 @@ class Access:
 Step = str | Access | tuple[str, list[Beat]] | dict[str, int] | None
 
 
-def program(size: CoreSize) -> list[Step]:
+def program(
+    size: CoreSize, commands: list[tuple[Command, np.ndarray | None]] | None = None
+) -> list[Step]:
     """List the steps, with what the golden model says must come of them.
 
     Parameters
     ----------
     size : CoreSize
         Parameters of the core.
+    commands : list of (Command, array of uint32 or None), optional
+        Commands that the core accepts, and for loads their beats; by default those of a layer.
     """
     steps: list[Step] = ["What the core is."]
     steps += [Access(name, word, writes=False) for name, word in _constants(size).items()]
     steps += ["Interrupt when the core becomes idle.", Access("INTERRUPT_ENABLE", 1)]
     golden = TrainingCore(size)
-    commands = _commands(size)
+    commands = _commands(size) if commands is None else commands
     written: dict[str, int] = {}
     for command, beats in commands:
         operation = Operation(command.operation)
@@ -51,7 +55,7 @@ def program(size: CoreSize) -> list[Step]:
         if beats is not None:
             steps.append(("s_axis", _beats(beats, size.wide_format.width)))
         number = golden.issue(command, beats)
-        if operation >= Operation.FORWARD:
+        if operation >= Operation.FORWARD and command.destination == Destination.STREAM:
             steps.append(("m_axis", _beats(golden.result(number), size.wide_format.width)))
         needed = used_settings(operation) | {"COMMAND"}
         for register, word in command_writes(command).items():
@@ -109,14 +113,33 @@ def _constants(size: CoreSize) -> dict[str, int]:
     }
 
 
-def _commands(size: CoreSize) -> list[tuple[Command, np.ndarray | None]]:
-    """Choose the commands of a layer that fits every core, and the beats of its loads."""
-    chance = Chance()
-    # No operand is larger than one word of its memory, nor the biases; sizes are odd if they can.
+def _shape(size: CoreSize) -> tuple[int, int, int]:
+    """Choose batch, inputs and outputs: no multiples of rows, columns or lanes.
+
+    An operand has two words of its memory each way, the last ones filled in part, or one word of
+    biases; where a memory has no room for that, none has more than one word.
+    """
+    block = size.block
+    batch, inputs, outputs = block + 1, block + 3, block - 1
+    if (
+        inputs <= size.max_terms
+        and size.blocks(batch, inputs) <= size.activation_words
+        and size.blocks(outputs, inputs) <= size.weight_words
+        and size.blocks(batch, outputs) <= size.gradient_words
+        and -(-outputs // size.columns) <= size.bias_words
+    ):
+        return batch, inputs, outputs
     batch, inputs, outputs = (
-        min(wanted, size.block, size.max_terms)
-        for wanted in (size.rows + 1, size.lanes - 1, size.columns)
+        min(wanted, block, size.max_terms)
+        for wanted in (size.rows + 1, size.lanes - 1, size.columns - 1)
     )
+    return batch, inputs, outputs
+
+
+def _commands(size: CoreSize) -> list[tuple[Command, np.ndarray | None]]:
+    """Choose the commands of a layer, and the beats of its loads."""
+    chance = Chance()
+    batch, inputs, outputs = _shape(size)
     binary = size.fmt.log2_radix == 1
     layer = Command(
         Operation.FORWARD, batch=batch, inputs=inputs, outputs=outputs,

@@ -165,7 +165,7 @@ endmodule
 """
 
 
-def to_testbench(interface: Interface, module: CoreConfig) -> str:
+def to_testbench(interface: Interface, module: CoreConfig, steps: list[Step] | None = None) -> str:
     """Write the testbench of a core.
 
     Parameters
@@ -174,10 +174,12 @@ def to_testbench(interface: Interface, module: CoreConfig) -> str:
         The core.
     module : CoreConfig
         Its parameters.
+    steps : list of Step, optional
+        Training core: what to do, by default :func:`program`.
     """
     streams = [bus for bus in interface.buses if bus.is_stream]
     lines, beats = (
-        _program(interface, program(module.size()))
+        _program(interface, steps or program(module.size()))
         if isinstance(module, TrainingCoreConfig)
         else _runs(interface, runs(module))
     )
