@@ -61,24 +61,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Write every file that changed, all or none, and say so."""
     modules = config.load(args.config, force=args.force)
-    folder = OutputFolder(args.output or _folder_of(args.config), force=args.force)
+    with OutputFolder(args.output or _folder_of(args.config), force=args.force) as folder:
+        done = _write(folder, modules)
+    for name, what in _by_folder(done).items():
+        print(f"{folder.path / name}: {what}")
+    if not done:
+        print(f"{folder.path}: all {len(folder.names())} files are up to date")
+    return 0
+
+
+def _write(folder: OutputFolder, modules: dict[str, config.CoreConfig]) -> dict[str, str]:
+    """Write the files of a configuration; return what was done to each, nothing if none changed."""
     inputs = _inputs(modules)
     if folder.is_current(inputs):
-        print(f"{folder.path}: all {len(folder.names())} files are up to date")
-        return 0
+        return {}
     # What a user may well have there is seen before the work, the rest before it is written.
     folder.check(f"{name}.v" for name in modules)
     contents: dict[str, Content] = dict(files(modules))
     for name, module in modules.items():
         if module.core == "training_core":
-            contents |= registers.documents(
-                f"{name}_registers", str(contents[f"{name}_registers.rdl"])
-            )
+            of_registers = f"{name}_registers"
+            contents |= registers.documents(of_registers, str(contents[f"{of_registers}.rdl"]))
     stale = [name for name in folder.names() if name not in contents]
-    done = folder.install(contents, inputs=inputs, stale=stale)
-    for name, what in _by_folder(done).items():
-        print(f"{folder.path / name}: {what}")
-    return 0
+    return folder.install(contents, inputs=inputs, stale=stale)
 
 
 def _folder_of(configuration: Path) -> Path:
@@ -111,6 +116,7 @@ def _by_folder(done: dict[str, str]) -> dict[str, str]:
 
 def files(modules: dict[str, config.CoreConfig]) -> dict[str, str]:
     """Make the text of every file of a configuration, by its name."""
+    _check_file_names(modules)
     components = {name: module.build() for name, module in modules.items()}
     texts = {
         f"{name}.v": f"// {_mark(name, modules[name])}\n{to_verilog(component, name)}"
@@ -119,7 +125,7 @@ def files(modules: dict[str, config.CoreConfig]) -> dict[str, str]:
     for name, module in modules.items():
         if module.core == "training_core":
             texts |= registers.files(name)
-    texts = _joined(texts, packaging.files(modules))
+    texts |= packaging.files(modules)
     texts["SUMMARY.md"] = _summary(modules, texts)
     texts[FILE_LIST] = "".join(f"{name}.v\n" for name in modules)
     return texts
@@ -130,12 +136,12 @@ def _mark(name: str, module: config.CoreConfig) -> str:
     return f"{name}: {module.core} of Nibblegrad {version}; change its configuration instead."
 
 
-def _joined(texts: dict[str, str], others: dict[str, str]) -> dict[str, str]:
-    """Join files, if no two of them have the same name."""
-    for name in texts.keys() & others.keys():
-        module = name.removesuffix(".v")
-        raise InputError(f"Module {module!r} would overwrite a file of another; rename it")
-    return texts | others
+def _check_file_names(modules: dict[str, config.CoreConfig]) -> None:
+    """See that no module has the name of a file of another; some file systems ignore case."""
+    packaged = {f"{name}{end}".lower(): name for name in modules for end in packaging.ENDINGS}
+    for name in modules:
+        if f"{name}.v".lower() in packaged:
+            raise InputError(f"Module {name!r} would overwrite a file of another; rename it")
 
 
 def _summary(modules: dict[str, config.CoreConfig], texts: dict[str, str]) -> str:

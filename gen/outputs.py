@@ -8,6 +8,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
+from typing import Self
 
 from golden.errors import InputError
 
@@ -90,7 +91,7 @@ class OutputFolder:
 
     A manifest in the folder knows the files that were made there. A file that is not in it, or has
     been changed since, is the user's: it is not overwritten unless that is asked for, and never
-    deleted.
+    deleted. In a ``with`` statement, a failure leaves no empty folder behind.
 
     Parameters
     ----------
@@ -111,9 +112,19 @@ class OutputFolder:
     """
 
     def __init__(self, path: Path, *, force: bool = False) -> None:
+        self._made = [part for part in (path, *path.parents) if not part.exists()]
         prepare_folder(path)
         self.path = path
         self._force = force
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, exception: type[BaseException] | None, *_: object) -> None:
+        """After a failure, take away the folders that were made for nothing."""
+        for folder in self._made if exception else ():
+            with contextlib.suppress(OSError):
+                folder.rmdir()
 
     def is_current(self, inputs: str) -> bool:
         """Tell whether all files are there, unchanged, as made from these inputs."""

@@ -160,7 +160,7 @@ def test_control_c(tmp_path, configuration):
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130 and said == "nibblegrad verilog: interrupted\n"
-    assert list((tmp_path / "out").iterdir()) == []
+    assert not (tmp_path / "out").exists()
 
 
 def test_bad_command(capsys):

@@ -254,7 +254,7 @@ def test_removed_modules_leave_nothing(tmp_path, capsys):
         path.write_text(f'[modules.{name}]\ncore = "quantizer"\n')
         assert main(["verilog", "--config", str(path), "--output", str(output)]) == 0
     names = {file.name for file in output.iterdir()}
-    common = {"SUMMARY.md", "filelist.f", "other.v"}
+    common = {"SUMMARY.md", "filelist.f", "nibblegrad.json", "other.v"}
     assert names == common | {f"other{end}" for end in packaging.ENDINGS}
     assert "one_testbench.v: removed" in capsys.readouterr().out
     summary = (output / "SUMMARY.md").read_text()
@@ -263,11 +263,12 @@ def test_removed_modules_leave_nothing(tmp_path, capsys):
 
 def test_bad_module_name(tmp_path, capsys):
     path, output = tmp_path / "mine.toml", tmp_path / "out"
-    sections = [f'[modules.{name}]\ncore = "step_gradient"\n' for name in ("a", "a_template")]
-    path.write_text("".join(sections))
-    assert main(["verilog", "--config", str(path), "--output", str(output)]) == 2
-    assert capsys.readouterr().err == (
-        "nibblegrad verilog: error: Module 'a_template' would overwrite a file of another; "
-        "rename it\n"
-    )
-    assert not output.exists()
+    for other in ("a_template", "A_Testbench"):
+        sections = [f'[modules.{name}]\ncore = "step_gradient"\n' for name in ("a", other)]
+        path.write_text("".join(sections))
+        assert main(["verilog", "--config", str(path), "--output", str(output)]) == 2
+        assert capsys.readouterr().err == (
+            f"nibblegrad verilog: error: Module {other!r} would overwrite a file of another; "
+            "rename it\n"
+        )
+        assert not output.exists()
