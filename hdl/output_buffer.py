@@ -75,7 +75,8 @@ class OutputBuffer(wiring.Component):
         m.submodules.strips = buffer
         m.submodules.outlet = outlet = Outlet(self._width, 2)
         wiring.connect(m, outlet.o, wiring.flipped(self.o))
-        write, read = buffer.write_port(), buffer.read_port()
+        write = buffer.write_port()
+        read = buffer.read_port()
         kept = Signal(self._width, reset_less=True)
         moved = Signal(2)
         arrived = Signal()

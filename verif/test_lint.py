@@ -14,7 +14,6 @@ from verif.test_fusesoc import fusesoc
 
 CONFIGURATION = config.load(config.DEFAULT)
 MODULES = list(CONFIGURATION)
-LARGE = {"shift_multiply_array", "training_core"}
 PAIRS = list(itertools.combinations(MODULES, 2))
 # Every module in one pair; the others are for `make test-all`.
 QUICK_PAIRS = [pair for pair in zip(MODULES[::2], MODULES[1::2], strict=True)]

@@ -11,8 +11,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from amaranth import tracer
 
 from gen import config, emit
+from gen.verilog import to_verilog
 
 ROOT = Path(__file__).resolve().parent.parent
 CONFIGS = sorted(config.DEFAULT.parent.glob("*.toml"))
@@ -20,13 +22,17 @@ CONFIGS = sorted(config.DEFAULT.parent.glob("*.toml"))
 # What Amaranth calls as the variable is called that it is assigned to. It finds the variable in the
 # bytecode, which knows only plain assignments in every version of Python.
 NAMED_BY_VARIABLE = {"Signal", "Memory", "MemoryData", "ClockDomain", "Record"}
+NAMING_METHODS = (".create", ".read_port", ".write_port")
 NAMES = {"name", "path"}
 # Of these, the first argument by position is the name.
 NAME_FIRST = {"ClockDomain"}
 
 
-def nameless(source):
-    """Lines of a module of Python where a version of Python decides what something is called."""
+def naming_calls(source):
+    """Calls in a module of Python that name what they make after a variable.
+
+    Yields the first line and the last one, and whether every version of Python finds the same name.
+    """
     tree = ast.parse(source)
     ours = set()
     for node in ast.walk(tree):
@@ -48,13 +54,17 @@ def nameless(source):
             if function.endswith(".like"):
                 function = function.removesuffix(".like")
                 judged.add(node.func.value)
-            makes = function in ours or function.endswith(".create")
             has_name = any(keyword.arg in NAMES for keyword in node.keywords)
             has_name |= function in NAME_FIRST and bool(node.args)
-            if makes and not has_name and node not in assigned:
-                yield node.lineno
+            if function in ours or function.endswith(NAMING_METHODS):
+                yield node.lineno, node.end_lineno, has_name or node in assigned
         elif isinstance(node, ast.Name) and node.id in ours and node not in judged:
-            yield node.lineno  # handed on, such as to map()
+            yield node.lineno, node.end_lineno, False  # handed on, such as to map()
+
+
+def nameless(source):
+    """Lines of a module of Python where a version of Python decides what something is called."""
+    return [first for first, _, fine in naming_calls(source) if not fine]
 
 
 @pytest.mark.parametrize("package", ["hdl", "gen"])
@@ -82,11 +92,12 @@ def test_every_signal_has_a_name(package):
         "m.domains += ClockDomain(local=True)",
         "a, b = signature.create(), signature.flip().create()",
         "a, b = map(Signal, widths)",
+        "write, read = memory.write_port(), memory.read_port()",
     ],
 )
 def test_the_rule_sees(line):
     source = f"from amaranth import *\nfrom amaranth.lib.memory import Memory\ndef f():\n  {line}\n"
-    assert set(nameless(source)) == {4}
+    assert {*nameless(source)} == {4}
 
 
 @pytest.mark.parametrize(
@@ -102,11 +113,38 @@ def test_the_rule_sees(line):
         "a = signature.create()",
         "use(signature.create(path=('a',)))",
         "b = isinstance(a, Signal)",
+        "write = memory.write_port(granularity=4)",
     ],
 )
 def test_the_rule_lets_pass(line):
     source = f"from amaranth import *\nfrom amaranth.lib.memory import Memory\ndef f():\n  {line}\n"
-    assert list(nameless(source)) == []
+    assert nameless(source) == []
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        "scale_multiplier",
+        "stochastic_rounder",
+        pytest.param("training_core", marks=pytest.mark.slow),
+    ],
+)
+def test_the_rule_knows_all_that_asks_for_a_name(monkeypatch, module):
+    asked = set()
+    find = tracer.get_var_name
+
+    def record(depth=2, *args, **keywords):
+        frame = sys._getframe(depth)
+        asked.add((Path(frame.f_code.co_filename), frame.f_lineno))
+        return find(depth + 1, *args, **keywords)
+
+    monkeypatch.setattr(tracer, "get_var_name", record)
+    to_verilog(config.load(config.DEFAULT)[module].build(), module)
+    ours = [(path, line) for path, line in asked if path.is_relative_to(ROOT / "hdl")]
+    calls = {path: list(naming_calls(path.read_text())) for path, _ in ours}
+    assert len(ours) > 20
+    for path, line in ours:
+        assert any(first <= line <= last for first, last, _ in calls[path]), f"{path}:{line}"
 
 
 PROGRAM = """

@@ -53,8 +53,8 @@ targets:
     flow_options:
       tool: verilator
       mode: binary
-      # The flags of the compiler are what g++ needs for coroutines; the run is short. Warnings of
-      # the core are for the target lint; the testbench counts in integers, and drives fewer bits.
+      # The flags of the compiler are what g++ needs for coroutines; the run is short. The testbench
+      # counts in integers, and drives fewer bits; of the core there is no warning.
       verilator_options: [--timing, -Wno-fatal, -Wno-WIDTHEXPAND, --output-split, "0",
                           -CFLAGS, "-std=c++20", -CFLAGS, -fcoroutines, -CFLAGS, -O0]
     filesets: [rtl, testbench]
