@@ -1,7 +1,7 @@
 """Arrays from NumPy archives (``.npz``) that anybody may have made, or damaged.
 
-``numpy.load`` believes what a header says: that of a few bytes may ask for terabytes. Here memory is
-taken only for data that have come, and whatever is wrong with a file is said by one sentence.
+``numpy.load`` believes what a header says: that of a few bytes may ask for terabytes. Here memory
+is taken only for data that have come, and whatever is wrong with a file is said by one sentence.
 """
 
 # Ref: numpy.lib.format, versions 1.0 to 3.0 of the NPY format
@@ -19,7 +19,7 @@ from .errors import InputError
 
 __all__ = ["MOST_NUMBERS", "read_arrays"]
 
-#: Count of numbers in an array, at most.
+#: Count of numbers in a file, at most.
 MOST_NUMBERS = 1 << 30
 
 #: Booleans, integers, floats and complex numbers; text, which is refused by those who want numbers.
@@ -28,11 +28,16 @@ _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _CHUNK = 1 << 20
 
 
-class _BadArchive(Exception):
+class _ArchiveError(Exception):
     """The file is no archive of plain arrays."""
 
 
-def read_arrays(what: str, path: Path | str, names: Sequence[str] | None) -> dict[str, npt.NDArray]:
+def read_arrays(
+    what: str,
+    path: Path | str,
+    names: Sequence[str] | None,
+    must: str = "be an archive made by numpy.savez from plain arrays",
+) -> dict[str, npt.NDArray]:
     """Read arrays from an archive.
 
     Parameters
@@ -42,6 +47,8 @@ def read_arrays(what: str, path: Path | str, names: Sequence[str] | None) -> dic
     path : path
     names : sequence of str or None
         Arrays that are wanted; all of them if None.
+    must : str
+        What the file must, said if it does not.
 
     Returns
     -------
@@ -64,36 +71,34 @@ def read_arrays(what: str, path: Path | str, names: Sequence[str] | None) -> dic
         if error.errno is not None:
             reason = error.strerror or error
             raise InputError(f"{what} {path} cannot be read: {reason}") from error
-        raise _refusal(what, path) from error
+        raise InputError(f"{what} {path} must {must}") from error
     # Damaged bytes make zipfile and NumPy raise about anything.
     except Exception as error:
-        raise _refusal(what, path) from error
-
-
-def _refusal(what, path):
-    return InputError(f"{what} {path} must be an archive made by numpy.savez from plain arrays")
+        raise InputError(f"{what} {path} must {must}") from error
 
 
 def _read(
     what: str, path: Path | str, file: IO[bytes], names: Sequence[str] | None
 ) -> dict[str, npt.NDArray]:
-    arrays = {}
+    arrays: dict[str, npt.NDArray] = {}
+    total = 0
     with zipfile.ZipFile(file) as archive:
         for entry in archive.infolist():
             name = entry.filename.removesuffix(".npy")
             if names is not None and name not in names:
                 continue
             if name in arrays or entry.compress_type not in _METHODS:
-                raise _BadArchive
+                raise _ArchiveError
             with archive.open(entry) as stream:
                 shape, fortran, dtype = _read_header(stream)
                 count = math.prod(shape)
-                if dtype.kind not in _PLAIN_KINDS or count < 0:
-                    raise _BadArchive
-                if count > MOST_NUMBERS:
+                if dtype.kind not in _PLAIN_KINDS or min(shape, default=0) < 0:
+                    raise _ArchiveError
+                total += count
+                if total > MOST_NUMBERS:
                     raise InputError(
-                        f"{what} {path} has {count:,} numbers in {name}, and {MOST_NUMBERS:,} are "
-                        "the most that are taken; leave some out"
+                        f"{what} {path} has {total:,} numbers in {', '.join([*arrays, name])}, and "
+                        f"{MOST_NUMBERS:,} are the most that are taken; leave some out"
                     )
                 content = _read_exactly(stream, count * dtype.itemsize)
             numbers = np.frombuffer(content, dtype)
@@ -102,9 +107,11 @@ def _read(
 
 
 def _read_header(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
-    major, _ = np.lib.format.read_magic(stream)
-    if major == 1:
+    version = np.lib.format.read_magic(stream)
+    if version == (1, 0):
         return np.lib.format.read_array_header_1_0(stream)
+    if version not in ((2, 0), (3, 0)):
+        raise _ArchiveError
     # Version 3.0 differs in the names of fields only, and arrays with fields are refused.
     return np.lib.format.read_array_header_2_0(stream)
 
@@ -115,8 +122,8 @@ def _read_exactly(stream: IO[bytes], size: int) -> bytearray:
     while len(content) < size:
         chunk = stream.read(min(_CHUNK, size - len(content)))
         if not chunk:
-            raise _BadArchive
+            raise _ArchiveError
         content += chunk
     if stream.read(1):
-        raise _BadArchive
+        raise _ArchiveError
     return content

@@ -12,7 +12,7 @@ from golden.command import CoreSize
 from golden.data import Dataset
 from golden.device_backend import DeviceBackend
 from golden.errors import InputError
-from golden.formats import WIDE_FORMATS, Fp4Format
+from golden.formats import WIDE_FORMATS
 from golden.networks import Settings
 from golden.trainer import RECIPES, Trainer
 from golden.training_core import TrainingCore
@@ -103,7 +103,10 @@ TAKEN = {
     "great gradient": {"gradient": 1e4 * BEYOND["gradient"]},
 }
 REFUSED = {
-    "NaN in x": ({"x": with_number(BEYOND["x"], np.nan)}, r"must be finite, and element \(1, 2\) is nan"),
+    "NaN in x": (
+        {"x": with_number(BEYOND["x"], np.nan)},
+        r"must be finite, and element \(1, 2\) is nan",
+    ),
     "infinite weight": (
         {"weights": with_number(BEYOND["weights"], -np.inf)},
         r"must be finite, and element \(1, 2\) is -inf",
@@ -151,3 +154,31 @@ def test_same_sentence(kind, wide):
     first, second = (outcome(each, recipe, **inputs) for each in backends(wide, recipe))
     assert first == second
     assert isinstance(first, str) and re.search(f"{sentence}$", first), first
+
+
+def data_sets():
+    """Sets of floats as Python may give them to a trainer, with test rows far outside."""
+    labels = np.arange(40) % 3
+    pixels = np.random.default_rng(7).random((40, 36)) / 3
+    yield "images", Dataset(pixels, labels, -9 * pixels, labels, 3, (6, 6, 1))
+    table = numbers((40, 6), 8) * [1, 1e30, 1e-30, 1e300, 0, 7]
+    yield "own units", Dataset(table, labels, 1e6 * table, labels, 3, own_units=True)
+    yield "shared units", Dataset(np.float32(pixels), labels, pixels * 1e5, labels, 3)
+
+
+SETS = dict(data_sets())
+
+
+@pytest.mark.parametrize("wide", WIDE_FORMATS.values(), ids=WIDE_FORMATS)
+@pytest.mark.parametrize("recipe", ["luq", "two_phase"])
+@pytest.mark.parametrize("network, kind", [("cnn", "images"), *(("mlp", kind) for kind in SETS)])
+def test_same_training_on_floats(network, kind, recipe, wide):
+    dataset = SETS[kind]
+    settings = Settings(network=network, hidden=(8,), channels=(2,), batch=16, epochs=1)
+    recipe = RECIPES[recipe]
+    runs = [Trainer(recipe, dataset, settings, SEED, backend) for backend in backends(wide, recipe)]
+    histories = [run.run() for run in runs]
+    assert histories[0] == histories[1]
+    first, second = (run.parameters() for run in runs)
+    for name, value in first.items():
+        assert np.isfinite(value).all() and value.tobytes() == second[name].tobytes(), name
