@@ -27,6 +27,8 @@ def interrupted(arguments, is_time, presses=1):
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        # Where the tests run in the background of a shell, it is ignored, and would be here.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     try:
         end = time.monotonic() + PATIENCE
@@ -99,7 +101,7 @@ def test_training_that_is_interrupted_again_while_it_writes(tmp_path):
         assert content.endswith(b"IEND\xaeB`\x82" if path.suffix == ".png" else b"\n")
 
 
-@pytest.mark.parametrize("presses", [1, 4])
+@pytest.mark.parametrize("presses", [1, pytest.param(4, marks=pytest.mark.slow)])
 def test_the_bench_keeps_what_has_finished(tmp_path, presses):
     options = ["--cases", "wine,small", "--recipes", "luq", "--seeds", "2", "--jobs", "2"]
     runs = tmp_path / "runs"
