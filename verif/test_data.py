@@ -258,6 +258,9 @@ def test_features_that_say_nothing_of_their_unit_are_left_out(tmp_path):
     scaled = data.scale_features(dataset)
     assert (scaled.train_x[:, 2] == 0).all() and (scaled.test_x[:, 2] == 0).all()
     assert (scaled.train_x.max(axis=0) > 0).tolist() == [True, True, False, True, True, True]
+    x[:, 2] = 1e-300
+    far = loaded(tmp_path, x, x=np.full((1, 6), 1e300), y=[1])
+    assert data.scale_features(far).test_x[0, 2] == 0
     every = loaded(tmp_path, np.full((40, 3), -7.5), x=[[1.0, -np.finfo(float).max, 0.0]], y=[1])
     assert not data.scale_features(every).test_x.any()
 
