@@ -32,7 +32,7 @@ SPACE = 50_000_000
 Content = str | bytes | Callable[[Path], object]
 
 
-def prepare_folder(folder: Path, space: int = SPACE) -> None:
+def prepare_folder(folder: Path, space: int = SPACE, option: str = "--output") -> None:
     """Make a folder, and see whether files can be written there, before work begins.
 
     Parameters
@@ -41,6 +41,8 @@ def prepare_folder(folder: Path, space: int = SPACE) -> None:
         Where results will go.
     space : int
         Bytes that must be free on its disk.
+    option : str
+        Option that names it, for messages.
 
     Raises
     ------
@@ -49,19 +51,19 @@ def prepare_folder(folder: Path, space: int = SPACE) -> None:
     """
     try:
         if folder.exists() and not folder.is_dir():
-            raise InputError(f"Output {folder} is not a folder; name another one with --output")
+            raise InputError(f"Output {folder} is not a folder; name another one with {option}")
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
         free = shutil.disk_usage(folder).free
     except OSError as error:
         raise InputError(
-            f"Output {folder} cannot be written: {error.strerror}; name another one with --output"
+            f"Output {folder} cannot be written: {error.strerror}; name another one with {option}"
         ) from error
     if free < space:
         raise InputError(
             f"Output {folder} is on a disk with {free / 1e6:,.0f} MB free, and "
-            f"{space / 1e6:,.0f} MB are needed; make room, or name another one with --output"
+            f"{space / 1e6:,.0f} MB are needed; make room, or name another one with {option}"
         )
 
 

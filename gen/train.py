@@ -2,24 +2,24 @@
 
 import argparse
 import dataclasses
-import itertools
 import sys
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any
 
 from golden import data
+from golden.data import Dataset
 from golden.errors import InputError
 from golden.learned_step import STEP_RULES
 from golden.networks import NETWORKS
-from golden.trainer import RECIPES, Settings, Trainer
-from golden.watch import Finding
+from golden.trainer import RECIPES, Settings
 
 from . import train_report
-from .outputs import prepare_folder
-from .train_report import Run, Runs
+from .door import INTERRUPTED, require
+from .outputs import OutputFolder
+from .train_report import FILES
+from .train_runs import check, make_jobs, train
 
-__all__ = ["add_arguments", "make_settings", "run"]
+__all__ = ["add_arguments", "load_data", "make_settings", "run"]
 
 _MOST_SEEDS = 1000
 
@@ -52,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=defaults.epochs,
         metavar="N",
-        help="passes over the training set (default: %(default)s)",
+        help="passes over the training set; 0 only judges what --load names (default: %(default)s)",
     )
     parser.add_argument(
         "--hidden",
@@ -95,8 +95,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--data",
         type=Path,
         metavar="FILE",
-        help="images to train on: an .npz with x (uint8 images) and y (labels) "
-        "(default: the digits of scikit-learn)",
+        help="what to train on: an .npz with x (images or rows of features, integers or floats) "
+        "and y (labels) (default: the digits of scikit-learn)",
+    )
+    parser.add_argument(
+        "--test",
+        type=Path,
+        metavar="FILE",
+        help="what to judge on, an .npz like that of --data (default: a fifth of each class of it)",
+    )
+    parser.add_argument(
+        "--save",
+        type=Path,
+        metavar="FILE",
+        help="where to keep weights and steps: an .npz, or a .safetensors where that package is "
+        "installed; of several runs, each gets a file of its own, such as FILE-mlp-luq-0.npz",
+    )
+    parser.add_argument(
+        "--load",
+        type=Path,
+        metavar="FILE",
+        help="weights and steps to go on from, as --save has named them",
     )
     parser.add_argument(
         "--output",
@@ -106,43 +125,88 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="where curves and numbers go: accuracy.png and accuracy.csv, layers.png and "
         "layers.csv (default: %(default)s)",
     )
+    parser.add_argument(
+        "--force",
+        action="store_true",
+        help="overwrite such files there that were not made here or have been changed since",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Train, print the table, and write curves and numbers.
 
+    What has finished is printed and written whatever ends the rest.
+
+    Returns
+    -------
+    int
+        0, or 130 after an interrupt.
+
     Raises
     ------
     InputError
-        If an option or the data cannot be used, or a strict training goes wrong; nothing is
-        written then.
+        If an option, the data or a folder cannot be used: nothing is trained then. If a run failed,
+        or a strict one went wrong.
     """
+    # What draws the charts is not needed before the end.
+    require("threadpoolctl", "matplotlib")
     from threadpoolctl import threadpool_limits
 
     recipes = [RECIPES[name] for name in _names("Recipe", args.recipes, RECIPES)]
     networks = _names("Network", args.network, NETWORKS)
+    judge_only = args.load is not None and args.epochs == 0
     settings = make_settings(args)
     if not 1 <= args.seeds <= _MOST_SEEDS:
         raise InputError(f"Count of seeds must be 1 to {_MOST_SEEDS}, not {args.seeds}")
-    dataset = data.load(args.data) if args.data else data.digits()
-    prepare_folder(args.output)
+    dataset = load_data(args)
+    folder = OutputFolder(args.output, force=args.force)
+    folder.check(FILES)
+    by_network = [dataclasses.replace(settings, network=network) for network in networks]
+    jobs = make_jobs(by_network, recipes, args.seeds, args.load, args.save)
 
     # One thread: the matrices are small, and the order of float32 sums must not depend on the
     # count of processors.
     with threadpool_limits(1):
-        runs = _train(networks, recipes, args.seeds, dataset, settings, args.strict)
-    print(train_report.table(runs))
-    for path in train_report.write(args.output, runs):
-        print(f"wrote {path}")
+        check(jobs, dataset)
+        outcome = train(jobs, dataset, strict=args.strict, judge_only=judge_only)
+    if outcome.runs:
+        when = "of the loaded networks" if judge_only else "after the last epoch"
+        print(train_report.table(outcome.runs, args.seeds, when))
+        if not judge_only:
+            contents = train_report.contents(outcome.runs)
+            folder.install(contents, stale=[name for name in FILES if name not in contents])
+            for name in contents:
+                print(f"wrote {folder.path / name}")
+    is_interrupted = isinstance(outcome.stopped, KeyboardInterrupt)
+    if missing := outcome.missing(jobs):
+        sys.stdout.flush()
+        why = "interrupted: " if is_interrupted else ""
+        print(f"nibblegrad train: {why}{missing}", file=sys.stderr)
+    if is_interrupted:
+        return INTERRUPTED
+    if outcome.stopped:
+        raise outcome.stopped
+    if failures := outcome.failures(jobs):
+        raise InputError(failures)
     return 0
+
+
+def load_data(args: argparse.Namespace) -> Dataset:
+    """Load the data set that the options ask for."""
+    if args.data:
+        return data.load(args.data, args.test)
+    if args.test:
+        raise InputError(f"--test {args.test} must go with a training set; name it with --data")
+    return data.digits()
 
 
 def make_settings(args: argparse.Namespace) -> Settings:
     """Make the settings that the options ask for; the network is left at its default."""
+    judges_only = args.load is not None and args.epochs == 0
     return Settings(
         hidden=_sizes("Hidden layer sizes", args.hidden),
         channels=_sizes("Counts of channels", args.channels),
-        epochs=args.epochs,
+        epochs=1 if judges_only else args.epochs,
         batch=args.batch,
         learning_rate=args.learning_rate,
         step_rule=args.step_rule,
@@ -164,41 +228,3 @@ def _sizes(what: str, text: str) -> tuple[int, ...]:
         raise InputError(
             f"{what} must be whole numbers separated by commas, not {text!r}"
         ) from None
-
-
-def _train(networks, recipes, seeds, dataset, settings, strict) -> Runs:
-    from tqdm import tqdm
-
-    by_network = [dataclasses.replace(settings, network=network) for network in networks]
-    for own in by_network:
-        # Data that do not fit a network are refused before another one is trained.
-        Trainer(recipes[0], dataset, own)
-    runs: Runs = {}
-    total = len(networks) * len(recipes) * seeds * settings.epochs
-    # No bar where standard error is no terminal.
-    with tqdm(total=total, unit="epoch", disable=None) as bar:
-        for own, recipe, seed in itertools.product(by_network, recipes, range(seeds)):
-            name = f"{own.network} {recipe.name}"
-            bar.set_description(name)
-            trainer = Trainer(recipe, dataset, own, seed, strict=strict)
-            report = _Report(f"{name}, seed {seed}", trainer.watch.findings, bar)
-            history = trainer.run(report.epoch)
-            of_recipe = runs.setdefault((own.network, recipe.name), [])
-            of_recipe.append(Run(history, trainer.watch.figures, trainer.watch.findings))
-    return runs
-
-
-@dataclasses.dataclass
-class _Report:
-    """Progress of a training, and the first thing that goes wrong: others mostly follow from it."""
-
-    name: str
-    findings: list[Finding]
-    bar: Any
-    is_said: bool = False
-
-    def epoch(self) -> None:
-        if self.findings and not self.is_said:
-            self.bar.write(f"warning: {self.name}: {self.findings[0]}", file=sys.stderr)
-            self.is_said = True
-        self.bar.update()

@@ -5,17 +5,23 @@ backward. What it gets and gives are matrices of wide floats. It keeps what the 
 under the name of the layer.
 """
 
-import math
 from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from .command import SUM_BITS
-from .formats import BFLOAT16, FloatFormat, Fp4Format, IntFormat, Scale
+from .conversions import (
+    bias_integers,
+    gradient_exponents,
+    reciprocal_scale,
+    section_rows,
+    step_scale,
+    wide_numbers,
+)
+from .formats import BFLOAT16, FloatFormat, Fp4Format, IntFormat
 from .fp4_quantizer import Fp4Mode
-from .gradient_recipe import GradientRecipe, needed_exponent
+from .gradient_recipe import GradientRecipe
 from .operations import Operations
 from .quantizer import InRange, Quantized
 from .random_bits import RandomBits, seed_state
@@ -27,10 +33,6 @@ __all__ = [
     "Backend",
     "Gradients",
     "NumpyBackend",
-    "bias_integers",
-    "gradient_exponents",
-    "section_rows",
-    "step_scale",
 ]
 
 #: Format of the weights: Q_N = 8, Q_P = 7.
@@ -173,50 +175,6 @@ class Backend(Protocol):
         """
 
 
-def step_scale(*steps: float) -> Scale:
-    """Round a product of steps to the scale that the cores multiply by."""
-    return Scale.from_float(math.prod(steps))
-
-
-def bias_integers(bias: npt.NDArray[np.float32], factor: Scale) -> npt.NDArray[np.int64]:
-    """Round biases to multiples of the unit of the sums, shape (outputs,)."""
-    return np.rint(bias / factor.value).astype(np.int64)
-
-
-def gradient_exponents(
-    output_gradient: npt.NDArray, recipe: GradientRecipe, exponent: int | None = None
-) -> tuple[int, int, int]:
-    """Choose the unit of an output gradient's codes.
-
-    Parameters
-    ----------
-    output_gradient : array of float, shape (rows, outputs)
-    recipe : GradientRecipe
-        How it becomes FP4.
-    exponent : int or None
-        Scale exponent; the one with which the largest magnitude does not saturate if not given.
-
-    Returns
-    -------
-    tuple of three int
-        The exponent that the quantiser gets; those of the codes' units, for the input gradient and
-        for the weight gradient.
-    """
-    if exponent is None:
-        exponent = needed_exponent(output_gradient, recipe)
-    first, second = (exponent + phase * recipe.odd_shift for phase in recipe.phases)
-    return exponent, first, second
-
-
-def section_rows(fmt: Fp4Format) -> int:
-    """Count the rows that a weight gradient sums up exactly, whatever they hold.
-
-    More rows are cut into sections of so many. Each section's gradient is rounded to the wide
-    format, and these are added in float32, first to last.
-    """
-    return (1 << (SUM_BITS - 1)) // (16 * fmt.greatest)
-
-
 class NumpyBackend:
     """The golden model, as fast as NumPy can.
 
@@ -274,7 +232,7 @@ class NumpyBackend:
             f"{layer}.output", activations.codes, weights.codes, ShiftOperand.INT4, _RADIX2
         )
         factor = step_scale(weight_step, step)
-        integers = 0 if bias is None else bias_integers(bias, factor)
+        integers = 0 if bias is None else bias_integers(layer, bias, factor)
         return self._scale(f"{layer}.output", accumulators, factor, bias=integers, relu=relu)
 
     def backward(
@@ -288,6 +246,7 @@ class NumpyBackend:
     ) -> Gradients:
         if recipe is None:
             return self._straight_through(layer, output_gradient)
+        output_gradient = wide_numbers(f"Gradient of {layer}", output_gradient, self.wide)
         activations, activation_step = self._activations[layer]
         weights, weight_step = self._weights[layer]
         weights = weights.repeat(recipe.parts)
@@ -323,7 +282,8 @@ class NumpyBackend:
         return Gradients(inputs, lambda: others)
 
     def _quantize(self, tensor, x, step, fmt):
-        return self._operations.quantize(tensor, x, step_scale(1 / step), fmt, **self._rule)
+        x = wide_numbers(tensor, x, self.wide)
+        return self._operations.quantize(tensor, x, reciprocal_scale(step), fmt, **self._rule)
 
     def _quantize_gradient(self, tensor, gradient, recipe, exponent, phase):
         """Codes of the output gradient."""

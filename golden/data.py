@@ -1,44 +1,46 @@
-"""Data sets: the digits that ship with scikit-learn, and images from a file.
+"""Data sets: the digits that ship with scikit-learn, and images or tables from a file.
 
-Both are split into training and test set by the same rule, so that every run, of whatever seed,
-judges the same images: of each class, the fifth (rounded) with the lowest random words.
+A set that comes in one piece is split into training and test set by a rule without chance, so that
+every run, of whatever seed, judges the same rows: of each class, the fifth (rounded) with the
+lowest random words.
 """
 
 import dataclasses
-import math
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from .archive import read_arrays
 from .errors import InputError
-from .formats import BFLOAT16
+from .features import FeatureScale
 from .random_bits import RandomBits, seed_state
-from .stochastic_rounder import round_float
 
-__all__ = ["SPLIT_SEED", "Dataset", "digits", "load", "scale_features", "split_rows"]
+__all__ = [
+    "SPLIT_SEED",
+    "Dataset",
+    "digits",
+    "feature_scale",
+    "load",
+    "scale_features",
+    "split_rows",
+]
 
 #: Seed of the words that choose the test set.
 SPLIT_SEED = 4
-
-#: Features that hardly vary are not scaled up by more than this, against the usual one.
-GREATEST_GAIN = 64.0
-#: Root of the sum of the features' variances after scaling.
-DEVIATION = 2.0
 
 _MOST_CLASSES = 1000
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """Images and labels, split into training and test set.
+    """Features and labels, split into training and test set.
 
     Attributes
     ----------
-    train_x, test_x : array of float32, shape (rows, features)
-        Features, 0 to 1, multiples of 1/256: exact in every wide format of the cores.
+    train_x, test_x : array of float32 or float64, shape (rows, features)
+        Features, finite. The trainer scales them, see :func:`scale_features`.
     train_labels, test_labels : array of int64, shape (rows,)
         Labels, 0 to ``classes - 1``.
     classes : int
@@ -46,14 +48,18 @@ class Dataset:
     image_shape : tuple of int, or None
         Height, width and channels of an image, whose features lie in that order; None if the
         features are no image.
+    own_units : bool
+        Whether features are measured in units of their own, as floats from a file are; if not, all
+        share one, and lie between 0 and 1, as the levels of bytes do.
     """
 
-    train_x: npt.NDArray[np.float32]
+    train_x: npt.NDArray[np.floating]
     train_labels: npt.NDArray[np.int64]
-    test_x: npt.NDArray[np.float32]
+    test_x: npt.NDArray[np.floating]
     test_labels: npt.NDArray[np.int64]
     classes: int
     image_shape: tuple[int, int, int] | None = None
+    own_units: bool = False
 
 
 def split_rows(labels: npt.NDArray[np.integer]) -> npt.NDArray[np.bool_]:
@@ -76,42 +82,29 @@ def split_rows(labels: npt.NDArray[np.integer]) -> npt.NDArray[np.bool_]:
     return chosen
 
 
-def scale_features(dataset: Dataset) -> Dataset:
-    """Bring features that are no image to the same scale, from 0 upward.
+def feature_scale(dataset: Dataset) -> FeatureScale:
+    """Find how features are scaled; only the training set is looked at."""
+    find = FeatureScale.of_table if dataset.image_shape is None else FeatureScale.of_images
+    return find(dataset.train_x, own_units=dataset.own_units)
 
-    The least number of a feature is subtracted. Then a feature is multiplied by the power of two
-    that brings its standard deviation next to the usual one, the geometric median, so that features
-    which were alike stay alike, and their levels stay levels of the quantiser; and all of them by
-    one factor, which makes the root of the sum of their variances 2, whatever their count: the
-    learning rate that suits a network depends on it.
+
+def scale_features(dataset: Dataset, scale: FeatureScale | None = None) -> Dataset:
+    """Bring features to one scale, and to numbers that are exact in every wide format.
 
     Parameters
     ----------
     dataset : Dataset
-        Only its training set is looked at. Images stay as they are.
+    scale : FeatureScale or None
+        How; that of :func:`feature_scale` if not given.
 
     Returns
     -------
     Dataset
-        Features rounded to 8 significant bits: exact in every wide format of the cores. Those of
-        the test set may be negative.
+        The same rows, features of float32 as :meth:`FeatureScale.apply` gives them.
     """
-    if dataset.image_shape is not None:
-        return dataset
-    deviation = dataset.train_x.std(axis=0, dtype=np.float64)
-    varies = deviation > 0
-    if not varies.any():
-        return dataset
-    usual = float(np.exp(np.median(np.log(deviation[varies]))))
-    gain = np.exp2(np.rint(np.log2(usual / np.maximum(deviation, usual / GREATEST_GAIN))))
-    gain *= DEVIATION / math.sqrt(np.count_nonzero(varies)) / usual
-    least = dataset.train_x.min(axis=0)
-
-    def scaled(x):
-        return round_float((x - least) * gain, BFLOAT16).values.astype(np.float32)
-
+    scale = scale or feature_scale(dataset)
     return dataclasses.replace(
-        dataset, train_x=scaled(dataset.train_x), test_x=scaled(dataset.test_x)
+        dataset, train_x=scale.apply(dataset.train_x), test_x=scale.apply(dataset.test_x)
     )
 
 
@@ -122,54 +115,71 @@ def digits() -> Dataset:
 
     images = load_digits()
     features = (images.data / 16).astype(np.float32)
-    return _split(features, images.target.astype(np.int64), (8, 8, 1))
+    return _split(features, images.target.astype(np.int64), (8, 8, 1), own_units=False)
 
 
-def load(path: Path | str) -> Dataset:
-    """Load images from a NumPy archive (``.npz``).
+def load(path: Path | str, test: Path | str | None = None) -> Dataset:
+    """Load images or tables from NumPy archives (``.npz``).
 
     Parameters
     ----------
     path : path
-        Archive with ``x``, uint8 images of shape (rows, height, width) or (rows, height, width,
-        channels), or rows of features of any other shape, scaled by 1/256; and ``y``, integer
-        labels of shape (rows,).
+        Archive with ``x``, images of shape (rows, height, width) or (rows, height, width,
+        channels), or rows of features of any other shape; and ``y``, integer labels of shape
+        (rows,). Features of uint8 are scaled by 1/256; other integers and floats, which are read
+        as float64, have units of their own.
+    test : path or None
+        Archive of the same kind that is the test set; if not given, rows of the first are.
 
     Raises
     ------
     InputError
-        If the file cannot be read, lacks an array, or holds one of the wrong type, shape or
-        range; if the classes are too small to be split.
+        If a file cannot be read, lacks an array, or holds one of the wrong type, shape or range; if
+        the classes are too small to be split; if the test set does not go with the training set.
     """
-    try:
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
-            arrays = {key: archive[key] for key in ("x", "y") if key in archive.files}
-    except OSError as error:
-        reason = error.strerror or error
-        raise InputError(f"Data file {path} cannot be read: {reason}") from error
-    # A single array is no context manager, which is a TypeError.
-    except (ValueError, EOFError, TypeError, zipfile.BadZipFile) as error:
-        raise InputError(
-            f"Data file {path} must be an archive made by numpy.savez from plain arrays"
-        ) from error
+    x, labels = _load_arrays(path)
+    if labels.max() == 0:
+        raise InputError(f"Labels y in {path} must name at least two classes, not only 0")
+    own_units = x.dtype != np.uint8
+    shape = x.shape[1:]
+    if len(shape) == 2:
+        shape = (*shape, 1)
+    image_shape = shape if len(shape) == 3 else None
+    if test is None:
+        if not split_rows(labels).any():
+            raise InputError(
+                f"Data file {path} must have at least three images of a class, to test with one"
+            )
+        return _split(_features(path, x), labels, image_shape, own_units)
+    test_x, test_labels = _load_arrays(test)
+    _check_test(path, test, (x, labels), (test_x, test_labels))
+    return Dataset(
+        _features(path, x),
+        labels,
+        _features(test, test_x),
+        test_labels,
+        int(labels.max()) + 1,
+        image_shape,
+        own_units,
+    )
+
+
+def _load_arrays(path):
+    """Load features as they are, and labels as int64."""
+    arrays = read_arrays("Data file", path, ("x", "y"))
     for key in ("x", "y"):
         if key not in arrays:
             raise InputError(
                 f"Data file {path} must hold the arrays x (images) and y (labels), "
                 f"and {key} is missing"
             )
-    images, labels = arrays["x"], arrays["y"]
-    _check(path, images, labels)
-    features = images.reshape(len(images), -1) / np.float32(256)
-    shape = images.shape[1:]
-    if len(shape) == 2:
-        shape = (*shape, 1)
-    return _split(features, labels.astype(np.int64), shape if len(shape) == 3 else None)
+    _check(path, arrays["x"], arrays["y"])
+    return arrays["x"], arrays["y"].astype(np.int64)
 
 
 def _check(path, images, labels):
-    if images.dtype != np.uint8:
-        raise InputError(f"Images x in {path} must be uint8, not {images.dtype}")
+    if images.dtype.kind not in "iuf":
+        raise InputError(f"Images x in {path} must be integers or floats, not {images.dtype}")
     if images.ndim < 2 or images.size == 0:
         raise InputError(
             f"Images x in {path} must have shape (rows, ...) without an empty axis, "
@@ -187,15 +197,45 @@ def _check(path, images, labels):
             raise InputError(
                 f"Labels y in {path} must be 0 to {_MOST_CLASSES - 1}, and {label} is not"
             )
-    if labels.max() == 0:
-        raise InputError(f"Labels y in {path} must name at least two classes, not only 0")
-    if not split_rows(labels).any():
+
+
+def _check_test(path, test, own, other):
+    (x, labels), (test_x, test_labels) = own, other
+    if test_x.shape[1:] != x.shape[1:]:
+        dimensions = ", ".join(map(str, x.shape[1:]))
         raise InputError(
-            f"Data file {path} must have at least three images of a class, to test with one"
+            f"Images x in {test} must have shape (rows, {dimensions}) as those in {path} have, "
+            f"not {test_x.shape}"
+        )
+    if (test_x.dtype == np.uint8) != (x.dtype == np.uint8):
+        raise InputError(
+            f"Images x in {test} must be of the same type as those in {path}, {x.dtype}, "
+            f"not {test_x.dtype}"
+        )
+    if test_labels.max() > labels.max():
+        raise InputError(
+            f"Labels y in {test} must be 0 to {labels.max()} as those in {path} are, "
+            f"and {test_labels.max()} is not"
         )
 
 
-def _split(features, labels, image_shape):
+def _features(path, x):
+    """Rows of features; float64 but for bytes."""
+    if x.dtype == np.uint8:
+        return x.reshape(len(x), -1) / np.float32(256)
+    with np.errstate(over="ignore"):  # of floats that are longer still
+        features = x.reshape(len(x), -1).astype(np.float64)
+    finite = np.isfinite(features)
+    if not finite.all():
+        row, feature = (int(i) for i in np.argwhere(~finite)[0])
+        raise InputError(
+            f"Images x in {path} must be finite, and feature {feature} of row {row} is "
+            f"{features[row, feature]}; leave such rows out, or put a number there"
+        )
+    return features
+
+
+def _split(features, labels, image_shape, own_units):
     test = split_rows(labels)
     return Dataset(
         features[~test],
@@ -204,4 +244,5 @@ def _split(features, labels, image_shape):
         labels[test],
         int(labels.max()) + 1,
         image_shape,
+        own_units,
     )

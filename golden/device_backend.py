@@ -19,14 +19,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .backend import (
-    Gradients,
+from .backend import Gradients
+from .command import Command, CoreSize, Destination, Memory, Operation
+from .conversions import (
     bias_integers,
     gradient_exponents,
+    reciprocal_scale,
     section_rows,
     step_scale,
+    wide_numbers,
 )
-from .command import Command, CoreSize, Destination, Memory, Operation
 from .device import Device
 from .errors import InputError
 from .formats import Scale
@@ -100,7 +102,8 @@ class DeviceBackend:
     def load_weights(self, layer: str, weights: npt.NDArray[np.float32], step: float) -> None:
         if layer in self._layers:
             self._scheduler.drop(self._layers[layer].weights)
-        operand = Operand(Memory.WEIGHTS, weights, _scale_fields(step_scale(1 / step)))
+        weights = wide_numbers(f"{layer}.weights", weights, self.wide)
+        operand = Operand(Memory.WEIGHTS, weights, _scale_fields(reciprocal_scale(step)))
         self._layers[layer] = _Layer(operand, step)
 
     def forward(
@@ -113,16 +116,15 @@ class DeviceBackend:
         relu: bool,
     ) -> npt.NDArray[np.float32]:
         state = self._layers[layer]
+        x = wide_numbers(f"{layer}.activations", x, self.wide)
         self._scheduler.drop(state.activations)
-        fields = {"signed_activations": False, **_scale_fields(step_scale(1 / step))}
+        fields = {"signed_activations": False, **_scale_fields(reciprocal_scale(step))}
         state.activations = Operand(Memory.ACTIVATIONS, x, fields)
         state.activation_step = step
         factor = step_scale(state.weight_step, step)
         biases = None
         if bias is not None:
-            biases = Operand(Memory.BIASES, bias_integers(bias, factor)[None])
-            if np.abs(biases.matrix).max() >= 1 << 31:
-                raise InputError(f"Biases of {layer} must fit 32 bits in units of the sums")
+            biases = Operand(Memory.BIASES, bias_integers(layer, bias, factor)[None])
         output = np.empty((len(x), len(state.weights.matrix)), np.float32)
         last = {"relu": relu, "bias": bias is not None, **_scale_fields(factor)}
         products = list(self._forward_products(state, biases, last, output))
@@ -145,6 +147,7 @@ class DeviceBackend:
                 "A training core multiplies gradients in FP4 only; choose a recipe that does"
             )
         check_core(recipe, self._size)
+        output_gradient = wide_numbers(f"Gradient of {layer}", output_gradient, self.wide)
         state = self._layers[layer]
         if recipe.parts > 1:
             repeated = np.concatenate([state.weights.matrix] * recipe.parts)

@@ -91,6 +91,13 @@ class LearnedStep(Protocol):
     def observe(self, x: npt.NDArray[np.floating]) -> None:
         """Take note of the tensor that is quantised now."""
 
+    @property
+    def state(self) -> npt.NDArray[np.float64]:
+        """What the rule goes on from, beside the value."""
+
+    def restore(self, value: npt.ArrayLike, state: npt.NDArray[np.float64]) -> None:
+        """Go on from the value and state of another step of the same rule."""
+
     def update(self, gradient: float, learning_rate: float) -> None:
         """Change the step.
 
@@ -103,7 +110,27 @@ class LearnedStep(Protocol):
         """
 
 
-class BoundedStep:
+class _Restorable:
+    """Step whose state is some of its attributes."""
+
+    _STATE: tuple[str, ...]
+    value: npt.NDArray[np.float32]
+    held: int
+
+    @property
+    def state(self) -> npt.NDArray[np.float64]:
+        """What the rule goes on from, beside the value."""
+        return np.array([getattr(self, name) for name in self._STATE], np.float64)
+
+    def restore(self, value: npt.ArrayLike, state: npt.NDArray[np.float64]) -> None:
+        """Go on from the value and state of another step of the same rule."""
+        self.value[...] = value
+        for name, number in zip(self._STATE, state.tolist(), strict=True):
+            setattr(self, name, number)
+        self.held = int(self.held)
+
+
+class BoundedStep(_Restorable):
     """The rule by default: the step follows the tensor, and learns by small relative changes.
 
     A step is a ratio times ``rms``, the root mean square of the tensor, so that it grows with
@@ -142,6 +169,8 @@ class BoundedStep:
     DECAY = 0.99
     #: Bounds, as multiples of the root mean square and of the maximum, divided by Q_P.
     FLOOR, CEILING = 1.0, 3.0
+
+    _STATE = ("first", "floor", "ceiling", "held", "_square", "_weight", "_rms", "_greatest")
 
     def __init__(self, x: npt.NDArray[np.floating], fmt: IntFormat, memory: float = 0.0) -> None:
         self.first = least_squares_step(x, fmt)
@@ -194,7 +223,7 @@ class BoundedStep:
         self.value[...] = bounded
 
 
-class PublishedStep:
+class PublishedStep(_Restorable):
     """The rule of the LSQ paper: gradient descent with momentum, as for the weights.
 
     It starts at ``2 * mean(abs(x)) / sqrt(Q_P)`` and has one bound, 1/64 of that: a step of zero
@@ -215,6 +244,9 @@ class PublishedStep:
 
     MOMENTUM = 0.9
     FLOOR = 1 / 64
+
+    # Its momentum begins anew, as that of the weights does.
+    _STATE = ("first", "floor", "ceiling", "held")
 
     def __init__(self, x: npt.NDArray[np.floating], fmt: IntFormat, memory: float = 0.0) -> None:
         self.first = initial_step(x, fmt)

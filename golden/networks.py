@@ -21,7 +21,7 @@ from .learned_step import find_step_rule
 from .random_bits import RandomBits, seed_state
 from .recipes import Recipe
 
-__all__ = ["NETWORKS", "NetworkBuilder", "Settings", "build_network"]
+__all__ = ["NETWORKS", "NetworkBuilder", "Settings", "build_network", "check_size"]
 
 #: Networks by the name used on the command line.
 NETWORKS = ("mlp", "cnn")
@@ -29,6 +29,9 @@ NETWORKS = ("mlp", "cnn")
 # Streams of the random generator, beside 0 and 1 of the backend.
 _WEIGHT_STREAM = 1 << 16
 _TERM_STREAM = 1 << 18
+
+#: Channels that cameras have: grey, with or without transparency, colour, likewise.
+_MOST_COLOURS = 4
 
 #: Rows of a mini-batch whose gradients have the whole bound.
 WHOLE_BATCH = 64
@@ -38,6 +41,15 @@ FIRST_ROWS = 256
 FIRST_DEVIATION = 0.5
 #: What its initial weights are multiplied by at most to get there.
 GREATEST_GAIN = 8.0
+#: Bounds of what is asked for: a slip of the hand is said at once, not when memory or life is over.
+MOST_LAYERS = 100
+MOST_EPOCHS = 100_000
+MOST_BATCH = 1_000_000
+MOST_WEIGHTS = 1 << 26
+#: Numbers that lie between the layers for a mini-batch, or for the rows that are judged at once.
+MOST_ACTIVATIONS = 1 << 30
+#: Rows that are judged at once.
+JUDGED_ROWS = 512
 #: What the initial weights of the last layer are multiplied by: the loss begins at guessing.
 LAST_LAYER = 0.1
 
@@ -91,14 +103,18 @@ class Settings:
         if self.network not in NETWORKS:
             raise InputError(f"Network must be one of {', '.join(NETWORKS)}, not {self.network!r}")
         counts = [
-            *(("Hidden layer size", size) for size in self.hidden),
-            *(("Count of channels", count) for count in self.channels),
-            ("Epochs", self.epochs),
-            ("Batch size", self.batch),
+            *(("Hidden layer size", size, None) for size in self.hidden),
+            *(("Count of channels", count, None) for count in self.channels),
+            ("Epochs", self.epochs, MOST_EPOCHS),
+            ("Batch size", self.batch, MOST_BATCH),
+            ("Count of hidden layers", max(len(self.hidden), 1), MOST_LAYERS),
+            ("Count of convolutions", max(len(self.channels), 1), MOST_LAYERS),
         ]
-        for what, count in counts:
+        for what, count, most in counts:
             if count < 1:
                 raise InputError(f"{what} must be at least 1, not {count}")
+            if most and count > most:
+                raise InputError(f"{what} must be at most {most:,}, not {count:,}")
         if not 0 < self.learning_rate < math.inf:
             raise InputError(f"Learning rate must be positive, not {self.learning_rate}")
         if not 0 <= self.warm_up <= 1:
@@ -141,7 +157,7 @@ def build_network(
     Raises
     ------
     InputError
-        If ``cnn`` gets no images, or too small ones.
+        If ``cnn`` gets no images, too small ones, or ones whose channels seem to come first.
     """
     count = len(dataset.train_x)
     rows = dataset.train_x[np.arange(min(FIRST_ROWS, count)) * count // min(FIRST_ROWS, count)]
@@ -164,12 +180,58 @@ def build_network(
     return builder.layers
 
 
+def check_size(settings: Settings, dataset: Dataset) -> None:
+    """Refuse a network that takes more memory than there may be, before any of it is taken.
+
+    Raises
+    ------
+    InputError
+        If it has too many weights, or too many numbers lie between its layers; if ``cnn`` gets no
+        images, too small ones, or ones whose channels seem to come first.
+    """
+    if settings.network == "mlp":
+        sizes = (dataset.train_x.shape[1], *settings.hidden, dataset.classes)
+        weights = sum(a * b for a, b in itertools.pairwise(sizes))
+        per_row = sum(sizes)
+    else:
+        height, width, before = _image_shape(dataset, len(settings.channels))
+        weights = per_row = 0
+        for channels in settings.channels:
+            weights += 9 * before * channels
+            # The neighbourhoods, and what becomes of them.
+            per_row += height * width * (9 * before + channels)
+            height, width, before = height // 2, width // 2, channels
+        weights += height * width * before * dataset.classes
+    rows = max(min(settings.batch, len(dataset.train_x)), FIRST_ROWS, JUDGED_ROWS)
+    for count, what, most, remedy in (
+        (weights, "weights", MOST_WEIGHTS, "make its layers smaller"),
+        (
+            rows * per_row,
+            f"numbers between its layers for {rows:,} rows",
+            MOST_ACTIVATIONS,
+            "make its layers, the images or the mini-batches smaller",
+        ),
+    ):
+        if count > most:
+            raise InputError(
+                f"Network {settings.network} would have {count:,} {what}, and {most:,} are the "
+                f"most that are taken; {remedy}"
+            )
+
+
 def _image_shape(dataset, poolings):
     shape = dataset.image_shape
     if shape is None:
         raise InputError(
             f"Network cnn needs images of shape (rows, height, width) or (rows, height, width, "
             f"channels), not {dataset.train_x.shape[1]} features in a row; choose network mlp"
+        )
+    if shape[0] <= _MOST_COLOURS < min(shape[1:]):
+        dimensions = ", ".join(map(str, shape))
+        raise InputError(
+            f"Network cnn needs images of shape (rows, height, width, channels), and in (rows, "
+            f"{dimensions}) the channels seem to come first; save x.transpose(0, 2, 3, 1) instead, "
+            "or choose network mlp"
         )
     least = 1 << poolings
     if min(shape[:2]) < least:

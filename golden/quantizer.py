@@ -19,6 +19,7 @@ from .rounding import magnitude_bound
 __all__ = [
     "InRange",
     "Quantized",
+    "check_step",
     "check_tensor",
     "dequantize",
     "gradient_factor",
@@ -217,7 +218,13 @@ def dequantize(codes: npt.NDArray[np.integer], step: float) -> npt.NDArray[np.fl
 
 
 def check_step(step: float) -> None:
-    """Refuse a step size that is not positive and finite."""
+    """Refuse a step size that is not positive and finite.
+
+    Raises
+    ------
+    InputError
+        Naming the step.
+    """
     if not (math.isfinite(step) and step > 0):
         raise InputError(f"Step size must be a positive finite number, not {step}")
 

@@ -1,6 +1,8 @@
 """Trainer for small networks, in float32 and by the 4-bit recipes."""
 
+import contextlib
 import dataclasses
+import json
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -10,11 +12,14 @@ import numpy.typing as npt
 
 from . import data
 from .backend import Backend, NumpyBackend
+from .checkpoint import Checkpoint
 from .convolution import BatchNormalization
 from .data import Dataset
+from .device import CoreError
 from .errors import InputError
+from .features import FeatureScale
 from .layers import Layer, softmax_cross_entropy
-from .networks import Settings, build_network
+from .networks import JUDGED_ROWS, Settings, build_network, check_size
 from .operations import Call, RecordingOperations
 from .optimizers import MomentumSGD, clip_factor, cosine_schedule
 from .random_bits import RandomBits, seed_state
@@ -26,8 +31,6 @@ __all__ = ["RECIPES", "History", "Recipe", "Settings", "Trainer", "record_steps"
 
 # Stream of the random generator, beside 0 and 1 of the backend and those of the weights.
 _SHUFFLE_STREAM = 1 << 17
-# Images that are judged at once.
-_JUDGED_ROWS = 512
 
 
 @dataclass
@@ -70,6 +73,10 @@ class Trainer:
 
     Attributes
     ----------
+    settings, recipe, seed :
+        As given.
+    scaled : Dataset
+        Images and labels, the features as the first layer gets them.
     layers : dict of Layer
         By name, first layer first.
     history : History
@@ -95,8 +102,12 @@ class Trainer:
     ) -> None:
         self.settings = settings or Settings()
         self.history = History()
-        self._recipe = recipe
-        self._data = dataset = data.scale_features(dataset)
+        self.recipe = recipe
+        self.seed = seed
+        check_size(self.settings, dataset)
+        self._given = dataset
+        self._scale = data.feature_scale(dataset)
+        self.scaled = dataset = data.scale_features(dataset, self._scale)
         self._backend = backend or NumpyBackend(seed=seed)
         self._order = RandomBits(seed_state(seed, _SHUFFLE_STREAM))
         self._steps_done = 0
@@ -131,12 +142,69 @@ class Trainer:
             )
         }
 
+    def checkpoint(self) -> Checkpoint:
+        """Copy all that :meth:`restore` goes on from."""
+        arrays: dict[str, npt.NDArray] = self.parameters()
+        for name, layer in self.layers.items():
+            arrays |= {f"{name}.{key}.state": step.state for key, step in layer.steps.items()}
+        for key, value in dataclasses.asdict(self._scale).items():
+            arrays[f"features.{key}"] = value.copy()
+        return Checkpoint(self._about(), arrays)
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Go on from the network of another training.
+
+        Weights, biases, steps, the averages of batch normalisation and the scale of the features
+        are restored, so that forward passes give the same bits. The learning rate begins its
+        schedule anew, and so do momentum and the random numbers: this is another training.
+
+        Parameters
+        ----------
+        checkpoint : Checkpoint
+            Made by :meth:`checkpoint` of a trainer with the same network, recipe and kind of data.
+
+        Raises
+        ------
+        InputError
+            If it is of another network, recipe or kind of data.
+        """
+        checkpoint.check(self._about(), self.checkpoint().arrays)
+        arrays = checkpoint.arrays
+        for name, layer in self.layers.items():
+            own: dict[str, npt.NDArray] = dict(layer.parameters)
+            if isinstance(layer, BatchNormalization):
+                own |= layer.statistics
+            for key, value in own.items():
+                value[...] = arrays[f"{name}.{key}"]
+            for key, step in layer.steps.items():
+                step.restore(arrays[f"{name}.{key}"], arrays[f"{name}.{key}.state"])
+        fields = (field.name for field in dataclasses.fields(FeatureScale))
+        self._scale = FeatureScale(**{key: arrays[f"features.{key}"] for key in fields})
+        self.scaled = data.scale_features(self._given, self._scale)
+
+    def _about(self):
+        """What must be the same for :meth:`restore`, JSON-serialisable; first what is plainest."""
+        settings, given = self.settings, self._given
+        sizes = settings.hidden if settings.network == "mlp" else settings.channels
+        about = {
+            "network": settings.network,
+            "recipe": self.recipe.name,
+            "hidden layers" if settings.network == "mlp" else "channels": sizes,
+            "step rule": settings.step_rule,
+            "count of features": given.train_x.shape[1],
+            "image shape": given.image_shape if settings.network == "cnn" else None,
+            "count of classes": given.classes,
+            "kind of features": "of units of their own" if given.own_units else "bytes",
+            "recipe fields": dataclasses.asdict(self.recipe),
+        }
+        return json.loads(json.dumps(about))
+
     def batches(self) -> Iterator[npt.NDArray[np.int64]]:
         """Deal the rows of the training set into the mini-batches of one epoch.
 
         The last one may be smaller.
         """
-        rows = len(self._data.train_x)
+        rows = len(self.scaled.train_x)
         order = np.argsort(self._order.words(rows), kind="stable")
         for first in range(0, rows, self.settings.batch):
             yield order[first : first + self.settings.batch]
@@ -154,23 +222,40 @@ class Trainer:
         InputError
             If the loss is not finite any more; if training is strict, and something is wrong.
         """
-        logits = self.forward(self._data.train_x[rows])
-        if self._recipe.quantized:
+        with self._divergence_named():
+            logits = self.forward(self.scaled.train_x[rows])
+        if self.recipe.quantized:
             logits = logits.astype(np.float64)
-        loss, gradient = softmax_cross_entropy(logits, self._data.train_labels[rows])
+        loss, gradient = softmax_cross_entropy(logits, self.scaled.train_labels[rows])
         if not math.isfinite(loss):
-            raise InputError(
-                f"Training diverged in step {self._steps_done}: the loss is {loss}; "
-                f"choose a learning rate below {self.settings.learning_rate}"
-            )
-        if self._recipe.last:
+            raise self._diverged(f"the loss is {loss}")
+        if self.recipe.last:
             gradient = round_float(gradient, self._backend.wide).values.astype(np.float32)
-        self._backward(gradient)
+        with self._divergence_named():
+            self._backward(gradient)
         self._update()
         self._steps_done += 1
         self.watch.after_step(loss)
         self._stop_if_strict()
         return loss
+
+    @contextlib.contextmanager
+    def _divergence_named(self):
+        """Numbers that are refused, which those of the first step were not, have diverged."""
+        try:
+            yield
+        except CoreError:
+            raise
+        except InputError as error:
+            if not self._steps_done:
+                raise
+            raise self._diverged(error) from error
+
+    def _diverged(self, why):
+        return InputError(
+            f"Training diverged in step {self._steps_done}: {why}; "
+            f"choose a learning rate below {self.settings.learning_rate}"
+        )
 
     def _stop_if_strict(self):
         if self._strict and self.watch.findings:
@@ -205,20 +290,20 @@ class Trainer:
 
     def accuracy(self) -> float:
         """Compute the part of the test set that is labelled right, 0 to 1."""
-        return float(np.mean(self._predictions() == self._data.test_labels))
+        return float(np.mean(self._predictions() == self.scaled.test_labels))
 
     def _predictions(self):
         for layer in self.layers.values():
             layer.prepare()
         labels = []
-        for first in range(0, len(self._data.test_x), _JUDGED_ROWS):
-            rows = slice(first, first + _JUDGED_ROWS)
-            labels.append(self._forward(self._data.test_x[rows], training=False).argmax(axis=1))
+        for first in range(0, len(self.scaled.test_x), JUDGED_ROWS):
+            rows = slice(first, first + JUDGED_ROWS)
+            labels.append(self._forward(self.scaled.test_x[rows], training=False).argmax(axis=1))
         return np.concatenate(labels)
 
     def _forward(self, x, training):
-        if self.settings.network == "cnn" and self._data.image_shape:
-            x = x.reshape(len(x), *self._data.image_shape)
+        if self.settings.network == "cnn" and self.scaled.image_shape:
+            x = x.reshape(len(x), *self.scaled.image_shape)
         for layer in self.layers.values():
             x = layer.forward(x, training=training)
         return x
@@ -242,7 +327,7 @@ class Trainer:
             loss = float(np.mean([self.step(rows) for rows in self.batches()]))
             predictions = self._predictions()
             self.history.losses.append(loss)
-            self.history.accuracies.append(float(np.mean(predictions == self._data.test_labels)))
+            self.history.accuracies.append(float(np.mean(predictions == self.scaled.test_labels)))
             self.watch.after_epoch(loss, len(np.unique(predictions)))
             self._stop_if_strict()
             on_epoch()

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from .backend import ACTIVATIONS, WEIGHTS, step_scale
+from .backend import ACTIVATIONS, WEIGHTS
+from .conversions import reciprocal_scale
 from .convolution import Convolution
 from .formats import IntFormat
 from .gradient_recipe import needed_exponent
@@ -227,7 +228,7 @@ class _Use:
 
 def _use(values: npt.NDArray, step: LearnedStep, fmt: IntFormat) -> _Use:
     size = float(step.value)
-    quantized = quantize(values, step_scale(1 / size), fmt)
+    quantized = quantize(values, reciprocal_scale(size), fmt)
     codes = quantized.codes
     least = int(codes.min())
     return _Use(

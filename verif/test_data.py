@@ -7,6 +7,7 @@ import pytest
 
 from golden import data
 from golden.errors import InputError
+from golden.features import DEVIATION, GREATEST_FEATURE
 from golden.formats import WIDE_FORMATS
 
 IMAGES = np.arange(40 * 6, dtype=np.uint8).reshape(40, 2, 3)
@@ -115,7 +116,9 @@ def test_bad_key(tmp_path, key):
 @pytest.mark.parametrize(
     ("images", "labels", "sentence"),
     [
-        (IMAGES / 1.0, LABELS, r"^Images x in PATH must be uint8, not float64$"),
+        (IMAGES > 9, LABELS, r"^Images x in PATH must be integers or floats, not bool$"),
+        (IMAGES * 1j, LABELS, r"^Images x in PATH must be integers or floats, not complex128$"),
+        (IMAGES.astype(str), LABELS, r"^Images x in PATH must be integers or floats, not <U3$"),
         (
             IMAGES[:, 0, 0],
             LABELS,
@@ -129,6 +132,7 @@ def test_bad_key(tmp_path, key):
             r"not \(0, 2, 3\)$",
         ),
         (IMAGES, LABELS / 1.0, r"^Labels y in PATH must be integers, not float64$"),
+        (IMAGES, LABELS.astype(str), r"^Labels y in PATH must be integers, not <U21$"),
         (
             IMAGES,
             LABELS[1:],
@@ -171,14 +175,14 @@ def test_features_get_the_same_scale_by_powers_of_two():
     assert np.allclose(powers, np.rint(powers), atol=0.01)
     assert np.rint(powers).tolist() == [0, 0, 0, 2, 4]
     # The usual deviation is that of the third feature, 0.9 times a uniform one.
-    assert np.sqrt(scaled.var(axis=0).sum()) == pytest.approx(data.DEVIATION, rel=0.15)
+    assert np.sqrt(scaled.var(axis=0).sum()) == pytest.approx(DEVIATION, rel=0.15)
 
 
 @pytest.mark.parametrize("count", [1, 16, 300])
 def test_scale_does_not_depend_on_the_count_of_features(count):
     x = np.random.default_rng(4).integers(0, 256, (2000, count)) / 256
     scaled = data.scale_features(table(x)).train_x
-    assert np.sqrt(scaled.var(axis=0).sum()) == pytest.approx(data.DEVIATION, rel=0.03)
+    assert np.sqrt(scaled.var(axis=0).sum()) == pytest.approx(DEVIATION, rel=0.03)
 
 
 def test_levels_stay_levels():
@@ -210,7 +214,166 @@ def test_scales_are_those_of_the_training_set():
 
 
 def test_images_and_constants_are_left_alone():
-    digits = data.digits()
-    assert data.scale_features(digits) is digits
-    constant = table(np.full((4, 3), 0.5))
-    assert data.scale_features(constant) is constant
+    for dataset in (data.digits(), table(np.full((4, 3), 0.5))):
+        scaled = data.scale_features(dataset)
+        assert np.array_equal(scaled.train_x, dataset.train_x)
+        assert np.array_equal(scaled.test_x, dataset.test_x)
+
+
+def loaded(tmp_path, x, labels=LABELS, /, **test):
+    save(tmp_path / "data.npz", x=x, y=labels)
+    if test:
+        return data.load(tmp_path / "data.npz", save(tmp_path / "test.npz", **test))
+    return data.load(tmp_path / "data.npz")
+
+
+FLOATS = np.random.default_rng(8).normal(3, [1, 20, 0.1, 5, 1, 0.02], (40, 6))
+
+
+def test_floats_get_units_of_their_own(tmp_path):
+    """Features in any units end the same, where the units differ by powers of two."""
+    expected = data.scale_features(loaded(tmp_path, FLOATS))
+    assert expected.train_x.dtype == np.float32
+    assert np.sqrt(expected.train_x.var(axis=0).sum()) == pytest.approx(DEVIATION, rel=0.25)
+    assert (expected.train_x.min(axis=0) == 0).all()
+    for units in (2.0 ** np.array([1000, -900, 3, 0, -3, 20]), 2.0**-900):
+        found = data.scale_features(loaded(tmp_path, FLOATS * units))
+        assert found.train_x.tobytes() == expected.train_x.tobytes()
+        assert found.test_x.tobytes() == expected.test_x.tobytes()
+
+
+@pytest.mark.parametrize("dtype", ["<f2", "<f4", ">f4", "<f8", "<i2", ">i4", "<i8", "<u4", "g"])
+def test_types_of_numbers_do_not_matter(tmp_path, dtype):
+    x = np.rint(FLOATS * [10, 1, 100, 1, 10, 1000]).clip(0, 200)
+    expected = data.scale_features(loaded(tmp_path, x))
+    found = data.scale_features(loaded(tmp_path, x.astype(dtype)))
+    assert found.train_x.tobytes() == expected.train_x.tobytes()
+    assert found.test_x.tobytes() == expected.test_x.tobytes()
+
+
+def test_features_that_say_nothing_of_their_unit_are_left_out(tmp_path):
+    x = FLOATS.copy()
+    x[:, 2] = 1e300
+    dataset = loaded(tmp_path, x, x=np.full((1, 6), 3.0), y=[1])
+    scaled = data.scale_features(dataset)
+    assert (scaled.train_x[:, 2] == 0).all() and (scaled.test_x[:, 2] == 0).all()
+    assert (scaled.train_x.max(axis=0) > 0).tolist() == [True, True, False, True, True, True]
+    x[:, 2] = 1e-300
+    far = loaded(tmp_path, x, x=np.full((1, 6), 1e300), y=[1])
+    assert data.scale_features(far).test_x[0, 2] == 0
+    every = loaded(tmp_path, np.full((40, 3), -7.5), x=[[1.0, -np.finfo(float).max, 0.0]], y=[1])
+    assert not data.scale_features(every).test_x.any()
+
+
+def test_extreme_numbers_stay_finite_and_in_every_format(tmp_path):
+    greatest = np.finfo(np.float64).max
+    x = FLOATS.copy()
+    x[:, 0] *= greatest / np.abs(x[:, 0]).max()
+    x[::2, 1], x[1::2, 1] = greatest, -greatest
+    x[:, 2] *= 1e-320
+    x[7, 3] = 1e300
+    x[:, 4] = 1.7e18 + np.arange(40) * 1000
+    test = np.array([[greatest] * 6, [-greatest] * 6, [5e-324] * 6, [0.0] * 6])
+    scaled = data.scale_features(loaded(tmp_path, x, x=test, y=[0, 1, 2, 3]))
+    for features in (scaled.train_x, scaled.test_x):
+        assert np.isfinite(features).all() and np.abs(features).max() <= GREATEST_FEATURE
+        for fmt in WIDE_FORMATS.values():
+            assert np.array_equal(fmt.decode(fmt.encode(features)), features)
+    # The rows differ in each of the features.
+    assert (scaled.train_x.std(axis=0) > 0.1).all()
+    assert len(np.unique(scaled.train_x[:, 4])) > 25
+
+
+def test_float_images_share_a_unit(tmp_path):
+    """Whether pixels are 0 to 255, 0 to 1 or standardised, the same images come out."""
+    x = np.random.default_rng(9).integers(0, 256, (40, 5, 7, 3))
+    x[0, 0, 0, 0] = 0
+    dataset = loaded(tmp_path, x.astype(np.uint8))
+    assert dataset.train_x.dtype == np.float32
+    expected = data.scale_features(dataset)
+    assert np.array_equal(expected.train_x, dataset.train_x)
+    for images in (x, x.astype(np.float32), x / 256, (x - 128) / 64):
+        found = data.scale_features(loaded(tmp_path, images))
+        assert found.image_shape == (5, 7, 3)
+        assert found.train_x.tobytes() == expected.train_x.tobytes()
+        assert found.test_x.tobytes() == expected.test_x.tobytes()
+    same = loaded(tmp_path, np.full((40, 5, 7), 3.25), x=np.full((1, 5, 7), 4.0), y=[1])
+    assert not data.scale_features(same).train_x.any()
+    assert not data.scale_features(same).test_x.any()
+
+
+def test_digits_in_a_file_are_the_digits(tmp_path):
+    from sklearn.datasets import load_digits
+
+    images = load_digits()
+    found = data.scale_features(loaded(tmp_path, images.images, images.target))
+    expected = data.digits()
+    for key in ("train_x", "train_labels", "test_x", "test_labels"):
+        assert np.array_equal(getattr(found, key), getattr(expected, key))
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf])
+def test_bad_number(tmp_path, number):
+    x = FLOATS.reshape(40, 2, 3).copy()
+    x[31, 1, 0] = number
+    refused(
+        save(tmp_path / "data.npz", x=x, y=LABELS),
+        rf"^Images x in PATH must be finite, and feature 3 of row 31 is {number}; leave such rows "
+        r"out, or put a number there$",
+    )
+
+
+def test_own_test_set(tmp_path):
+    x, labels = IMAGES[:7], [3, 0, 0, 1, 1, 1, 3]
+    dataset = loaded(tmp_path, IMAGES, x=x, y=np.array(labels))
+    assert np.array_equal(dataset.train_x, IMAGES.reshape(40, 6) / 256)
+    assert np.array_equal(dataset.train_labels, LABELS)
+    assert np.array_equal(dataset.test_x, x.reshape(7, 6) / 256)
+    assert dataset.test_labels.tolist() == labels
+    assert dataset.classes == 4 and dataset.image_shape == (2, 3, 1)
+    # Too few rows to be split are enough to train on.
+    assert loaded(tmp_path, IMAGES[:4], np.arange(4), x=x, y=labels).classes == 4
+
+
+def test_own_test_set_has_no_say_in_the_scale(tmp_path):
+    found = [
+        data.scale_features(loaded(tmp_path, FLOATS, x=x, y=np.array([1])))
+        for x in (FLOATS[:1], 1000 * FLOATS[:1])
+    ]
+    assert found[0].train_x.tobytes() == found[1].train_x.tobytes()
+    assert np.array_equal(found[0].test_x[0], found[0].train_x[0])
+    assert np.abs(found[1].test_x).max() > 100 * np.abs(found[0].test_x).max()
+
+
+@pytest.mark.parametrize(
+    ("test", "sentence"),
+    [
+        (
+            {"x": IMAGES[:, :, :2], "y": LABELS},
+            r"Images x in TEST must have shape \(rows, 2, 3\) as those in PATH have, "
+            r"not \(40, 2, 2\)",
+        ),
+        (
+            {"x": IMAGES.reshape(40, 6), "y": LABELS},
+            r"Images x in TEST must have shape \(rows, 2, 3\) as those in PATH have, "
+            r"not \(40, 6\)",
+        ),
+        (
+            {"x": IMAGES / 256, "y": LABELS},
+            "Images x in TEST must be of the same type as those in PATH, uint8, not float64",
+        ),
+        (
+            {"x": IMAGES, "y": LABELS + 1},
+            "Labels y in TEST must be 0 to 3 as those in PATH are, and 4 is not",
+        ),
+        ({"x": IMAGES}, r"Data file TEST must hold the arrays x .* and y is missing"),
+        ({"x": IMAGES, "y": LABELS - 1}, "Labels y in TEST must be 0 to 999, and -1 is not"),
+    ],
+)
+def test_bad_test_set(tmp_path, test, sentence):
+    sentence = sentence.replace("TEST", re.escape(str(tmp_path / "test.npz")))
+    sentence = sentence.replace("PATH", re.escape(str(tmp_path / "data.npz")))
+    save(tmp_path / "data.npz", x=IMAGES, y=LABELS)
+    save(tmp_path / "test.npz", **test)
+    with pytest.raises(InputError, match=f"^{sentence}$"):
+        data.load(tmp_path / "data.npz", tmp_path / "test.npz")

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from golden import layers
-from golden.backend import NumpyBackend, section_rows
+from golden.backend import NumpyBackend
+from golden.conversions import section_rows
 from golden.formats import BFLOAT16, Fp4Format, Scale
 from golden.fp4_quantizer import Fp4Mode
 from golden.gradient_recipe import GradientRecipe

@@ -3,6 +3,7 @@
 import concurrent.futures
 import csv
 import dataclasses
+import re
 from functools import partial
 from types import SimpleNamespace
 
@@ -287,8 +288,11 @@ def test_interrupt_reports_what_is_complete(tiny_bench, tmp_path, capsys, monkey
         patched.setattr(measure.concurrent.futures, "as_completed", interrupted)
         assert main(["robust", *options]) == 130
     printed = capsys.readouterr().out
-    assert "Interrupted: 9 of 10 runs are missing; run again to complete them\n" in printed
-    assert len((tmp_path / "robust.csv").read_text().splitlines()) == 2
+    said = re.search(r"^Interrupted: (\d+) of 10 runs are missing; run again to ", printed, re.M)
+    # Another one may have ended meanwhile.
+    missing = int(said[1])
+    assert missing in (8, 9)
+    assert len((tmp_path / "robust.csv").read_text().splitlines()) == 1 + 10 - missing
     assert main(["robust", *options]) in (0, 1)
     assert len((tmp_path / "robust.csv").read_text().splitlines()) == 11
 

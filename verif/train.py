@@ -18,7 +18,7 @@ from tqdm import tqdm
 from gen import train
 from gen.config import load
 from gen.door import run_guarded
-from golden import data
+from gen.outputs import OutputFolder
 from golden.backend import NumpyBackend
 from golden.device_backend import DeviceBackend
 from golden.errors import InputError
@@ -72,12 +72,17 @@ def run(args):
     config = modules.get(args.module)
     if config is None or config.core != "training_core":
         raise InputError(f"{args.config} has no training core {args.module}; choose with --module")
+    if args.load or args.save:
+        raise InputError("Networks are loaded and saved by NumPy; leave out --load and --save")
     size = config.size()
     recipe = RECIPES["luq" if size.fmt.log2_radix == 1 else "two_phase"]
+    if args.output.is_dir():
+        folder = OutputFolder(args.output, force=args.force)
+        folder.check(_report_name(network) for network in NETWORKS)
     status = train.run(args)
     if status:
         return status
-    dataset = data.load(args.data) if args.data else data.digits()
+    dataset = train.load_data(args)
     settings = train.make_settings(args)
     print(f"\nbuilding the simulation of {size.rows} x {size.columns} x {size.lanes} lanes")
     device = RtlDevice(size)
@@ -105,14 +110,22 @@ def _train_network(device, recipe, dataset, settings, args):
         print(f"  all {count:,} weights, biases and steps are bit-identical to NumPy's")
     report = layer_report(device, recipe, dataset, settings, args.seed)
     print(report_table(report))
-    args.output.mkdir(parents=True, exist_ok=True)
-    path = args.output / f"rtl_{settings.network}.csv"
+    name = _report_name(settings.network)
+    folder = OutputFolder(args.output, force=args.force)
+    folder.install({name: lambda path: _write_csv(path, report)})
+    print(f"wrote {folder.path / name}")
+    return not different
+
+
+def _report_name(network):
+    return f"rtl_{network}.csv"
+
+
+def _write_csv(path, report):
     with open(path, "w", newline="") as file:
         writer = csv.DictWriter(file, list(report[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(report)
-    print(f"wrote {path}")
-    return not different
 
 
 def numpy_backend(size, seed):

@@ -11,7 +11,8 @@ from golden.errors import InputError
 from golden.networks import Settings
 from golden.recipes import RECIPES, VARIANTS
 
-from ..outputs import prepare_folder
+from ..door import INTERRUPTED, require
+from ..outputs import Content, OutputFolder
 from . import chart, report
 from .cases import CASES, REDUCED
 from .measure import SKLEARN, jobs, look_at, measure
@@ -23,7 +24,7 @@ __all__ = ["add_arguments", "run"]
 _SEEDS = 5
 _MOST_SEEDS = 100
 _MOST_JOBS = 256
-_INTERRUPTED = 130
+_FILES = ("robust.md", "robust.csv", "robust.png")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -67,6 +68,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "which are not trained again (default: %(default)s)",
     )
     parser.add_argument(
+        "--force",
+        action="store_true",
+        help="overwrite files of these names that were not made here or have been changed since",
+    )
+    parser.add_argument(
         "--reduced", action="store_true", help=f"only {len(REDUCED)} cases that take seconds"
     )
     parser.add_argument("--list", action="store_true", help="list the cases, and train nothing")
@@ -108,7 +114,9 @@ def run(args: argparse.Namespace) -> int:
         )
         for name in names
     }
-    prepare_folder(args.output)
+    require("sklearn", "threadpoolctl", "matplotlib")
+    folder = OutputFolder(args.output, force=args.force)
+    folder.check(_FILES)
 
     facts = {name: look_at(case) for name, case in cases.items()}
     # Everything is compared with float32, and float32 with scikit-learn.
@@ -117,11 +125,11 @@ def run(args: argparse.Namespace) -> int:
     runs = measure(todo, cases, facts, args.jobs, args.output / "runs")
     runs.sort(key=lambda run: (list(cases).index(run.case), trained.index(run.recipe), run.seed))
     results = Results(cases, facts, runs)
-    _write(args.output, results)
+    _write(folder, results)
     missing = len(todo) - len(runs)
     if missing:
         print(f"Interrupted: {missing} of {len(todo)} runs are missing; run again to complete them")
-        return _INTERRUPTED
+        return INTERRUPTED
     return 0 if all(bar.met for bar in report.verdict(results)) else 1
 
 
@@ -153,11 +161,14 @@ def _names(what: str, text: str, known: Collection[str]) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def _write(output: Path, results: Results) -> None:
+def _write(folder: OutputFolder, results: Results) -> None:
     table, bars = report.markdown(results), report.summary(report.verdict(results))
     print(f"{table}\n{bars}")
-    (output / "robust.md").write_text(f"{bars}\n{table}")
-    (output / "robust.csv").write_text(report.comma_separated(results))
-    chart.save(results, output / "robust.png")
-    for suffix in ("md", "csv", "png"):
-        print(f"wrote {output / f'robust.{suffix}'}")
+    contents: tuple[Content, ...] = (
+        f"{bars}\n{table}",
+        report.comma_separated(results),
+        lambda path: chart.save(results, path),
+    )
+    folder.install(dict(zip(_FILES, contents, strict=True)))
+    for name in _FILES:
+        print(f"wrote {folder.path / name}")

@@ -1,6 +1,7 @@
 """Runs of the bench: trainings in parallel processes, whose results are kept."""
 
 import concurrent.futures
+import contextlib
 import dataclasses
 import hashlib
 import itertools
@@ -45,7 +46,7 @@ SKLEARN = "sklearn"
 
 _ROOT = Path(__file__).resolve().parent.parent.parent
 # What is done with results does not change them.
-_REPORTING = ("command.py", "report.py")
+_REPORTING = ("chart.py", "command.py", "report.py")
 
 
 @dataclass(frozen=True)
@@ -288,18 +289,22 @@ def measure(
         concurrent.futures.ProcessPoolExecutor(workers, initializer=_start_worker) as pool,
         tqdm(total=len(todo), desc="Robustness", disable=None, unit="run") as bar,
     ):
+        futures: dict[concurrent.futures.Future, Job] = {}
         try:
-            futures = {}
-            for job in todo:
-                case = cases[job.case]
-                # The yardstick depends on the golden model only through the data.
-                sources = digests[job.recipe == SKLEARN]
-                key = _key(case, job, facts[job.case].digest, sources)
-                futures[pool.submit(_run, case, job, key, folder)] = job
+            with _no_interrupt():
+                for job in todo:
+                    case = cases[job.case]
+                    # The yardstick depends on the golden model only through the data.
+                    sources = digests[job.recipe == SKLEARN]
+                    key = _key(case, job, facts[job.case].digest, sources)
+                    futures[pool.submit(_run, case, job, key, folder)] = job
             for future in concurrent.futures.as_completed(futures):
                 runs[futures[future]] = future.result()
                 bar.update()
         except KeyboardInterrupt:
+            for future, job in futures.items():
+                if future.done() and not future.cancelled() and not future.exception():
+                    runs[job] = future.result()
             pool.shutdown(wait=False, cancel_futures=True)
             for process in multiprocessing.active_children():
                 process.terminate()
@@ -307,6 +312,16 @@ def measure(
             pool.shutdown(cancel_futures=True)
             raise
     return [runs[job] for job in todo if job in runs]
+
+
+@contextlib.contextmanager
+def _no_interrupt():
+    """Put off an interrupt: a process that begins does not ignore it yet, and would complain."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _start_worker():
