@@ -1,5 +1,7 @@
 """Bench of :class:`hdl.training_core.TrainingCore`, on its pins."""
 
+from collections import Counter
+
 import cocotb
 import numpy as np
 from cocotb.clock import Clock
@@ -55,6 +57,14 @@ async def compare(driver, twin, program):
     return sum(len(strips) for strips in got)
 
 
+def situations_of(program):
+    """Count the situations of the commands of a program."""
+    met = Counter()
+    for command, _ in program:
+        met.update(situations(SIZE, command))
+    return met
+
+
 async def crowd(driver, twin, rng):
     """Fill the queue behind a load whose beats do not come and products whose strips must stay."""
     driver.stall(0)
@@ -85,14 +95,12 @@ async def matches_golden(dut):
     driver, twin, rng = await begin(dut)
     coverage = Coverage(PARAMS["core"], [*situations(SIZE), *EVENTS, "overlap", "full"])
     directed, place = directed_program(rng, SIZE), int(rng.integers(16))
-    for command, _ in directed:
-        coverage.cover(**situations(SIZE, command))
+    coverage.cover(**situations_of(directed))
     for number in range(16):
         # Streams that hardly move let the queue fill up, however small the matrices are.
         driver.stall(*((0,), (0.1,), (0.95, ["s_axis", "m_axis"]), (0.5,))[number % 4])
         program = random_program(rng, SIZE, 100)
-        for command, _ in program:
-            coverage.cover(**situations(SIZE, command))
+        coverage.cover(**situations_of(program))
         if number == place:
             program += directed
         coverage.vectors(await compare(driver, twin, program))
