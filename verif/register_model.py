@@ -40,7 +40,7 @@ class RegisterModel:
     def __init__(self, table, constants):
         self.table = table
         self.constants = constants
-        #: How often each situation was met, and each ``wo`` register was written.
+        #: How often each situation was met, and each ``wo`` register was written; may be reset.
         self.met = Counter()
         self.words = dict.fromkeys(table, 0)
         #: Name and packed value of every write of a ``wo`` register.
