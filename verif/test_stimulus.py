@@ -127,7 +127,7 @@ def chance_of_missing(calls):
     }
 
 
-@pytest.mark.parametrize("times", [1, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("times", [1, pytest.param(10, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("bench, params, seeds", benches())
 def test_every_situation_is_met_whatever_the_seed(bench, params, seeds, times):
     dry = DryBench(bench, params, **STAND_INS)
