@@ -2,7 +2,9 @@
 """Every situation that a bench demands is met whatever the seed."""
 
 import itertools
+import re
 from math import prod
+from pathlib import Path
 from types import SimpleNamespace
 from unittest import mock
 
@@ -139,3 +141,12 @@ def test_every_situation_is_met_whatever_the_seed(bench, params, seeds, times):
             raise AssertionError(f"seed {seed}: {error}") from None
     hoped = {name: chance for name, chance in chance_of_missing(calls).items() if chance > 1e-9}
     assert not hoped, f"hoped for, but not constructed, with the chance of missing it: {hoped}"
+
+
+def test_nothing_is_drawn_without_a_seed():
+    root = Path(__file__).resolve().parent.parent
+    for package in ("golden", "gen", "verif"):
+        for path in (root / package).rglob("*.py"):
+            text = path.read_text()
+            found = re.findall(r"default_rng\(\)|np\.random\.(?!default_rng|Generator)\w+", text)
+            assert path == Path(__file__) or not found, f"{path}: {found}"

@@ -78,6 +78,8 @@ async def crowd(driver, twin, rng):
     while (await driver.status())["queue_free"]:
         program.append(layer.product(Operation.FORWARD, **at_once))
         await driver.issue(program[-1][0], wait=False)
+    status = await driver.status()
+    assert status["loading"] and status["computing"], status
     driver.source.pause = driver.sink.pause = False
     for number, theirs in enumerate(expected(twin, program)):
         assert_equal(f"strips of product {number}", await driver.receive(), theirs)
