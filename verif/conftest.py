@@ -46,6 +46,11 @@ def pytest_configure(config):
         REPORTS.mkdir(parents=True)
 
 
+def pytest_report_header(config):
+    """Name the seed at the start."""
+    return f"seed {config.getoption('--seed')}"
+
+
 def _read_netlist(path, configuration):
     from gen import config
     from verif.netlist import read_netlist
@@ -101,12 +106,12 @@ def sim(request):
             pytest.fail(f"{tool} is not on the PATH; install it, such as `apt install {package}`")
     from verif.sim import simulate
 
-    def run(design, bench, params=None, test=None):
+    def run(design, bench, params=None, test=None, seed=None):
         simulate(
             design,
             f"verif.bench.{bench}",
             params or {},
-            seed=request.config.getoption("--seed"),
+            seed=request.config.getoption("--seed") if seed is None else seed,
             waves=request.config.getoption("--waves") or bool(os.environ.get("WAVES")),
             test=test,
         )
@@ -114,10 +119,17 @@ def sim(request):
     return run
 
 
-def pytest_terminal_summary(terminalreporter):
-    """Say how many vectors each core matched, and which bins were covered how often."""
+def pytest_terminal_summary(terminalreporter, exitstatus, config):
+    """Say how many vectors each core matched, which bins were covered how often, and how to repeat.
+
+    The seed is named at the end where a test failed.
+    """
     from verif.sim import REPORTS
 
+    if exitstatus:
+        seed = config.getoption("--seed")
+        terminalreporter.section("seed")
+        terminalreporter.line(f"SEED={seed} repeats what was drawn by chance")
     vectors, bins = Counter(), defaultdict(Counter)
     for path in sorted(REPORTS.glob("*.jsonl")):
         for line in path.read_text().splitlines():

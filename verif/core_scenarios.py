@@ -12,7 +12,17 @@ from verif.core_stimulus import wide_numbers
 from verif.coverage import assert_equal
 from verif.harness.device import HarnessError, Status
 
-__all__ = ["CORES", "Layer", "config", "is_stream", "matches", "misuse", "seeds", "situations"]
+__all__ = [
+    "CORES",
+    "Layer",
+    "config",
+    "directed_program",
+    "is_stream",
+    "matches",
+    "misuse",
+    "seeds",
+    "situations",
+]
 
 #: Files and modules of gen/configs; all of them pass the same tests.
 CORES = {
@@ -116,6 +126,36 @@ class Layer:
         operations = (Operation.FORWARD, Operation.INPUT_GRADIENT, Operation.WEIGHT_GRADIENT)
         return [self.product(operation, **options) for operation in operations]
 
+    def large_loads(self):
+        """Load numbers that are all too large, but for one that is too small and one that is none.
+
+        All sums of their products are positive, and so are all step gradients.
+        """
+        fmt, program = self.size.wide_format, []
+        for operation in (
+            Operation.LOAD_ACTIVATIONS,
+            Operation.LOAD_WEIGHTS,
+            Operation.LOAD_GRADIENTS,
+        ):
+            command, _ = self.load(operation)
+            tiny = 2.0 ** (command.fp4_exponent - 3)
+            numbers = np.full(command.load_shape(), fmt.encode(fmt.greatest), np.uint32)
+            places = self.rng.permutation(numbers.size)[:2]
+            numbers.flat[places] = fmt.encode([tiny, np.nan])
+            program.append((command, pack_matrix(numbers, self.size.load_lanes)))
+        return program
+
+    def events(self):
+        """Make commands that leave a positive step gradient, and count every kind of event."""
+        to_operand = {"destination": Destination.OPERAND, "bias": False}
+        to_operand["result_base"] = self.places["activation_base"] + 4
+        gradients = (Operation.INPUT_GRADIENT, Operation.WEIGHT_GRADIENT)
+        return [
+            *self.large_loads(),
+            *(self.product(op, clear_step_gradient=True, masked=False) for op in gradients),
+            *(self.product(Operation.FORWARD, exponent=e, **to_operand) for e in (-128, 127)),
+        ]
+
     def disturb(self):
         """Make commands that keep everything busy, and write to no words but eight of each memory.
 
@@ -134,6 +174,28 @@ class Layer:
             self.product(Operation.FORWARD, **operand),
             *self.products(),
         ]
+
+
+def directed_program(rng, size):
+    """Make commands for all that random programs may miss: every event, and every side of one.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+        Source of chance.
+    size : CoreSize
+        Parameters of the core.
+
+    Returns
+    -------
+    list of (Command, array or None)
+        Commands with their beats, which depend on nothing that was there before.
+    """
+    program = Layer(rng, size).events()
+    for side in ("batch", "inputs", "outputs"):
+        layer = Layer(rng, size, **{side: 1})
+        program += layer.loads() + layer.products()
+    return program
 
 
 def matches(device, twin, program):

@@ -11,6 +11,9 @@ __all__ = ["Coverage", "assert_equal"]
 class Coverage:
     """Count of vectors and of situations (bins) of a bench, reported when it ends.
 
+    A bench constructs every situation that it demands, whatever the seed; ``test_stimulus.py``
+    tries many seeds.
+
     Parameters
     ----------
     core : str

@@ -2,7 +2,30 @@
 
 import numpy as np
 
-__all__ = ["wide_codes"]
+__all__ = ["choose", "wide_codes"]
+
+
+def choose(rng, codes, count, directed):
+    """Choose codes at random, with directed ones at random places among them.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+        Source of chance.
+    codes : array of int, shape (any,)
+        What to choose from, without repetition.
+    count : int
+        How many codes, if there are as many.
+    directed : array of int, shape (fewer than count,)
+        Codes that must be there, each once at least.
+
+    Returns
+    -------
+    array of int64, shape (count,)
+    """
+    chosen = rng.permutation(codes)[:count]
+    chosen[rng.permutation(len(chosen))[: len(directed)]] = directed
+    return chosen
 
 
 def wide_codes(fmt, rng, scale=1.0, count=20000):

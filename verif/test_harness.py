@@ -13,6 +13,7 @@ from golden.errors import InputError
 from golden.formats import FLOAT32
 from golden.registers import IDENTIFIER
 from golden.training_core import TrainingCore
+from verif.core_scenarios import Layer
 from verif.core_stimulus import random_program
 from verif.harness import build
 from verif.harness.device import HarnessError, RtlDevice, Status
@@ -278,7 +279,9 @@ def test_training_core_matches_golden_model(core_library, stalls, request):
     seed = request.config.getoption("--seed")
     device, golden = RtlDevice(CORE, core_library, stalls=stalls, seed=seed), TrainingCore(CORE)
     for k in range(4):
-        program = random_program(np.random.default_rng([seed, k]), CORE, 40)
+        rng = np.random.default_rng([seed, k])
+        layer = Layer(rng, CORE)
+        program = random_program(rng, CORE, 40) + layer.loads() + layer.products()
         results, counters, steps = run(device, program)
         expected, golden_counters, golden_steps = run(golden, program)
         assert len(results) == len(expected) > 0

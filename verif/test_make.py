@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -129,3 +130,15 @@ def test_every_target_is_listed():
     said = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True).stdout
     for target in {target for target, _ in OPTIONS} | {"bench", "lint", "setup", "clean"}:
         assert f"make {target} " in said
+
+
+def test_all_tests_take_a_seed_of_the_day_unless_one_is_given(copy, monkeypatch):
+    monkeypatch.delenv("SEED", raising=False)
+    where, today = copy(), time.strftime("%Y%m%d")
+    assert "--seed=1" in words(run_make(where, "test"))
+    # The day may end between the two.
+    fresh = words(run_make(where, "test-all"))
+    assert f"--seed={today}" in fresh or f"--seed={time.strftime('%Y%m%d')}" in fresh
+    for target in ("test", "test-all"):
+        assert "--seed=7" in words(run_make(where, target, "SEED=7"))
+        assert "--seed=7" in words(run_make(where, target, SEED="7"))

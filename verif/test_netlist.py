@@ -68,8 +68,9 @@ def test_one_bit_of_one_table_is_noticed(sim, tmp_path):
         path.write_text(text[: table.start(1)] + wrong + text[table.end(1) :])
         netlist = read_netlist(path, MODULES, "MODULES")
         bench, params = bench_of_netlist(netlist)
+        # That this bit matters is no matter of chance.
         with pytest.raises(AssertionError, match=r"[1-9] of \d+ tests failed"):
-            sim(netlist, bench, params | {"exhaustive": False})
+            sim(netlist, bench, params | {"exhaustive": False}, seed=1)
 
 
 SMALLEST = {"gradient": config.StepGradientConfig(lanes=1)}

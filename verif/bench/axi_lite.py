@@ -1,5 +1,6 @@
 """Bench of :class:`hdl.axi_lite.AxiLiteRegisters`."""
 
+import itertools
 import random
 from collections import Counter
 
@@ -9,7 +10,8 @@ from cocotb.triggers import ClockCycles, RisingEdge, with_timeout
 from cocotbext.axi import AxiLiteBus, AxiLiteMaster, AxiResp
 
 from golden.registers import Field, Register
-from verif.coverage import Coverage
+from verif.coverage import Coverage, assert_equal
+from verif.register_model import OKAY, RegisterModel, pick, place
 from verif.sim import bench_params
 from verif.stream import always, burst, shy, sometimes
 
@@ -19,7 +21,8 @@ TABLE = {
     for entry in PARAMS["registers"]
 }
 CONSTANTS = PARAMS["constants"]
-OKAY, SLVERR = 0, 2
+#: Bytes of a write that clears everything, once everything is set.
+ONES = bytes([255] * 4)
 CHANNELS = {
     "aw": ("awaddr",),
     "w": ("wdata", "wstrb"),
@@ -28,6 +31,8 @@ CHANNELS = {
     "r": ("rdata", "rresp"),
 }
 BINS = ["unknown_written", "unknown_read", "read_only_written", "partly_written", "cleared"]
+#: Every register that only acts must be written.
+BINS += [register.name for register in TABLE.values() if register.access == "wo"]
 
 
 def late(valid):
@@ -41,88 +46,14 @@ def port(dut, signal):
     return getattr(dut, f"s_axi_{signal}")
 
 
-def pick(register, word):
-    """Pack the fields of a word as the ports do."""
-    packed = taken = 0
-    for field in register.fields:
-        packed |= (word >> field.low & (1 << field.bits) - 1) << taken
-        taken += field.bits
-    return packed
-
-
-def place(register, packed):
-    """Put the fields of a port in a word."""
-    word = 0
-    for field in register.fields:
-        word |= (packed & (1 << field.bits) - 1) << field.low
-        packed >>= field.bits
-    return word
-
-
 def registers(*access):
     return [register for register in TABLE.values() if register.access in access]
 
 
-class Model:
-    """What the registers hold and say, write by write."""
-
-    def __init__(self, coverage):
-        self.words = dict.fromkeys(TABLE, 0)
-        self.coverage = coverage
-        #: Name and packed value of every write of a ``wo`` register.
-        self.events = []
-
-    def write(self, address, data, strobes):
-        """Return the response to a write."""
-        register = TABLE.get(address & ~3)
-        self.coverage.cover(
-            unknown_written=register is None,
-            read_only_written=register is not None and register.access == "ro",
-            partly_written=0 < strobes < 15,
-        )
-        if register is None or register.access == "ro":
-            return SLVERR
-        mask = sum(0xFF << 8 * k for k in range(4) if strobes >> k & 1)
-        fields = place(register, (1 << 32) - 1)
-        held = self.words[register.offset]
-        if register.access == "rw":
-            self.words[register.offset] = (held & ~mask | data & mask) & fields
-        elif register.access == "w1c":
-            self.coverage.cover(cleared=held & data & mask != 0)
-            self.words[register.offset] = held & ~(data & mask)
-        elif strobes:
-            self.events.append((register.name, pick(register, data & mask)))
-        return OKAY
-
-    def read(self, address):
-        """Return word and response of a read."""
-        register = TABLE.get(address & ~3)
-        self.coverage.cover(unknown_read=register is None)
-        if register is None:
-            return 0, SLVERR
-        if register.name in CONSTANTS:
-            return CONSTANTS[register.name], OKAY
-        return self.words[register.offset], OKAY
-
-    def poke(self, dut):
-        """Change what the hardware reports, and set bits at random."""
-        for register in registers("ro"):
-            if register.name not in CONSTANTS and random.random() < 0.3:
-                signal = getattr(dut, register.name.lower())
-                signal.value = packed = random.getrandbits(len(signal))
-                self.words[register.offset] = place(register, packed)
-        for register in registers("w1c"):
-            signal = getattr(dut, f"{register.name.lower()}_set")
-            packed = random.getrandbits(len(signal)) if random.random() < 0.3 else 0
-            signal.value = packed
-            self.words[register.offset] |= place(register, packed)
-
-    def check(self, dut):
-        """Compare the ports of the settings and of the sticky bits."""
-        for register in registers("rw", "w1c"):
-            got = int(getattr(dut, register.name.lower()).value)
-            expected = pick(register, self.words[register.offset])
-            assert got == expected, f"{register.name} is {got:#x}, expected {expected:#x}"
+def check_ports(dut, model):
+    """Compare the ports of the settings and of the sticky bits."""
+    for name, expected in model.ports().items():
+        assert_equal(name, int(getattr(dut, name).value), expected)
 
 
 async def start(dut):
@@ -228,6 +159,24 @@ def random_address():
     return known if random.random() < 0.85 else random.randrange(1 << PARAMS["address_bits"])
 
 
+def random_access():
+    """Choose a write, as address and bytes, or a read, as address and None."""
+    address = random_address() & ~3
+    if random.random() < 0.5:
+        return address, None
+    first = random.randrange(4)
+    return address + first, random.randbytes(4 - first if random.random() < 0.7 else 1)
+
+
+def accesses():
+    """Choose accesses: those that must be seen, then others by chance."""
+    unknown = next(address for address in itertools.count(0, 4) if address not in TABLE)
+    directed = [(unknown, ONES), (unknown, None), (registers("ro")[0].offset, ONES)]
+    directed += [(registers("rw")[0].offset, ONES[:1])]
+    directed += [(register.offset, ONES) for register in registers("wo", "w1c")]
+    return directed + [random_access() for _ in range(PARAMS["operations"])]
+
+
 def random_write():
     return random_address(), random.getrandbits(32), random.choice([15, 15, random.getrandbits(4)])
 
@@ -237,7 +186,7 @@ async def master_finds_the_table(dut):
     """A host that stalls at random on every channel reads and writes what the table promises."""
     await start(dut)
     coverage = Coverage("axi_lite", BINS)
-    model = Model(coverage)
+    model = RegisterModel(TABLE, CONSTANTS)
     master = AxiLiteMaster(AxiLiteBus.from_prefix(dut, "s_axi"), dut.aclk)
     write, read = master.write_if, master.read_if
     sources = (write.aw_channel, write.w_channel, read.ar_channel)
@@ -247,35 +196,33 @@ async def master_finds_the_table(dut):
     events = []
     cocotb.start_soon(watch_rules(dut))
     cocotb.start_soon(watch_events(dut, events))
-    for _ in range(PARAMS["operations"]):
+    chosen, met = accesses(), {}
+    for number in random.sample(range(len(chosen)), len(chosen)):
+        address, data = chosen[number]
         coverage.vectors(1)
         await RisingEdge(dut.aclk)
-        model.poke(dut)
+        model.poke(dut, everything=data == ONES)
         await RisingEdge(dut.aclk)
         for register in registers("w1c"):
             getattr(dut, f"{register.name.lower()}_set").value = 0
         await ClockCycles(dut.aclk, 2)
-        address = random_address()
-        if random.random() < 0.5:
-            first = random.randrange(4)
-            length = 4 - first if random.random() < 0.7 else 1
-            data = random.randbytes(length)
+        if data is not None:
+            first = address & 3
             word = int.from_bytes(data, "little") << 8 * first
-            address = (address & ~3) + first
-            expected = model.write(address, word, ((1 << length) - 1) << first)
+            expected = model.write(address, word, ((1 << len(data)) - 1) << first)
             got = await with_timeout(master.write(address, data), 20, "us")
-            assert got.resp == AxiResp(expected), f"write {address:#x}: {got.resp.name}"
+            assert_equal(f"response to a write to {address:#x}", got.resp, AxiResp(expected))
         else:
-            address &= ~3
             word, expected = model.read(address)
             got = await with_timeout(master.read(address, 4), 20, "us")
-            found = int.from_bytes(got.data, "little")
-            assert got.resp == AxiResp(expected), f"read {address:#x}: {got.resp.name}"
-            assert found == word, f"read {address:#x}: {found:#x}, expected {word:#x}"
-        model.check(dut)
+            assert_equal(f"response to a read of {address:#x}", got.resp, AxiResp(expected))
+            assert_equal(f"word at {address:#x}", int.from_bytes(got.data, "little"), word)
+        check_ports(dut, model)
+        met[number], model.met = model.met, Counter()
     await ClockCycles(dut.aclk, 2)
-    assert events == model.events
-    assert {name for name, _ in events} == {register.name for register in registers("wo")}
+    assert_equal("events", events, model.events)
+    for _, situations in sorted(met.items()):
+        coverage.cover(**situations)
     coverage.close()
 
 
@@ -283,7 +230,7 @@ async def master_finds_the_table(dut):
 async def channels_are_independent(dut):
     """Whoever comes first, waits or is slow: nothing is lost, swapped or answered too early."""
     await start(dut)
-    events, model = [], Model(Coverage("axi_lite", BINS))
+    events, model = [], RegisterModel(TABLE, CONSTANTS)
     cocotb.start_soon(watch_rules(dut))
     cocotb.start_soon(watch_events(dut, events))
     paces = [(always,) * 5, (late, always, always, late, always), (always, late, shy, always, late)]
@@ -306,7 +253,7 @@ async def channels_are_independent(dut):
         found = await with_timeout(reading, 100, "us")
         assert [(word, response) for _, word, response in found] == [*map(model.read, steady)]
         await ClockCycles(dut.aclk, 2)
-        model.check(dut)
+        check_ports(dut, model)
     assert events == model.events
 
 

@@ -4,12 +4,13 @@ import cocotb
 import numpy as np
 from cocotb.triggers import RisingEdge
 
-from verif.coverage import Coverage
+from verif.coverage import Coverage, assert_equal
 from verif.sim import bench_params
 from verif.stream import start
 
 PARAMS = bench_params()
 LANES, BITS = PARAMS["lanes"], PARAMS["bits"]
+CYCLES = 3000
 
 
 @cocotb.test()
@@ -19,14 +20,18 @@ async def counts_to_its_end_and_stays(dut):
     rng = np.random.default_rng(cocotb.RANDOM_SEED)
     coverage = Coverage("event_counters", ["at_end", "stays_at_end", "cleared", "no_strobe"])
     greatest = (1 << BITS) - 1
+    # Somewhere among what is drawn by chance the count comes to its end and stays there, events
+    # without a strobe do not count, and a clear follows.
+    calm = int(rng.integers(CYCLES // 2))
+    full = range(calm, calm + greatest + 10)
     # The inputs of this cycle, and the lanes on their way to the count.
     inputs = (0, 0, 0)
     expected, seen, arriving, happened = 0, False, 0, 0
-    for _ in range(3000):
+    for cycle in range(CYCLES):
         await RisingEdge(dut.aclk)
         # At the edge the ports show the values from before it.
-        assert int(dut.hit_count.value) == expected
-        assert bool(dut.hit_seen.value) == seen
+        assert_equal("count", int(dut.hit_count.value), expected)
+        assert_equal("seen", bool(dut.hit_seen.value), seen)
         strobe, lanes, clear = inputs
         coverage.vectors(1)
         coverage.cover(
@@ -43,5 +48,9 @@ async def counts_to_its_end_and_stays(dut):
             int(rng.integers(1 << LANES)) if rng.random() < 0.6 else 0,
             int(rng.random() < 0.01),
         )
+        if cycle in full:
+            inputs = (1, inputs[1] | 1, 0)
+        elif cycle in (full.stop, full.stop + 1):
+            inputs = (0, (1 << LANES) - 1, cycle - full.stop)
         dut.strobe.value, dut.hit.value, dut.clear_counts.value = inputs
     coverage.close()

@@ -9,7 +9,7 @@ from cocotb.triggers import ClockCycles, RisingEdge, with_timeout
 from golden import host_bridge
 from golden.host_bridge import Code
 from golden.registers import IDENTIFIER, REGISTERS
-from verif.coverage import Coverage
+from verif.coverage import Coverage, assert_equal
 from verif.sim import bench_params
 from verif.stream import Sink, Source, always, sometimes, start
 
@@ -102,10 +102,24 @@ async def exchange(dut, message, count, pace=always):
     return bytes(got["tdata"])
 
 
-def random_message(rng, coverage):
-    code = rng.choice([*Code, 6, 255])
-    address = rng.randrange(0, 72, 4) if rng.random() < 0.8 else rng.randrange(1 << 16)
-    count = rng.choice([0, 1, 2, 5])
+def requests(rng):
+    """Choose kinds of messages, addresses and counts of beats; every demanded one is among them."""
+    chosen = [
+        (
+            rng.choice([*Code, 6, 255]),
+            rng.randrange(0, 72, 4) if rng.random() < 0.8 else rng.randrange(1 << 16),
+            rng.choice([0, 1, 2, 5]),
+        )
+        for _ in range(400)
+    ]
+    directed = [(Code.SEND, 0, 0), (Code.TAKE, 0, 0), (Code.READ, 64, 1), (Code.WRITE, 2, 1)]
+    directed += [(code, 0, 1) for code in (6, 255)]
+    for place, request in zip(rng.sample(range(400), len(directed)), directed, strict=True):
+        chosen[place] = request
+    return chosen
+
+
+def message_of(rng, code, address, count, coverage):
     beats = [rng.randbytes(PARAMS["in_bytes"]) for _ in range(count)]
     coverage.cover(
         no_beat=code in (Code.SEND, Code.SEND_LAST, Code.TAKE) and count == 0,
@@ -147,15 +161,16 @@ async def answers_as_the_golden_model(dut):
 
     cocotb.start_soon(beats_in())
     cocotb.start_soon(beats_out())
-    for _ in range(400):
-        message = random_message(rng, coverage)
+    for request in requests(rng):
+        message = message_of(rng, *request, coverage)
         expected = host_bridge.reply(message, model, PARAMS["in_bytes"])
         got = await exchange(dut, message, len(expected), rng.choice([always, sometimes]))
-        assert got == expected, f"{message.hex()}: {got.hex()} instead of {expected.hex()}"
+        assert_equal(f"reply to {message.hex()}", got.hex(), expected.hex())
         await ClockCycles(dut.aclk, 4)
-        assert not dut.m_axis_host_tvalid.value, f"{message.hex()}: more than {expected.hex()}"
-        assert core.registers == model.registers
-        assert core.sent == model.sent
+        more = bool(dut.m_axis_host_tvalid.value)
+        assert_equal(f"more than {expected.hex()} after {message.hex()}", more, False)
+        assert_equal("registers", [*core.registers.values()], [*model.registers.values()])
+        assert_equal("beats that were sent", str(core.sent), str(model.sent))
         coverage.vectors(1)
     coverage.close()
 

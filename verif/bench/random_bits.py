@@ -97,7 +97,19 @@ async def takes_seeds(dut):
     source, sink = Source(dut, "s_axis_seed"), Sink(dut)
     states = [[0, 0, 0, 1 << 31], [1, 0, 0, 0], [0, 1 << 16, 0, 0], [0, 0, 1, 0]]
     states += [seed_state(random.getrandbits(64)).tolist() for _ in range(16)]
-    for state in states:
+    random.shuffle(states)
+    directed = random.randrange(len(states))
+    for number, state in enumerate(states):
+        if number == directed:
+            # While numbers are on offer and nobody takes them, and right behind another seed.
+            await ClockCycles(dut.aclk, 5)
+            for _ in range(2):
+                await source.send({"tdata": state})
+            # While a number is taken in every cycle.
+            receiving = cocotb.start_soon(sink.receive(200))
+            await ClockCycles(dut.aclk, 20)
+            await source.send({"tdata": state})
+            await receiving
         for sink_pace in (always, sometimes, burst):
             receiving = cocotb.start_soon(sink.receive(200, sink_pace))
             await ClockCycles(dut.aclk, random.randint(1, 30))

@@ -92,6 +92,8 @@ def make_strips(rng, count, magnitude):
     biases = rng.integers(-(2**31), 2**31, shape) >> (33 - magnitude)
     biases[:2] = sums[:2]
     used = rng.random(shape) < 0.9
+    # The extremes are used, and another lane is not.
+    used[:2], used[2:3] = True, False
     fmt = IntFormat(4, signed=bool(rng.integers(2)))
     spread = rng.normal(size=shape).astype(np.float32) * (6 if fmt.signed else 12)
     operand = quantize(spread, Scale(1 << 15, -15), fmt, residual_bits=SIZE.residual_bits)
@@ -191,15 +193,19 @@ async def give(dut, rng, strips, pauses):
     return ports["tag"]
 
 
-async def check(dut, rng, random, target, settings, magnitude=12, pauses=0.3, kept=None):
+async def check(
+    dut, rng, random, target, settings, magnitude=12, pauses=0.3, kept=None, exponent=None
+):
     """Run strips of one target and compare all that comes out with the golden model.
 
-    With ``kept`` the sums are near ties of so many bits. Returns how often each situation
-    occurred.
+    With ``kept`` the sums are near ties of so many bits; ``exponent`` replaces that of the scale.
+    Returns how often each situation occurred.
     """
     strips = make_strips(rng, STRIPS, magnitude)
     fp4_exponent = int(rng.integers(-20, 20))
     factor = make_scale(rng, target, magnitude, fp4_exponent)
+    if exponent is not None:
+        factor = Scale(factor.significand, exponent)
     if kept:
         strips.sums, factor = near_ties(rng, strips.sums.shape, kept)
     settings = {**settings, "fp4_exponent": fp4_exponent}
@@ -243,7 +249,7 @@ async def check(dut, rng, random, target, settings, magnitude=12, pauses=0.3, ke
     check_counts(dut, saturation=saturations, underflow=underflows)
     got = unpack([int(dut.step_gradients.value)], 4, 32)[0]
     steps = [int(np.int64(np.uint64(low | high << 32))) for low, high in got.reshape(2, 2).tolist()]
-    assert steps == strips.step_gradients(), f"step gradients are {steps}"
+    assert_equal("step gradients", steps, strips.step_gradients())
     gaps = np.diff(cycles)
     events = {}
     if target != NONE:
@@ -274,19 +280,29 @@ async def matches_golden(dut):
     coverage = Coverage(PARAMS["core"], BINS.split())
     random = RandomBits(seed_state(SIZE.seed, stream=1))
     cases = [
-        (target, dict(zip(choices, values, strict=True)), magnitude)
+        (target, dict(zip(choices, values, strict=True)), magnitude, None)
         for target, choices in SETTINGS.items()
         for values in itertools.product(*choices.values())
         for magnitude in (3, 12, 20, 32)
     ]
-    for k in rng.permutation(len(cases)):
-        target, settings, magnitude = cases[k]
-        pauses = float(rng.choice([0, 0.3, 0.8]))
-        bins = await check(dut, rng, random, target, settings, magnitude, pauses=pauses)
+    # Everything becomes too small for the target, or the greatest sums too large.
+    cases += [
+        (target, {name: values[0] for name, values in SETTINGS[target].items()}, 12, exponent)
+        for target in (FLOAT, INTEGER, FP4)
+        for exponent in (-128, 127)
+    ]
+    found = {}
+    for position, k in enumerate(rng.permutation(len(cases))):
+        target, settings, magnitude, exponent = cases[k]
+        pauses = (0.0, 0.3, 0.8)[position % 3]
+        found[k] = await check(
+            dut, rng, random, target, settings, magnitude, pauses=pauses, exponent=exponent
+        )
         # The smallest product, 2**15 * 2**-128, is far above the smallest number of these formats.
-        assert not bins.pop("float_underflowed", 0)
-        coverage.cover(**bins)
+        assert not found[k].pop("float_underflowed", 0)
         coverage.vectors(STRIPS * LANES)
+    for _, bins in sorted(found.items()):
+        coverage.cover(**bins)
     nearest = {"mode": RoundMode.NEAREST_EVEN}
     choices = [(FLOAT, nearest), (INTEGER, {"signed_result": 0}), (INTEGER, {"signed_result": 1})]
     for kept in (1, 2, 3, 4, SIZE.wide_format.fraction_bits + 1):

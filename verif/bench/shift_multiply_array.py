@@ -95,6 +95,15 @@ def random_tile(rng, terms):
     return integers, rng.integers(16, size=(COLUMNS, terms))
 
 
+def random_tiles(rng, lengths):
+    """Make tiles of chance, with the least integer and the negative zero somewhere."""
+    tiles = [random_tile(rng, int(length)) for length in lengths]
+    for part, special in ((0, INTEGER.least), (1, 8)):
+        matrix = tiles[int(rng.integers(len(tiles)))][part]
+        matrix.flat[int(rng.integers(matrix.size))] = special
+    return tiles
+
+
 @cocotb.test()
 async def multiplies_every_pair(dut):
     """Every integer times every code, alone in each lane of each unit: FP4 and INT4."""
@@ -139,7 +148,7 @@ async def matches_golden(dut):
     for operand, mode in itertools.product(ShiftOperand, MODES):
         for shift in (0, 1, 5, 12, 20, 31):
             await start(dut)
-            tiles = [random_tile(rng, min(int(n), MAX_TERMS)) for n in rng.permutation(lengths)]
+            tiles = random_tiles(rng, np.minimum(rng.permutation(lengths), MAX_TERMS))
             saturations = await run(dut, coverage, tiles, operand, shift, mode)
             check_counts(dut, saturation=saturations, length_error=0)
     for number, paces in enumerate(PACES):

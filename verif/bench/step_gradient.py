@@ -7,7 +7,7 @@ from cocotb.triggers import ClockCycles, RisingEdge
 from golden.formats import IntFormat, Scale
 from golden.quantizer import InRange, quantize
 from golden.step_gradient import step_gradient
-from verif.coverage import Coverage
+from verif.coverage import Coverage, assert_equal
 from verif.packing import pack
 from verif.sim import bench_params
 from verif.stream import Source, always, burst, last_of, sometimes, start
@@ -42,7 +42,8 @@ async def clear(dut):
     await RisingEdge(dut.aclk)
     dut.clear.value = 0
     await RisingEdge(dut.aclk)
-    assert total_of(dut) == 0 and not dut.complete.value
+    assert_equal("cleared total", total_of(dut), 0)
+    assert_equal("complete", int(dut.complete.value), 0)
 
 
 @cocotb.test()
@@ -52,6 +53,8 @@ async def matches_golden(dut):
     coverage = Coverage(PARAMS["core"], BINS.split())
     await start(dut, clear=0)
     source = Source(dut)
+    # Two sums of a known sign: numbers of one sign, and activations all too large.
+    signs = dict(zip(rng.permutation(48)[:2].tolist(), (1, -1), strict=True))
     for case in range(48):
         fmt = IntFormat(BITS, signed=bool(case & 1))
         magnitude = (4, WIDTH // 2, WIDTH)[case % 3]
@@ -59,6 +62,8 @@ async def matches_golden(dut):
         shape = (int(rng.integers(1, 100)), LANES)
         numbers = rng.integers(-REACH, REACH, shape) >> (WIDTH - magnitude)
         x = rng.normal(size=shape).astype(np.float32) * fmt.greatest
+        if case in signs:
+            numbers[:], x[:] = signs[case], 2 * fmt.greatest
         operand = quantize(
             x, ONE, fmt, in_range=InRange(case >> 2 & 1), residual_bits=RESIDUAL_BITS
         )
@@ -72,9 +77,8 @@ async def matches_golden(dut):
                                         residual_bits=RESIDUAL_BITS))
             for row, part in zip(numbers, x, strict=True)
         )  # fmt: skip
-        got = total_of(dut)
-        assert got == expected, f"total is {got}, expected {expected}; case {case}"
-        assert dut.complete.value
+        assert_equal(f"total of case {case}", total_of(dut), expected)
+        assert_equal("complete", int(dut.complete.value), 1)
         await clear(dut)
         coverage.vectors(numbers.size)
         coverage.cover(

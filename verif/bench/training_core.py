@@ -1,5 +1,7 @@
 """Bench of :class:`hdl.training_core.TrainingCore`, on its pins."""
 
+from collections import Counter
+
 import cocotb
 import numpy as np
 from cocotb.clock import Clock
@@ -11,7 +13,7 @@ from golden.registers import BY_NAME, IDENTIFIER
 from golden.training_core import TrainingCore
 from verif.core_driver import CoreDriver, expected
 from verif.core_refusals import random_malformed
-from verif.core_scenarios import Layer, seeds, situations
+from verif.core_scenarios import Layer, directed_program, seeds, situations
 from verif.core_stimulus import random_program
 from verif.coverage import Coverage, assert_equal
 from verif.sim import bench_params
@@ -55,6 +57,35 @@ async def compare(driver, twin, program):
     return sum(len(strips) for strips in got)
 
 
+def situations_of(program):
+    """Count the situations of the commands of a program."""
+    met = Counter()
+    for command, _ in program:
+        met.update(situations(SIZE, command))
+    return met
+
+
+async def crowd(driver, twin, rng):
+    """Fill the queue behind a load whose beats do not come and products whose strips must stay."""
+    driver.stall(0)
+    layer = Layer(rng, SIZE)
+    await compare(driver, twin, layer.loads())
+    driver.source.pause = driver.sink.pause = True
+    at_once = {"wait_for_loads": False, "wait_for_products": False}
+    program = [Layer(rng, SIZE, 4).load(Operation.LOAD_WEIGHTS, **at_once)]
+    driver.send(program[0][1])
+    await driver.issue(program[0][0])
+    while (await driver.status())["queue_free"]:
+        program.append(layer.product(Operation.FORWARD, **at_once))
+        await driver.issue(program[-1][0], wait=False)
+    status = await driver.status()
+    assert status["loading"] and status["computing"], status
+    driver.source.pause = driver.sink.pause = False
+    for number, theirs in enumerate(expected(twin, program)):
+        assert_equal(f"strips of product {number}", await driver.receive(), theirs)
+    await driver.finish()
+
+
 async def interrupt(driver):
     """Read INTERRUPT, and the pin."""
     return await driver.read("INTERRUPT"), int(driver.dut.irq.value)
@@ -62,16 +93,20 @@ async def interrupt(driver):
 
 @cocotb.test()
 async def matches_golden(dut):
-    """Random programs, at any pace."""
+    """Random programs, at any pace; all that must be seen is in one of them."""
     driver, twin, rng = await begin(dut)
     coverage = Coverage(PARAMS["core"], [*situations(SIZE), *EVENTS, "overlap", "full"])
+    directed, place = directed_program(rng, SIZE), int(rng.integers(16))
+    coverage.cover(**situations_of(directed))
     for number in range(16):
         # Streams that hardly move let the queue fill up, however small the matrices are.
         driver.stall(*((0,), (0.1,), (0.95, ["s_axis", "m_axis"]), (0.5,))[number % 4])
         program = random_program(rng, SIZE, 100)
+        coverage.cover(**situations_of(program))
+        if number == place:
+            program += directed
         coverage.vectors(await compare(driver, twin, program))
-        for command, _ in program:
-            coverage.cover(**situations(SIZE, command))
+    await crowd(driver, twin, rng)
     coverage.cover(**driver.seen, **{name: twin.counters()[name] for name in EVENTS})
     coverage.close()
 
