@@ -260,10 +260,11 @@ class OutputFolder:
                 f"{first} is a folder or leads to one, and a file is to be written there; move it "
                 "away, or name another folder with --output"
             )
-        others = f", nor were {len(names) - 1} others," if len(names) > 1 else ""
+        more = len(names) - 1
         raise InputError(
-            f"{first} was not made here{others} or has been changed since; move it away, name "
-            "another folder with --output, or overwrite it with --force"
+            f"{first} was not made here or has been changed since"
+            f"{f', and so it is with {more} more' if more else ''}; move it away, name another "
+            "folder with --output, or overwrite it with --force"
         )
 
     def _read(self) -> dict:
