@@ -1,9 +1,12 @@
 """The runs of ``nibblegrad train``: one after the other, and what has finished is never lost."""
 
+import contextlib
 import dataclasses
 import itertools
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -168,15 +171,38 @@ def train(jobs: Sequence[Job], dataset: Dataset, *, strict: bool, judge_only: bo
         try:
             for job in jobs:
                 bar.set_description(f"{job.settings.network} {job.recipe.name}")
-                run = _run(job, dataset, bar, strict, judge_only)
-                outcome.runs.setdefault((job.settings.network, job.recipe.name), []).append(run)
+                trainer, run = _run(job, dataset, bar, strict, judge_only)
+                group = outcome.runs.setdefault((job.settings.network, job.recipe.name), [])
+                # A run that is saved is in the table, too.
+                with _interrupt_put_off():
+                    group.append(run)
+                    if job.save and trainer and not run.failure:
+                        checkpoint.save(trainer.checkpoint(), job.save)
         # Whatever it is, what has finished is reported before it goes on its way.
         except BaseException as error:
             outcome.stopped = error
     return outcome
 
 
-def _run(job: Job, dataset: Dataset, bar: Any, strict: bool, judge_only: bool) -> Run:
+@contextlib.contextmanager
+def _interrupt_put_off() -> Iterator[None]:
+    """Let a short piece of work end before Ctrl-C has its effect."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    pressed: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _: pressed.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if pressed:
+        raise KeyboardInterrupt
+
+
+def _run(
+    job: Job, dataset: Dataset, bar: Any, strict: bool, judge_only: bool
+) -> tuple[Trainer | None, Run]:
     trainer, failure = None, ""
     try:
         trainer = job.start(dataset, strict=strict)
@@ -184,17 +210,15 @@ def _run(job: Job, dataset: Dataset, bar: Any, strict: bool, judge_only: bool) -
             history = History([float("nan")], [trainer.accuracy()])
         else:
             history = trainer.run(_Report(job.name, trainer.watch.findings, bar).epoch)
-        if job.save:
-            checkpoint.save(trainer.checkpoint(), job.save)
     except InputError as error:
         if strict:
             raise
         failure = str(error)
         bar.write(f"warning: {job.name}: {failure}", file=sys.stderr)
         if trainer is None:
-            return Run(History(), [], [], failure)
+            return None, Run(History(), [], [], failure)
         history = trainer.history
-    return Run(history, trainer.watch.figures, trainer.watch.findings, failure)
+    return trainer, Run(history, trainer.watch.figures, trainer.watch.findings, failure)
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 import csv
 import re
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -163,6 +164,24 @@ def test_networks_are_saved_and_gone_on_from(run, tmp_path):
     assert (
         checkpoint.load(end).arrays["layer0.weights"].tobytes() != found["layer0.weights"].tobytes()
     )
+
+
+def test_runs_that_are_saved_are_in_the_table(run, monkeypatch, tmp_path):
+    """Ctrl-C right behind a checkpoint, or amid it."""
+    whole = checkpoint.save
+
+    def save(*arguments):
+        signal.raise_signal(signal.SIGINT)
+        whole(*arguments)
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(checkpoint, "save", save)
+    before = signal.getsignal(signal.SIGINT)
+    status, _, error = run(*QUICK, "--save", tmp_path / "net.npz")
+    assert signal.getsignal(signal.SIGINT) is before
+    assert status == 130 and "interrupted: 3 of 4 runs are missing" in error
+    assert [path.name for path in tmp_path.glob("net*")] == ["net-mlp-float32-0.npz"]
+    assert {row["seed"] for row in rows_of(tmp_path / "out" / "accuracy.csv")} == {"0"}
 
 
 def test_failed_runs_are_not_saved(run, diverging, tmp_path):
