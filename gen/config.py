@@ -36,10 +36,13 @@ MOST_LANES = 4096
 INTEGERS = {f"int{b}": IntFormat(b) for b in range(2, 33)} | {
     f"uint{b}": IntFormat(b, signed=False) for b in range(2, 33)
 }
+#: What stands for the structure that suits the family.
+AUTO = "auto"
 FP4 = {fmt.name: fmt for fmt in (Fp4Format(1), Fp4Format(2))}
 IN_RANGE = {rule.name.lower(): rule for rule in InRange}
-#: Structures of the array, by the names that a configuration calls them.
-STRUCTURES = {structure.value: structure for structure in Structure}
+#: Structures of the array, by the names that a configuration calls them. ``auto`` is what suits
+#: the family where one is known, in the FPGA flow, and otherwise what simulates fastest.
+STRUCTURES = {AUTO: Structure.PLAIN} | {structure.value: structure for structure in Structure}
 UNDERFLOW = {rule.name.lower(): rule for rule in Underflow}
 
 
@@ -163,7 +166,7 @@ class ShiftMultiplyArrayConfig(CoreConfig):
     bank_tiles: int = 4
     random_bits: int = 8
     seed: int = 1
-    structure: str = "plain"
+    structure: str = AUTO
 
 
 @dataclass(frozen=True)
@@ -235,7 +238,7 @@ class TrainingCoreConfig(CoreConfig):
     underflow: str = "midpoint"
     odd_shift: int = 1
     seed: int = 1
-    structure: str = "plain"
+    structure: str = AUTO
 
     def size(self) -> CoreSize:
         """Make the parameters of golden model and drivers."""
@@ -245,6 +248,10 @@ class TrainingCoreConfig(CoreConfig):
 
     def build(self) -> Any:
         return TrainingCore(self.size(), STRUCTURES[self.structure])
+
+    def with_structure(self, structure: str) -> "TrainingCoreConfig":
+        """Put a structure where the configuration leaves the choice open."""
+        return dataclasses.replace(self, structure=structure) if self.structure == AUTO else self
 
 
 #: The cores, by the name that a configuration calls them.
