@@ -97,7 +97,7 @@ TARGET ?= ecp5-25k
 
 # Native tools may be named: YOSYS=, NEXTPNR_ECP5= and so on.
 .PHONY: fpga
-fpga: $(STAMP)-fpga  ## place and route the training core, TARGET=ecp5-85k, for CONFIG= or the largest that fits
+fpga: $(STAMP)-fpga  ## place and route the training core, TARGET=ecp5-85k, for CONFIG= or the fastest that fits
 	@$(if $(YOSYS),YOSYS=$(call quoted,$(YOSYS))) $(RUN) -m gen fpga $(call option,--target,TARGET) \
 		$(call option,--config,CONFIG) $(call option,--output,OUTPUT) $(ARGS)
 

@@ -2,12 +2,16 @@
 
 import argparse
 import dataclasses
+import functools
 import os
+import sys
 from pathlib import Path
 
-from gen.flow import tools
+from gen.door import FAILED, INTERRUPTED, require
+from gen.flow import cache, tools
 from gen.flow.targets import FAMILIES
-from gen.outputs import prepare_folder, replace_file, write_if_changed
+from gen.outputs import Content, OutputFolder
+from gen.ranges import check_range
 from golden.errors import InputError
 
 from . import chart, report
@@ -51,6 +55,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="where the files go (default: %(default)s)",
     )
     parser.add_argument(
+        "--force",
+        action="store_true",
+        help="overwrite files that were not made here or have been changed since",
+    )
+    parser.add_argument(
         "--redraw",
         type=Path,
         metavar="FILE",
@@ -60,68 +69,70 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measure, and write the price list; or only draw the chart of one."""
-    if args.redraw:
-        return _redraw(args.redraw, args.output)
     uses = args.families.split(",")
     for use in uses:
         if use not in TARGET_OF:
             raise InputError(f"Unknown family {use!r}; choose from {', '.join(TARGET_OF)}")
-    for name, value, greatest in (
-        ("--seeds", args.seeds, len(SEEDS)),
-        ("--jobs", args.jobs, 256),
-        ("--period", args.period, 1_000_000),
-    ):
-        if not 1 <= value <= greatest:
-            raise InputError(f"{name} must be 1 to {greatest}, not {value}")
+    check_range("--seeds", args.seeds, 1, len(SEEDS))
+    check_range("--jobs", args.jobs, 1, 256)
+    check_range("--period", args.period, 1, 1_000_000)
+    if args.redraw:
+        return _redraw(args)
     library = find_liberty(args.liberty)
+    # What is needed last is looked for first.
+    folder = OutputFolder(args.output, force=args.force)
+    folder.check(["price_list.md", "price_list.csv"])
+    cache.prepare()
+    if "ecp5" in uses:
+        require("matplotlib")
     programs = ["yosys", *(FAMILIES[use].place for use in uses if FAMILIES[use].place)]
     versions = [tools.tool_version(program) for program in programs]
     if library:
         uses.append("cells")
     else:
         print("No standard cells: name a Liberty file with LIBERTY= to have them counted as well")
-    prepare_folder(args.output)
-    figures = measure(jobs(uses, library, args.period, args.seeds), args.jobs)
-    best = report.best_of(figures, "ecp5").values()
-    arrays = {item.design: item for item in measure(array_jobs(best), args.jobs, "Arrays")}
-    figures = [
-        dataclasses.replace(
-            item,
-            array_luts=arrays[item.design].array_luts,
-            array_flip_flops=arrays[item.design].array_flip_flops,
+    try:
+        figures = _measure(uses, library, args)
+    except tools.ToolError as error:
+        print(f"nibblegrad cost: error: {error}", file=sys.stderr)
+        return FAILED
+    except KeyboardInterrupt:
+        print(
+            f"nibblegrad cost: interrupted; there is no new price list. What has finished is kept "
+            f"in {cache.FOLDER}, and the same command goes on from there",
+            file=sys.stderr,
         )
-        if item.use == "ecp5" and item.design in arrays
-        else item
-        for item in figures
-    ]
+        return INTERRUPTED
 
     cells = f"{library.name if library else ''}, {args.period / 1000:g} ns"
-    files = {
-        "price_list.md": report.markdown(figures, versions, cells),
+    table = report.markdown(figures, versions, cells)
+    files: dict[str, Content] = {
+        "price_list.md": table,
         "price_list.csv": report.comma_separated(figures),
     }
-    for name, text in files.items():
-        written = write_if_changed(args.output / name, text)
-        print(f"{args.output / name}: {'written' if written else 'unchanged'}")
-    if "ecp5" in uses:
-        _draw(figures, args.output)
+    _install(folder, files | (_charts(figures) if "ecp5" in uses else {}))
     print()
-    for line in files["price_list.md"].splitlines():
+    for line in table.splitlines():
         if line.startswith("## A full"):
             break
         print(line)
     return 0
 
 
-def _draw(figures: list[Figures], output: Path) -> None:
-    for suffix in ("svg", "png"):
-        path = output / f"price_list.{suffix}"
-        replace_file(path, lambda partial: chart.save(figures, partial))
-        print(f"{path}: written")
+def _charts(figures: list[Figures]) -> dict[str, Content]:
+    """List the chart in each format."""
+    draw = functools.partial(chart.save, figures)
+    return {f"price_list.{suffix}": draw for suffix in ("svg", "png")}
 
 
-def _redraw(source: Path, output: Path) -> int:
+def _install(folder: OutputFolder, files: dict[str, Content]) -> None:
+    for name, what in folder.install(files).items():
+        print(f"{folder.path / name}: {what}")
+
+
+def _redraw(args: argparse.Namespace) -> int:
     """Draw the chart of a price list that was measured before."""
+    source: Path = args.redraw
     try:
         text = source.read_text(encoding="utf-8")
     except OSError as error:
@@ -133,6 +144,22 @@ def _redraw(source: Path, output: Path) -> int:
     figures = report.read(text, str(source))
     if not report.best_of(figures, "ecp5"):
         raise InputError(f"Price list {source} has no line for ecp5, which the chart is about")
-    prepare_folder(output)
-    _draw(figures, output)
+    _install(OutputFolder(args.output, force=args.force), _charts(figures))
     return 0
+
+
+def _measure(uses: list[str], library: Path | None, args: argparse.Namespace) -> list[Figures]:
+    """Measure the units, and of the best ones arrays as well."""
+    figures = measure(jobs(uses, library, args.period, args.seeds), args.jobs)
+    best = report.best_of(figures, "ecp5").values()
+    arrays = {item.design: item for item in measure(array_jobs(best), args.jobs, "Arrays")}
+    return [
+        dataclasses.replace(
+            item,
+            array_luts=arrays[item.design].array_luts,
+            array_flip_flops=arrays[item.design].array_flip_flops,
+        )
+        if item.use == "ecp5" and item.design in arrays
+        else item
+        for item in figures
+    ]

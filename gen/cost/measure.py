@@ -2,7 +2,6 @@
 
 import concurrent.futures
 import dataclasses
-import os
 import statistics
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from gen.flow import cache
+from gen.flow.parallel import processes
 from gen.flow.placement import place
 from gen.flow.synthesis import synthesize
 from gen.flow.targets import TARGETS
@@ -144,23 +144,17 @@ def measure(
     """Do the jobs in parallel processes, with a bar of progress, and put their results together."""
     by_name = {design.name: design for design in DESIGNS}
     results: dict[tuple[str, str], dict] = {(job.design, job.use): {} for job in todo}
-    with concurrent.futures.ProcessPoolExecutor(
-        workers, initializer=os.nice, initargs=(5,)
-    ) as pool:
+    with (
+        processes(workers) as pool,
+        tqdm(total=len(todo), desc=title, disable=None, unit="run") as bar,
+    ):
         futures = {pool.submit(_run, job, folder): job for job in todo}
-        bar = tqdm(total=len(todo), desc=title, disable=None, unit="run")
-        try:
-            for future in concurrent.futures.as_completed(futures):
-                job = futures[future]
-                found = results[job.design, job.use]
-                for name, value in future.result().items():
-                    found[name] = found.get(name, ()) + value if name == "frequencies" else value
-                bar.update()
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
-        finally:
-            bar.close()
+        for future in concurrent.futures.as_completed(futures):
+            job = futures[future]
+            found = results[job.design, job.use]
+            for name, value in future.result().items():
+                found[name] = found.get(name, ()) + value if name == "frequencies" else value
+            bar.update()
     return [
         Figures(by_name[design], use, **found)
         for (design, use), found in sorted(

@@ -9,7 +9,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-__all__ = ["FOLDER", "Cached", "cached"]
+from golden.errors import InputError
+
+from ..outputs import prepare_folder
+
+__all__ = ["FOLDER", "Cached", "cached", "prepare"]
 
 #: Where results are kept, if nothing else is said.
 FOLDER = Path("build/flow")
@@ -17,6 +21,23 @@ FOLDER = Path("build/flow")
 RESULT = "result.json"
 
 Cached = tuple[Path, dict[str, Any]]
+
+
+def prepare(root: Path = FOLDER) -> None:
+    """See that results can be kept, before work begins.
+
+    Raises
+    ------
+    InputError
+        If they cannot.
+    """
+    try:
+        prepare_folder(root)
+    except InputError as error:
+        reason = str(error).partition(";")[0]
+        raise InputError(
+            f"Results are kept in {root}, which is not possible: {reason}; run in another folder"
+        ) from error
 
 
 def cached(key: dict[str, Any], make: Callable[[Path], dict[str, Any]], root: Path) -> Cached:

@@ -9,35 +9,51 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from sklearn.linear_model import LinearRegression
 from tqdm import tqdm
 
 from ..config import TrainingCoreConfig
+from ..door import FAILED, INTERRUPTED, require, run_guarded
+from ..outputs import prepare_folder, write_if_changed
+from ..ranges import check_range
 from ..verilog import to_verilog
-from . import sizing
+from . import cache, sizing, tools
 from .memories import memory_use
+from .parallel import processes
 from .synthesis import Synthesis, synthesize
 from .targets import TARGETS, Target
 
-__all__ = ["SHAPES", "fit", "main", "measure"]
+__all__ = ["SHAPES", "add_arguments", "fit", "main", "measure"]
 
-#: Rows, columns, lanes and residual bits of the cores that are measured, by family. Together they
-#: tell the terms apart, and so do the first five of ECP5; the larger ones keep the error small
-#: where it matters. Residual bits are those that the advisor has to choose.
-SHAPES: dict[str, list[tuple[int, int, int, int]]] = {
+#: Rows, columns, lanes and residual bits.
+Shape = tuple[int, int, int, int]
+
+#: The cores that are measured, by family. Together they tell the terms apart, and so do the first
+#: five of ECP5; the larger ones keep the error small where it matters.
+SHAPES: dict[str, list[Shape]] = {
     "ecp5": [
         *((2, 2, 2, 8), (4, 4, 4, 8), (2, 4, 4, 8), (4, 4, 2, 8), (2, 2, 8, 8)),
-        *((4, 4, 8, 8), (8, 4, 4, 8)),
+        *((4, 4, 8, 8), (8, 4, 4, 8), (8, 8, 8, 8)),
     ],
     "nexus": [
         *((2, 2, 2, 8), (4, 4, 4, 8), (2, 2, 4, 8), (4, 2, 4, 8), (4, 4, 2, 8)),
         *((2, 8, 4, 8), (4, 4, 8, 8)),
     ],
     "ice40": [(2, 2, 2, 8), (2, 2, 4, 8), (4, 4, 4, 8)],
+    # The smallest takes more than there is.
+    "gowin": [(2, 2, 2, 8)],
+    "xilinx": [(2, 2, 2, 8), (4, 4, 4, 8), (4, 4, 8, 8), (4, 4, 2, 8)],
 }
 
+PROGRAM = "python -m gen.flow.calibrate"
+
 #: The target of each family whose tools are used.
-TARGET = {"ecp5": "ecp5-85k", "nexus": "nexus-40", "ice40": "ice40-up5k"}
+TARGET = {
+    "ecp5": "ecp5-85k",
+    "nexus": "nexus-40",
+    "ice40": "ice40-up5k",
+    "gowin": "gowin-9k",
+    "xilinx": "xilinx",
+}
 
 
 def measure(config: TrainingCoreConfig, target: Target) -> Synthesis:
@@ -46,7 +62,7 @@ def measure(config: TrainingCoreConfig, target: Target) -> Synthesis:
     return synthesize(verilog, "training_core", target, long_wires=True)
 
 
-def _config(shape: tuple[int, int, int, int], target: Target) -> TrainingCoreConfig:
+def _config(shape: Shape, target: Target) -> TrainingCoreConfig:
     rows, columns, lanes, residual_bits = shape
     return sizing.smallest_memories(rows, columns, lanes, target, residual_bits)
 
@@ -69,6 +85,9 @@ def fit(
     No part of a core makes it smaller, so no coefficient is negative. What counts is the relative
     error. LUTs of distributed memory are known without fitting.
     """
+    # Only here, as it takes an extra of this project.
+    from sklearn.linear_model import LinearRegression
+
     matrix = np.array([sizing.terms(config.size()) for config in configs])
     coefficients = {}
     for resource in ("luts", "flip_flops", "multipliers"):
@@ -85,58 +104,99 @@ def fit(
     return coefficients
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Measure the families, and write :data:`gen.flow.sizing.MODEL`."""
-    parser = argparse.ArgumentParser(prog="python -m gen.flow.calibrate", description=__doc__)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of this command to a parser."""
     parser.add_argument("--family", choices=SHAPES, action="append", help="default: every family")
     parser.add_argument(
         "--cores", type=int, metavar="N", help="measure the first N cores of each family only"
     )
     parser.add_argument(
+        "--missing", action="store_true", help="measure only what is not in the model yet"
+    )
+    parser.add_argument(
         "--jobs", type=int, default=os.cpu_count() or 1, metavar="N", help="how many at a time"
     )
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Measure the families, write :data:`gen.flow.sizing.MODEL`, and return the exit status."""
+    parser = argparse.ArgumentParser(prog=PROGRAM, description=__doc__)
+    add_arguments(parser)
     args = parser.parse_args(argv)
+    return run_guarded(PROGRAM, lambda: _run(args))
+
+
+def _run(args: argparse.Namespace) -> int:
+    check_range("--cores", args.cores, 1, 1000)
+    check_range("--jobs", args.jobs, 1, 256)
+    require("sklearn")
+    tools.require("yosys")
+    prepare_folder(sizing.MODEL.parent)
+    cache.prepare()
     families = args.family or list(SHAPES)
-    shapes = {family: SHAPES[family][: args.cores] for family in families}
-    model: Path = sizing.MODEL
-    known = json.loads(model.read_text())["families"] if model.exists() else {}
-    jobs = [(family, shape) for family in families for shape in shapes[family]]
-    # The largest first: they take longest.
-    order = sorted(jobs, key=lambda job: math.prod(job[1][:3]), reverse=True)
-    results: dict[str, list[Synthesis]] = {}
-    with (
-        concurrent.futures.ProcessPoolExecutor(args.jobs) as pool,
-        tqdm(total=len(jobs), desc="synthesis", unit="core", disable=None) as progress,
-    ):
-        futures = {}
-        for family, shape in order:
-            target = TARGETS[TARGET[family]]
-            futures[family, shape] = pool.submit(measure, _config(shape, target), target)
-        for future in concurrent.futures.as_completed(futures.values()):
-            future.result()
-            progress.update()
-        for family, shape in jobs:
-            results.setdefault(family, []).append(futures[family, shape].result())
-    for family in families:
-        target = TARGETS[TARGET[family]]
-        configs = [_config(shape, target) for shape in shapes[family]]
-        measured = [counts(synthesis) for synthesis in results[family]]
-        known[family] = {
-            "version": results[family][0].version,
-            "coefficients": fit(configs, measured, target),
-            "measured": {
-                "{} x {} x {}, {}".format(*shape): each
-                for shape, each in zip(shapes[family], measured, strict=True)
-            },
-        }
-    document = {"made by": "python -m gen.flow.calibrate", "families": known}
-    partial = model.with_name(model.name + ".part")
-    partial.write_text(json.dumps(document, indent=1) + "\n")
-    partial.replace(model)
-    sizing.forget()
+    try:
+        _calibrate({family: SHAPES[family][: args.cores] for family in families}, args)
+    except tools.ToolError as error:
+        print(f"{PROGRAM}: error: {error}", file=sys.stderr)
+        return FAILED
+    except KeyboardInterrupt:
+        print(
+            f"{PROGRAM}: interrupted; the model is as it was. What has finished is kept in "
+            f"{cache.FOLDER}, and the same command goes on from there",
+            file=sys.stderr,
+        )
+        return INTERRUPTED
     for family in families:
         _report(family)
     return 0
+
+
+def _calibrate(shapes: dict[str, list[Shape]], args: argparse.Namespace) -> None:
+    """Measure cores of each family, fit the coefficients, and write the model."""
+    model: Path = sizing.MODEL
+    known = json.loads(model.read_text())["families"] if model.exists() else {}
+    measured: dict[str, dict[str, dict[str, int]]] = {
+        family: known[family]["measured"] if args.missing and family in known else {}
+        for family in shapes
+    }
+    jobs = [
+        (family, shape)
+        for family in shapes
+        for shape in shapes[family]
+        if _name(shape) not in measured[family]
+    ]
+    # The largest first: they take longest.
+    jobs.sort(key=lambda job: math.prod(job[1][:3]), reverse=True)
+    with (
+        processes(args.jobs) as pool,
+        tqdm(total=len(jobs), desc="synthesis", unit="core", disable=None) as progress,
+    ):
+        futures = {}
+        for family, shape in jobs:
+            target = TARGETS[TARGET[family]]
+            futures[pool.submit(measure, _config(shape, target), target)] = family, shape
+        for future in concurrent.futures.as_completed(futures):
+            family, shape = futures[future]
+            measured[family] = {**measured[family], _name(shape): counts(future.result())}
+            progress.update()
+    for family, cores in shapes.items():
+        target = TARGETS[TARGET[family]]
+        found = {_name(shape): measured[family][_name(shape)] for shape in cores}
+        known[family] = {
+            "version": tools.tool_version("yosys"),
+            "coefficients": fit(
+                [_config(shape, target) for shape in cores], list(found.values()), target
+            ),
+            "measured": found,
+        }
+    document = {"made by": "python -m gen.flow.calibrate", "families": known}
+    write_if_changed(model, json.dumps(document, indent=1) + "\n")
+    sizing.forget()
+
+
+def _name(shape: Shape) -> str:
+    """Make the name by which the model knows a core."""
+    return "{} x {} x {}, {}".format(*shape)
 
 
 def _report(family: str) -> None:

@@ -1,4 +1,4 @@
-"""``python -m gen fit``: the largest training core for a device, or whether one fits."""
+"""``python -m gen fit``: the fastest training core that fits a device, or whether one fits."""
 
 import argparse
 import dataclasses
@@ -8,75 +8,180 @@ from golden.errors import InputError
 
 from .. import config
 from ..config import TrainingCoreConfig
-from . import sizing
+from ..outputs import write_if_changed
+from . import advisor, throughput
 from .targets import RESOURCES, TARGETS, Target, find_target
+from .throughput import Layer
 
-__all__ = ["add_arguments", "run", "table", "to_toml", "training_core"]
+__all__ = [
+    "add_arguments",
+    "add_core_arguments",
+    "choose",
+    "run",
+    "table",
+    "to_toml",
+    "training_core",
+]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this command to a parser."""
+    add_core_arguments(
+        parser, TARGETS, "say whether the training core of this TOML file fits, and how fast it is"
+    )
+    parser.add_argument(
+        "--output", type=Path, metavar="FILE", help="write the core as a configuration"
+    )
+
+
+def add_core_arguments(parser: argparse.ArgumentParser, targets, purpose: str) -> None:
+    """Add the options that choose a device and a core to a parser.
+
+    Parameters
+    ----------
+    parser : argparse.ArgumentParser
+        Of a command.
+    targets : iterable of str
+        Names of the devices.
+    purpose : str
+        What a configuration is for.
+    """
     parser.add_argument(
         "--target",
         default="ecp5-25k",
         metavar="NAME",
-        help=f"device: {', '.join(TARGETS)} (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--margin",
-        type=float,
-        default=sizing.MARGIN,
-        metavar="SHARE",
-        help="share of LUTs and flip-flops that stays free (default: %(default)s)",
+        help=f"device: {', '.join(targets)} (default: %(default)s)",
     )
     parser.add_argument(
         "--config",
         type=Path,
         metavar="FILE",
-        help="say whether the training core of this TOML file fits, instead of proposing one",
+        help=f"{purpose} (default: the fastest core that fits)",
     )
     parser.add_argument(
-        "--output", type=Path, metavar="FILE", help="write the proposal as a configuration"
+        "--module",
+        metavar="NAME",
+        help="which training core of --config, where it has several",
+    )
+    parser.add_argument(
+        "--layer",
+        metavar="BATCHxINPUTSxOUTPUTS",
+        default="x".join(map(str, throughput.LAYER)),
+        help="layer by whose training step cores are compared (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--margin",
+        type=float,
+        default=advisor.MARGIN,
+        metavar="SHARE",
+        help="share of LUTs and flip-flops that a proposal leaves free (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--force",
+        action="store_true",
+        help="overwrite files that were not made here or have been changed since, and take cores "
+        "of any size",
     )
 
 
 def run(args: argparse.Namespace) -> int:
     """Print a proposal, or a verdict, with what it is predicted to take."""
     target = find_target(args.target)
-    if not 0 <= args.margin < 1:
-        raise InputError(f"Margin must be 0 or more and less than 1, not {args.margin}")
-    if args.config is not None:
-        core = training_core(args.config)
-        need = sizing.check_fits(core, target)
-    else:
-        fit = sizing.largest(target, args.margin)
-        core, need = fit.config, fit.need
-    print(f"# {core.rows} x {core.columns} x {core.lanes} on {target.name} ({target.part})")
-    for line in table(need, target):
-        print(f"# {line}")
+    layer = throughput.parse_layer(args.layer)
+    core, need = choose(args, target, layer)
     text = to_toml(core)
-    print(f"\n{text}", end="")
     if args.output is not None:
-        try:
-            args.output.write_text(text)
-        except OSError as error:
-            raise InputError(f"Cannot write {args.output}: {error.strerror}") from error
+        _write(args.output, text, args.force)
+    print(f"# {core.rows} x {core.columns} x {core.lanes} on {target.name} ({target.part})")
+    for line in [*table(need, target), *speed(core, layer)]:
+        print(f"# {line}")
+    print(f"\n{text}", end="")
     return 0
 
 
-def training_core(path: Path) -> TrainingCoreConfig:
-    """Find the training core of a configuration file.
+def _write(path: Path, text: str, force: bool) -> None:
+    """Write the configuration, unless a user's file is in its place."""
+    try:
+        if path.exists() and path.read_bytes() != text.encode() and not force:
+            raise InputError(f"{path} is there already; name another file, or allow it by --force")
+        write_if_changed(path, text)
+    except OSError as error:
+        raise InputError(f"Cannot write {path}: {error.strerror}") from error
+
+
+def choose(
+    args: argparse.Namespace, target: Target, layer: Layer
+) -> tuple[TrainingCoreConfig, dict[str, int]]:
+    """Find the core that the options of :func:`add_core_arguments` mean, and what it takes.
 
     Raises
     ------
     InputError
-        If there is none, or more than one.
+        If there is no such core, or it does not fit the target, or the margin is none.
     """
-    cores = [core for core in config.load(path).values() if isinstance(core, TrainingCoreConfig)]
-    if len(cores) != 1:
-        found = "no training_core" if not cores else f"{len(cores)} training cores"
-        raise InputError(f"{path} has {found}; the FPGA flow takes exactly one")
-    return cores[0]
+    if not 0 <= args.margin < 1:
+        raise InputError(f"Margin must be 0 or more and less than 1, not {args.margin}")
+    if args.config is None:
+        if args.module is not None:
+            raise InputError(f"Module {args.module!r} is of no file; name one with --config")
+        fit = advisor.best(target, layer, args.margin)
+        return fit.config, fit.need
+    core = training_core(args.config, args.module, force=args.force).with_structure(
+        target.family.structure
+    )
+    if core.structure == "ecp5" != target.family.name:
+        raise InputError(
+            f"{args.config}: structure 'ecp5' is made of cells that {target.name} has not; choose "
+            f"'auto'"
+        )
+    return core, advisor.check_fits(core, target, layer)
+
+
+def training_core(
+    path: Path, module: str | None = None, *, force: bool = False
+) -> TrainingCoreConfig:
+    """Find a training core of a configuration file.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    module : str, optional
+        Its module, where there are several training cores.
+    force : bool
+        Whether it may be huge; see :func:`gen.config.parse`.
+
+    Raises
+    ------
+    InputError
+        If there is none, or more than one and none was chosen, or the chosen one is none.
+    """
+    modules = config.load(path, force=force)
+    cores = {name: core for name, core in modules.items() if isinstance(core, TrainingCoreConfig)}
+    names = ", ".join(cores)
+    if not cores:
+        raise InputError(f"{path} has no training_core; the FPGA flow takes nothing else")
+    if module is None and len(cores) > 1:
+        raise InputError(
+            f"{path} has {len(cores)} training cores; choose one with --module: {names}"
+        )
+    if module is not None and module not in cores:
+        given = f"is a {modules[module].core}" if module in modules else "is not there"
+        raise InputError(f"{path}: module {module!r} {given}; choose from {names}")
+    return cores[module or names]
+
+
+def speed(core: TrainingCoreConfig, layer: Layer) -> list[str]:
+    """Say how long a core takes for a training step of a layer, in lines."""
+    try:
+        cycles = throughput.step_cycles(core.size(), layer)
+    except InputError:
+        return [f"A layer {layer} does not fit its memories, however it is cut."]
+    share = throughput.lane_cycles(core.size(), layer) / cycles
+    return [
+        f"A training step of a layer {layer} takes about {cycles:,} cycles;",
+        f"the lanes multiply in {share:.0%} of them.",
+    ]
 
 
 def table(need: dict[str, int], target: Target) -> list[str]:

@@ -9,9 +9,9 @@ from .targets import Target
 
 __all__ = ["CODE", "Memory", "MemoryUse", "core_memories", "map_memory", "memory_use"]
 
-#: What Yosys 0.70 takes 16 x 4 bits of distributed memory and a block RAM to cost, and, found by
-#: trying, each bit that is read from a block RAM: a word that is written meanwhile is kept beside.
-DISTRIBUTED_COST, BLOCK_COST, READ_COST = 4, 128, 2
+#: What Yosys 0.70 takes a block RAM to cost. What a bit costs that is read from one was found by
+#: trying: a word that is written meanwhile is kept beside.
+BLOCK_COST = 128
 
 #: Bits of a code.
 CODE = 4
@@ -89,7 +89,7 @@ def _outlets(size: CoreSize) -> list[Memory]:
 def memory_use(size: CoreSize, target: Target) -> MemoryUse:
     """Sum up what the memories of a training core take on a target."""
     memories = core_memories(size)
-    if not target.family.distributed_luts:
+    if not target.family.distributed_shapes:
         memories += _outlets(size)
     uses = [(memory.count, map_memory(memory.depth, memory.width, target)) for memory in memories]
     return MemoryUse(
@@ -110,11 +110,15 @@ def map_memory(depth: int, width: int, target: Target) -> MemoryUse:
     """
     family = target.family
     blocks = min(-(-depth // words) * -(-width // bits) for words, bits in family.block_shapes)
-    if not family.distributed_luts:
+    if not family.distributed_shapes:
         return MemoryUse(blocks, 0)
-    distributed = -(-depth // 16) * -(-width // 4)
-    # Words beyond 16 are chosen by multiplexers.
-    chosen = width * (-(-depth // 16) - 1)
-    if DISTRIBUTED_COST * distributed + chosen < BLOCK_COST * blocks + READ_COST * width:
-        return MemoryUse(0, family.distributed_luts * distributed + chosen)
+    cells, rows = min(
+        (-(-depth // words) * -(-width // bits), -(-depth // words))
+        for words, bits in family.distributed_shapes
+    )
+    # Rows of cells are chosen by multiplexers; a LUT of six inputs chooses one of four.
+    chosen = width * -(-(rows - 1) // (3 if family.lut_inputs == 6 else 1))
+    cost = family.distributed_cost * cells + chosen
+    if cost < BLOCK_COST * blocks + family.read_cost * width:
+        return MemoryUse(0, family.distributed_luts * cells + chosen)
     return MemoryUse(blocks, 0)

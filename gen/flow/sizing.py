@@ -1,11 +1,8 @@
-"""What a training core of a size will take of a device, and the largest one that fits."""
+"""What a training core of a size will take of a device."""
 
-import dataclasses
 import functools
 import json
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,10 +17,8 @@ from .targets import RESOURCES, TARGETS, Target
 __all__ = [
     "MODEL",
     "TERMS",
-    "Fit",
-    "check_fits",
     "forget",
-    "largest",
+    "is_measured",
     "most_lanes",
     "predict",
     "smallest_memories",
@@ -33,21 +28,11 @@ __all__ = [
 #: The coefficients, which ``python -m gen.flow.calibrate`` writes.
 MODEL = Path(__file__).with_name("model.json")
 
-#: Share of a device that the advisor fills. Fuller ones are routed slowly, or not at all.
-MARGIN = 0.1
-
 #: Side of the square matrices that the smallest memories hold.
 SMALLEST_MATRIX = 64
 
-#: Fraction bits of residuals that are tried, in turn: fewer take fewer block RAMs, but make the
-#: step gradient coarser, which the advisor does not decide.
-RESIDUAL_BITS = (8,)
-
-#: How many times the lanes of the largest measured core a proposal may have.
+#: How many times the lanes of the largest measured core a prediction is trusted for.
 EXTRAPOLATION = 2
-
-#: Words at which memories are deep enough for the layers that suit such a core.
-DEEPEST = 4096
 
 #: What cells are counted by: how often a part of the core is there.
 TERMS = ("lanes", "accumulators", "operands", "squares", "strips", "load_lanes", "once")
@@ -73,15 +58,6 @@ def terms(size: CoreSize) -> np.ndarray:
     )
 
 
-@dataclass(frozen=True)
-class Fit:
-    """A training core for a target, with what it is predicted to take."""
-
-    config: TrainingCoreConfig
-    target: Target
-    need: dict[str, int]
-
-
 @functools.cache
 def _models() -> dict:
     return json.loads(MODEL.read_text())["families"] if MODEL.exists() else {}
@@ -92,6 +68,11 @@ def forget() -> None:
     _models.cache_clear()
 
 
+def is_measured(target: Target) -> bool:
+    """Tell whether cores were measured for the family of a target."""
+    return target.family.name in _models()
+
+
 def predict(size: CoreSize, target: Target) -> dict[str, int]:
     """Predict what a training core takes after place and route, for each of ``RESOURCES``.
 
@@ -100,16 +81,12 @@ def predict(size: CoreSize, target: Target) -> dict[str, int]:
     InputError
         If cores were not measured for the family of the target.
     """
-    models = _models()
-    if target.family.name not in models:
-        names = [name for name, other in TARGETS.items() if other.family.name in models]
-        hint = f"choose from {', '.join(names)}" if names else "run `python -m gen.flow.calibrate`"
-        raise InputError(f"Training cores were not measured for {target.name}; {hint}")
+    _check_measured(target)
     memories = memory_use(size, target)
     counts = terms(size)
     need = {
         resource: round(float(counts @ np.array([coefficients[term] for term in TERMS])))
-        for resource, coefficients in models[target.family.name]["coefficients"].items()
+        for resource, coefficients in _models()[target.family.name]["coefficients"].items()
     }
     need["luts"] += memories.luts
     need["block_rams"] = memories.block_rams
@@ -119,38 +96,18 @@ def predict(size: CoreSize, target: Target) -> dict[str, int]:
     return {resource: need[resource] for resource in RESOURCES}
 
 
-def check_fits(config: TrainingCoreConfig, target: Target) -> dict[str, int]:
-    """Predict what a core takes, and refuse it if the target does not have so much.
+def most_lanes(target: Target) -> int:
+    """Count the lanes up to which predictions are trusted: a multiple of what was measured.
 
     Raises
     ------
     InputError
-        If it does not fit.
+        If cores were not measured for the family of the target.
     """
-    need = predict(config.size(), target)
-    for resource, words in RESOURCES.items():
-        have = getattr(target, resource)
-        if need[resource] > have:
-            core = f"{config.rows} x {config.columns} x {config.lanes}"
-            raise InputError(
-                f"The {core} training core needs {need[resource]:,} {words}, and {target.name} has "
-                f"{have:,}; {_advice(target)}"
-            )
-    return need
-
-
-def _advice(target: Target) -> str:
-    try:
-        fit = largest(target).config
-    except InputError:
-        larger = [
-            name
-            for name, other in TARGETS.items()
-            if other.family.name in _models() and _fits(smallest_memories(2, 2, 2, other), other, 0)
-        ]
-        return f"no training core fits it, choose from {', '.join(larger)}"
-    memories = f"{fit.activation_words}, {fit.weight_words} and {fit.gradient_words} words"
-    return f"{fit.rows} x {fit.columns} x {fit.lanes} with {memories} fits"
+    _check_measured(target)
+    measured = _models()[target.family.name]["measured"]
+    shapes = (map(int, name.partition(",")[0].split(" x ")) for name in measured)
+    return EXTRAPOLATION * max(math.prod(shape) for shape in shapes)
 
 
 def smallest_memories(
@@ -178,93 +135,11 @@ def smallest_memories(
     )
 
 
-def _fits(config: TrainingCoreConfig, target: Target, margin: float) -> Fit | None:
-    need = predict(config.size(), target)
-    # Block RAMs and multipliers can be used up; LUTs and flip-flops have to be placed together.
-    room = {"luts": 1 - margin, "flip_flops": 1 - margin}
-    for resource in RESOURCES:
-        if need[resource] > getattr(target, resource) * room.get(resource, 1):
-            return None
-    return Fit(config, target, need)
-
-
-def largest(target: Target, margin: float = MARGIN) -> Fit:
-    """Find the training core with the most lanes that fits a target, and give it what memory fits.
-
-    Of cores with as many lanes, the one with the most squarely shaped array is taken, since loads
-    and results then keep up best.
-
-    Parameters
-    ----------
-    target : Target
-        Device.
-    margin : float
-        Share of the LUTs and flip-flops that stays free, for routing and for what goes around.
-
-    Raises
-    ------
-    InputError
-        If not even 2 x 2 x 2 fits, or the family was not measured.
-    """
-    shapes = [shape for shape in _shapes() if math.prod(shape) <= most_lanes(target)]
-    for shape in sorted(shapes, key=_preference, reverse=True):
-        for residual_bits in RESIDUAL_BITS:
-            fit = _fits(smallest_memories(*shape, target, residual_bits), target, margin)
-            if fit is not None:
-                return _deepen(fit, margin)
-    need = predict(smallest_memories(2, 2, 2, target).size(), target)
-    short = next(
-        (
-            (resource, words)
-            for resource, words in RESOURCES.items()
-            if need[resource] > getattr(target, resource) * (1 - margin)
-        ),
-    )
-    raise InputError(
-        f"Not even the 2 x 2 x 2 training core fits {target.name}: it needs "
-        f"{need[short[0]]:,} {short[1]}, and there are {getattr(target, short[0]):,}; "
-        f"choose a larger target"
-    )
-
-
-def most_lanes(target: Target) -> int:
-    """Count the lanes up to which predictions are trusted: a multiple of what was measured."""
-    predict(smallest_memories(2, 2, 2, target).size(), target)  # refuses what was not measured
-    measured = _models()[target.family.name]["measured"]
-    shapes = (map(int, name.partition(",")[0].split(" x ")) for name in measured)
-    return EXTRAPOLATION * max(math.prod(shape) for shape in shapes)
-
-
-def _shapes() -> Iterator[tuple[int, int, int]]:
-    sizes = [1 << k for k in range(1, 7)]
-    return ((r, c, n) for r in sizes for c in sizes for n in sizes)
-
-
-def _preference(shape: tuple[int, int, int]) -> tuple:
-    """Rank shapes: the most lanes, the fastest loads, the smallest words, rather lanes."""
-    rows, columns, lanes = shape
-    return rows * columns * lanes, min(shape), -max(shape), -abs(rows - columns), lanes
-
-
-def _deepen(fit: Fit, margin: float) -> Fit:
-    """Double memories as long as they fit: operands together, partial sums, then one by one.
-
-    Deeper memories may take block RAMs, but no LUTs.
-    """
-    for names in (
-        ("activation_words", "weight_words", "gradient_words"),
-        ("partial_sum_strips",),
-        ("bias_words",),
-        ("activation_words",),
-        ("weight_words",),
-        ("gradient_words",),
-    ):
-        deeper = fit.config
-        while max(getattr(deeper, name) for name in names) < DEEPEST:
-            deeper = dataclasses.replace(
-                deeper, **{name: 2 * getattr(deeper, name) for name in names}
-            )
-            found = _fits(deeper, fit.target, margin)
-            if found is not None and found.need["luts"] <= fit.need["luts"]:
-                fit = found
-    return fit
+def _check_measured(target: Target) -> None:
+    if not is_measured(target):
+        names = ", ".join(name for name, other in TARGETS.items() if is_measured(other))
+        raise InputError(
+            f"Training cores were not measured for {target.name}; run `python -m "
+            f"gen.flow.calibrate --family {target.family.name}`, which takes about an hour"
+            + (f", or choose from {names}" if names else "")
+        )

@@ -43,8 +43,12 @@ class Family:
         make one.
     block_shapes : tuple of (int, int)
         Words and bits that a block RAM can have.
-    distributed_luts : int
-        LUTs that 16 x 4 bits of distributed memory occupy, or 0 if there is none.
+    distributed_shapes : tuple of (int, int)
+        Words and bits that a cell of distributed memory can have; empty if there is none.
+    distributed_luts, distributed_cost : int
+        LUTs that such a cell occupies, and what Yosys takes it to cost.
+    read_cost : int
+        What Yosys takes each bit to cost that is read from a block RAM.
     out_of_context : bool
         Whether the tool can leave out pins by itself.
     chooses_pins : bool
@@ -70,7 +74,10 @@ class Family:
     place_large: tuple[str, ...] = ()
     reported: dict[str, tuple[str, float]] = field(default_factory=dict)
     block_shapes: tuple[tuple[int, int], ...] = ()
+    distributed_shapes: tuple[tuple[int, int], ...] = ()
     distributed_luts: int = 0
+    distributed_cost: int = 4
+    read_cost: int = 2
     out_of_context: bool = False
     chooses_pins: bool = False
     pads: tuple[str, ...] = ()
@@ -137,6 +144,7 @@ FAMILIES: dict[str, Family] = {
                 "multipliers": ("MULT18X18D", 1),
             },
             block_shapes=_SHAPES_18K,
+            distributed_shapes=((16, 4),),
             distributed_luts=6,
             out_of_context=True,
             structure="ecp5",
@@ -181,6 +189,7 @@ FAMILIES: dict[str, Family] = {
                 "multipliers": ("MULT18_CORE", 1),
             },
             block_shapes=_SHAPES_18K,
+            distributed_shapes=((16, 4),),
             distributed_luts=6,
             pads=("IB", "OB", "OBZ", "BB"),
         ),
@@ -198,6 +207,10 @@ FAMILIES: dict[str, Family] = {
                 "block_rams": ("BSRAM", 1),
                 "multipliers": ("MULT18X18", 1),
             },
+            block_shapes=_SHAPES_18K,
+            distributed_shapes=((16, 4),),
+            distributed_luts=4,
+            read_cost=0,
             pads=("IBUF", "OBUF", "TBUF", "IOBUF"),
         ),
         Family(
@@ -212,6 +225,11 @@ FAMILIES: dict[str, Family] = {
             block_rams={"RAMB18E1": 1, "RAMB36E1": 2},
             multipliers={"DSP48E1": 1},
             lut_inputs=6,
+            # In halves of the larger blocks.
+            block_shapes=_SHAPES_18K,
+            distributed_shapes=((32, 6), (64, 3)),
+            distributed_luts=4,
+            distributed_cost=8,
         ),
     )
 }

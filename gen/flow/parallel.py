@@ -1,0 +1,84 @@
+"""Jobs in several processes, or with several tools at once, that an interrupt ends at once."""
+
+import contextlib
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from typing import TypeVar
+
+from . import tools
+
+__all__ = ["at_once", "processes"]
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+@contextlib.contextmanager
+def processes(count: int) -> Iterator[Executor]:
+    """Give a pool of processes that leave others the precedence.
+
+    An interrupt of the block ends them, and the tools that they run. After another exception,
+    what is running is finished, so that it is kept, and nothing else is begun.
+
+    Parameters
+    ----------
+    count : int
+        How many.
+    """
+    pool = ProcessPoolExecutor(count, initializer=_begin)
+    try:
+        yield pool
+    except BaseException as error:
+        if isinstance(error, KeyboardInterrupt):
+            for process in multiprocessing.active_children():
+                process.terminate()
+        pool.shutdown(cancel_futures=True)
+        raise
+    pool.shutdown()
+
+
+def at_once(work: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
+    """Do work that waits for tools, in as many threads as there are processors.
+
+    An interrupt ends the tools.
+
+    Parameters
+    ----------
+    work : function
+        Called with each of the items.
+    items : iterable
+        What to call it with.
+
+    Returns
+    -------
+    list
+        The results, in the order of the items.
+    """
+    pool = ThreadPoolExecutor(os.cpu_count())
+    futures: list[Future[Result]] = []
+    try:
+        for item in items:
+            futures.append(pool.submit(work, item))
+        return [future.result() for future in futures]
+    except KeyboardInterrupt:
+        with tools.stopped():
+            pool.shutdown(cancel_futures=True)
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _begin() -> None:
+    """Prepare a process of the pool."""
+    os.nice(5)
+    # The interrupt of a terminal comes to all processes; the first one decides.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _end)
+
+
+def _end(*_) -> None:
+    with tools.stopped():
+        os._exit(130)
