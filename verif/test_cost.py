@@ -12,6 +12,7 @@ from gen.cost.catalogue import DESIGNS, FORMATS, LANES, designs_for
 from gen.cost.cells import _nand_area, find_liberty
 from gen.cost.measure import Figures, Job
 from gen.flow import tools
+from gen.outputs import MANIFEST
 
 BY_NAME = {design.name: design for design in DESIGNS}
 
@@ -95,7 +96,8 @@ def test_chart_is_drawn_again_without_measuring(tmp_path, capsys):
     source, output = tmp_path / "price_list.csv", tmp_path / "out"
     source.write_text(report.comma_separated(CANNED))
     assert main(["cost", "--redraw", str(source), "--output", str(output)]) == 0
-    assert sorted(path.name for path in output.iterdir()) == ["price_list.png", "price_list.svg"]
+    names = sorted(path.name for path in output.iterdir())
+    assert names == [MANIFEST, "price_list.png", "price_list.svg"]
     chart.save(CANNED, tmp_path / "chart.svg")
     assert (output / "price_list.svg").read_bytes() == (tmp_path / "chart.svg").read_bytes()
     assert capsys.readouterr().out.count("written") == 2

@@ -2,9 +2,7 @@
 """The size advisor and the FPGA command: what they propose, predict and refuse."""
 
 import dataclasses
-import itertools
 import json
-import math
 import re
 
 import pytest
@@ -13,7 +11,8 @@ from gen.__main__ import main
 from gen.config import TrainingCoreConfig, parse
 from gen.flow import calibrate, sizing
 from gen.flow.fit import to_toml, training_core
-from gen.flow.fpga import check_memories, condense
+from gen.flow.fpga import check_memories
+from gen.flow.fpga_report import condense
 from gen.flow.memories import map_memory, memory_use
 from gen.flow.placement import Step, place
 from gen.flow.synthesis import Synthesis
@@ -40,54 +39,9 @@ def test_memories_of_the_default_core():
     assert memory_use(TrainingCoreConfig().size(), ECP5).block_rams == 97
 
 
-@pytest.mark.parametrize("name", ["ecp5-25k", "ecp5-45k", "ecp5-85k"])
-def test_proposal_fits_and_nothing_larger_does(name):
-    target = TARGETS[name]
-    fit = sizing.largest(target)
-    for resource in RESOURCES:
-        assert fit.need[resource] <= getattr(target, resource)
-    assert fit.need == sizing.check_fits(fit.config, target)
-    # No size with more lanes fits, however small its memories.
-    lanes = fit.config.rows * fit.config.columns * fit.config.lanes
-    limit = {"luts": 1 - sizing.MARGIN, "flip_flops": 1 - sizing.MARGIN}
-    for shape in itertools.product((2, 4, 8), (2, 4, 8), (2, 4, 8, 16)):
-        if not lanes < math.prod(shape) <= sizing.most_lanes(target):
-            continue
-        for bits in sizing.RESIDUAL_BITS:
-            config = sizing.smallest_memories(*shape, target, bits)
-            need = sizing.predict(config.size(), target)
-            assert any(
-                need[resource] > getattr(target, resource) * limit.get(resource, 1)
-                for resource in RESOURCES
-            )
-    # A larger margin never gives a larger core.
-    smaller = sizing.largest(target, 0.4).config
-    assert smaller.rows * smaller.columns * smaller.lanes <= lanes
-
-
-def test_proposal_is_a_configuration(tmp_path, capsys):
-    path = tmp_path / "core.toml"
-    assert main(["fit", "--target", "ecp5-85k", "--output", str(path)]) == 0
-    said = capsys.readouterr().out
-    assert training_core(path) == sizing.largest(TARGETS["ecp5-85k"]).config
-    assert re.search(r"^# block RAMs +[\d,]+ +208 +\d+%$", said, re.M)
-    # It is judged as it was proposed.
-    assert main(["fit", "--target", "ecp5-85k", "--config", str(path)]) == 0
-    assert capsys.readouterr().out == said
-
-
 def test_configurations_survive_toml():
     core = TrainingCoreConfig(rows=2, wide_format="float32", seed=7)
     assert parse(to_toml(core)) == {"training_core": core}
-
-
-def test_core_that_does_not_fit():
-    with pytest.raises(
-        InputError,
-        match=r"^The 4 x 4 x 8 training core needs 97 block RAMs, and ecp5-25k has 56; "
-        r"\d+ x \d+ x \d+ with \d+, \d+ and \d+ words fits$",
-    ):
-        sizing.check_fits(TrainingCoreConfig(), ECP5)
 
 
 def test_core_that_does_not_fit_is_refused(capsys, tmp_path):
@@ -103,28 +57,39 @@ def test_core_that_does_not_fit_is_refused(capsys, tmp_path):
 def test_bad_arguments(command, capsys, tmp_path):
     path = tmp_path / "other.toml"
     path.write_text('[modules.q]\ncore = "quantizer"\n')
+    two = "gen/configs/training_odd.toml"
     for arguments, message in (
         (["--target", "ecp5-12k"], "Unknown target 'ecp5-12k'; did you mean ecp5-"),
-        (["--config", str(path)], "other.toml has no training_core; the FPGA flow takes exactly"),
+        (["--config", str(path)], "other.toml has no training_core; the FPGA flow takes nothing"),
         (["--config", str(tmp_path / "none.toml")], "Cannot read configuration "),
+        (
+            ["--config", two],
+            f"{two} has 2 training cores; choose one with --module: training_core, training_core_f",
+        ),
+        (["--config", two, "--module", "q"], f"{two}: module 'q' is not there; choose from train"),
+        (
+            ["--config", "gen/configs/default.toml", "--module", "requantizer"],
+            "default.toml: module 'requantizer' is a scale_multiplier; choose from training_core",
+        ),
+        (["--module", "q"], "Module 'q' is of no file; name one with --config"),
+        *(
+            ([f"--layer={layer}"], "Layer must be BATCHxINPUTSxOUTPUTS, 1 to 65536 each, such as ")
+            for layer in ("64", "64x64", "0x1x1", "1x1x65537", "nanx1x1", "-1x1x1", "1x1x1x1", "")
+        ),
     ):
         assert main([command, *arguments]) == 2
         assert message in capsys.readouterr().err
 
 
-def test_bad_margin(capsys):
-    assert main(["fit", "--margin", "1"]) == 2
-    assert "Margin must be 0 or more and less than 1, not 1.0" in capsys.readouterr().err
-
-
-def test_targets_without_a_bitstream(capsys):
-    assert main(["fpga", "--target", "xilinx"]) == 2
-    assert "There is no bitstream for xilinx; choose another target" in capsys.readouterr().err
-
-
-def test_no_seed(capsys):
-    assert main(["fpga", "--seeds", "0"]) == 2
-    assert "There must be 1 seed or more, not 0" in capsys.readouterr().err
+@pytest.mark.parametrize("target", ["xilinx", "gowin-9k"])
+def test_targets_without_a_bitstream(target, capsys):
+    assert main(["fpga", "--target", target]) == 2
+    error = capsys.readouterr().err
+    assert f"There is no bitstream for {target}; choose from ecp5-25k, " in error
+    with pytest.raises(SystemExit):
+        main(["fpga", "--help"])
+    listed = re.search(r"device: (.*?) \(default", " ".join(capsys.readouterr().out.split()))[1]
+    assert target not in listed and f"choose from {listed}\n" in error
 
 
 def test_memories_that_fell_to_flip_flops(tmp_path):
