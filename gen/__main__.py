@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+import importlib.metadata
 import sys
 
 from .door import run_guarded
@@ -51,6 +52,12 @@ def _run(arguments: list[str], chosen: str) -> int:
     )
     parser.add_argument(
         "--debug", action="store_true", help="show where in the program a mistake of it happens"
+    )
+    parser.add_argument(
+        "--version",
+        action="version",
+        version=f"nibblegrad {importlib.metadata.version('nibblegrad')}",
+        help="say which release this is",
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, (module, purpose) in COMMANDS.items():

@@ -23,6 +23,8 @@ from golden.random_bits import RandomBits, seed_state
 from golden.stochastic_rounder import round_float
 from golden.trainer import RECIPES, Settings, Trainer
 
+from .ranges import check_range
+
 __all__ = ["add_arguments", "run"]
 
 #: A quantiser is at least so many times as fast as gfloat.
@@ -35,6 +37,7 @@ _SHAPE = (256, 256)
 _SETTINGS = Settings(hidden=(128, 128), batch=64)
 _LARGE_SETTINGS = Settings(hidden=(512, 512), batch=512)
 _STEPS_PER_REPEAT = 2
+_MOST_REPEATS = 100_000
 _LARGE_REPEATS = 20
 
 
@@ -72,12 +75,11 @@ def run(args: argparse.Namespace) -> int:
     Raises
     ------
     InputError
-        If the count of repeats is not positive, or gfloat is not installed.
+        If the count of repeats is out of range, or gfloat is not installed.
     """
     from threadpoolctl import threadpool_limits
 
-    if args.repeats < 1:
-        raise InputError(f"Count of repeats must be at least 1, not {args.repeats}")
+    check_range("--repeats", args.repeats, 1, _MOST_REPEATS)
     try:
         import gfloat
     except ImportError:

@@ -1,5 +1,8 @@
 """The door: whatever goes wrong leaves as one sentence, with an exit status that tells it."""
 
+import argparse
+import importlib
+import importlib.metadata
 import os
 import signal
 import subprocess
@@ -161,6 +164,45 @@ def test_control_c(tmp_path, configuration):
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130 and said == "nibblegrad verilog: interrupted\n"
     assert not (tmp_path / "out").exists()
+
+
+def numbers():
+    """Every option of a command that is a number, with numbers that it cannot be."""
+    for command, (module, _) in COMMANDS.items():
+        parser = argparse.ArgumentParser()
+        importlib.import_module(module).add_arguments(parser)
+        where = ["--output=/dev/null/x"] if "--output" in parser.format_help() else []
+        for action in parser._actions:
+            option = action.option_strings[-1]
+            if action.type is float:
+                values = ("nan", "inf", "-inf", "-1", "1e400", "x")
+            elif action.type is int:
+                values = ("-1", f"{10**30}", "1.5", "nan", "x", "")
+            else:
+                continue
+            yield from ((command, option, value, where) for value in values)
+
+
+def test_numbers_that_cannot_be_meant(capsys):
+    """Each is refused, in words about it, before anything is done: not even a folder is made."""
+    count = 0
+    for command, option, value, where in numbers():
+        try:
+            status = main([command, f"{option}={value}", *where])
+        except SystemExit as error:
+            status = error.code
+        said = capsys.readouterr().err.splitlines()[-1]
+        assert status == 2 and "/dev/null" not in said, (command, option, value, said)
+        assert said.startswith(f"nibblegrad {command}: error: "), said
+        count += 1
+    assert count > 60
+
+
+def test_version(capsys):
+    with pytest.raises(SystemExit) as error:
+        main(["--version"])
+    assert error.value.code == 0
+    assert capsys.readouterr().out == f"nibblegrad {importlib.metadata.version('nibblegrad')}\n"
 
 
 def test_bad_command(capsys):
