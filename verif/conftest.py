@@ -1,5 +1,6 @@
 """Options shared by all tests, and the summary of what the hardware matched."""
 
+import argparse
 import fcntl
 import json
 import os
@@ -14,9 +15,19 @@ from golden.errors import InputError
 NETLIST = pytest.StashKey()
 
 
+def _seed(text):
+    try:
+        seed = int(text)
+    except ValueError:
+        seed = -1
+    if not 0 <= seed < 1 << 64:
+        raise argparse.ArgumentTypeError(f"a seed must be 0 to 2**64 - 1, not {text!r}")
+    return seed
+
+
 def pytest_addoption(parser):
     group = parser.getgroup("hardware")
-    group.addoption("--seed", type=int, default=1, help="seed of everything random in benches")
+    group.addoption("--seed", type=_seed, default=1, help="seed of everything random in benches")
     group.addoption("--waves", action="store_true", help="leave a dump.vcd beside each model")
     group.addoption(
         "--verilog",
