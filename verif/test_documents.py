@@ -28,7 +28,6 @@ INSTEAD = {
     r"make (test|test-all|lint|bench)\b.*": DRY,
     r"make (cost|robust|fpga)\b.*": DOOR,
     r"make train BACKEND=rtl.*": DOOR,
-    r"(\.venv/bin/)?nibblegrad (robust|cost|fpga)(?! --list)\b.*": DOOR,
     r"\.venv/bin/nibblegrad train --seeds 10\b.*": DOOR,
     r"\.venv/bin/nibblegrad bench": NOT,  # `make bench` is the same
     r"\.venv/bin/python -m gen\.flow\.calibrate.*": NOT,  # an hour, and it changes the package
