@@ -62,8 +62,13 @@ def copy(tmp_path):
 
 def run_make(where, *arguments, **environment):
     """Run make, and return what the Python of the copy said: its variables, and its words."""
-    # What an outer make would pass on.
-    inherited = {key: value for key, value in os.environ.items() if not key.startswith("MAKE")}
+    # Without what an outer make passes on: its state, and the options it was given.
+    options = {"ARGS", "SEED", "JOBS", *(name for _, name in OPTIONS)}
+    inherited = {
+        key: value
+        for key, value in os.environ.items()
+        if not key.startswith("MAKE") and key not in options
+    }
     result = subprocess.run(
         ["make", "--no-print-directory", *arguments],
         cwd=where,
