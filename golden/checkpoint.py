@@ -143,6 +143,7 @@ def save(checkpoint: Checkpoint, path: Path | str) -> None:
     if path.suffix == ".npz":
         buffer = io.BytesIO()
         arrays = {_MARK: np.frombuffer(head.encode(), np.uint8), **checkpoint.arrays}
+        # NumPy's types take a name of an array for its option `allow_pickle`, which is a bool.
         np.savez(buffer, **arrays)  # type: ignore[arg-type]
         content = buffer.getvalue()
     else:
@@ -197,6 +198,7 @@ def _read_safetensors(path):
             file.read(1)
         with package.safe_open(path, framework="np") as file:
             head = (file.metadata() or {}).get(_MARK, "")
+            # This is no dict: its names are to be had by keys() only.
             return head, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except OSError as error:
         if error.errno is not None:

@@ -76,6 +76,7 @@ def in_the_text():
 def checkout(tmp_path_factory):
     """A copy of what is checked out, with the environment of this one."""
     prefix = Path(sys.prefix)
+    # Without its stamps, make would install the copy into that environment.
     if not (prefix / ".installed-test").exists():
         pytest.skip("this environment was not made by make")
     where = tmp_path_factory.mktemp("documents") / "code"

@@ -112,6 +112,7 @@ def test_a_reader_who_leaves(tmp_path, configuration, stream, unbuffered):
     }
 
 
+# Linux has this device; where there is none, no stream can be made full without a full disk.
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")
 def test_an_output_that_is_full(tmp_path, configuration):
     with open("/dev/full", "w") as full:
