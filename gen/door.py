@@ -11,13 +11,17 @@ from typing import Any
 
 from golden.errors import InputError
 
-__all__ = ["BROKEN", "FAILED", "INTERRUPTED", "REFUSED", "require", "run_guarded"]
+__all__ = ["BROKEN", "FAILED", "INTERRUPTED", "REFUSED", "FailedError", "require", "run_guarded"]
 
 #: Exit status: a tool failed; what was asked for cannot be done; a mistake of ours; Ctrl-C.
 FAILED, REFUSED, BROKEN, INTERRUPTED = 1, 2, 3, 130
 
 #: Packages that not every command needs, and the extra of this project that brings each.
 EXTRAS = {"sklearn": "train", "matplotlib": "train", "threadpoolctl": "train"}
+
+
+class FailedError(RuntimeError):
+    """Something that was asked for rightly, and failed. The message says what and why."""
 
 
 def run_guarded(name: str, command: Callable[[], int], debug: bool = False) -> int:
@@ -41,9 +45,13 @@ def run_guarded(name: str, command: Callable[[], int], debug: bool = False) -> i
         except InputError as error:
             _say(f"{name}: error: {error}")
             return REFUSED
-        except KeyboardInterrupt:
-            _say(f"{name}: interrupted")
+        except KeyboardInterrupt as error:
+            # Who was interrupted may say what is kept.
+            _say(f"{name}: interrupted{error}")
             return INTERRUPTED
+        except FailedError as error:
+            _say(f"{name}: error: {error}")
+            return FAILED
         except Exception as error:
             if debug:
                 traceback.print_exc()

@@ -32,6 +32,8 @@ def raising(error):
     [
         (InputError("Lanes must be 4, not 5"), 2, "error: Lanes must be 4, not 5"),
         (KeyboardInterrupt(), 130, "interrupted"),
+        (KeyboardInterrupt("; a.v is kept"), 130, "interrupted; a.v is kept"),
+        (door.FailedError("yosys failed"), 1, "error: yosys failed"),
         (MemoryError("3 TiB"), 2, "error: There is not enough memory; ask for less (3 TiB)"),
         (OSError(28, "No space left on device", "a.v"), 2, "error: a.v: No space left on device"),
         (ModuleNotFoundError("no", name="nowhere.x"), 2, "error: the package nowhere is missing; "),
@@ -52,7 +54,8 @@ def test_every_way_out(monkeypatch, capsys, error, status, said, debug):
         assert last.startswith(f"nibblegrad verilog: {said}"), heard.err
         # The trace is shown to who asks for it, and to nobody else.
         is_trace = "Traceback" in heard.err
-        assert is_trace == bool(debug and not isinstance(error, InputError | KeyboardInterrupt))
+        is_expected = isinstance(error, InputError | KeyboardInterrupt | door.FailedError)
+        assert is_trace == bool(debug and not is_expected)
         assert is_trace or heard.err.count("\n") == 1
         assert not heard.out
 

@@ -4,10 +4,9 @@ import argparse
 import dataclasses
 import functools
 import os
-import sys
 from pathlib import Path
 
-from gen.door import FAILED, INTERRUPTED, require
+from gen.door import require
 from gen.flow import cache, tools
 from gen.flow.targets import FAMILIES
 from gen.outputs import Content, OutputFolder
@@ -93,16 +92,8 @@ def run(args: argparse.Namespace) -> int:
         print("No standard cells: name a Liberty file with LIBERTY= to have them counted as well")
     try:
         figures = _measure(uses, library, args)
-    except tools.ToolError as error:
-        print(f"nibblegrad cost: error: {error}", file=sys.stderr)
-        return FAILED
     except KeyboardInterrupt:
-        print(
-            f"nibblegrad cost: interrupted; there is no new price list. What has finished is kept "
-            f"in {cache.FOLDER}, and the same command goes on from there",
-            file=sys.stderr,
-        )
-        return INTERRUPTED
+        raise KeyboardInterrupt(f"; there is no new price list. {cache.KEPT}") from None
 
     cells = f"{library.name if library else ''}, {args.period / 1000:g} ns"
     table = report.markdown(figures, versions, cells)

@@ -18,6 +18,9 @@ __all__ = ["FOLDER", "Cached", "cached", "prepare"]
 #: Where results are kept, if nothing else is said.
 FOLDER = Path("build/flow")
 
+#: What is said of it where work ends early.
+KEPT = f"What has finished is kept in {FOLDER}, and the same command goes on from there"
+
 RESULT = "result.json"
 
 Cached = tuple[Path, dict[str, Any]]

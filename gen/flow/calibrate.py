@@ -12,7 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from ..config import TrainingCoreConfig
-from ..door import FAILED, INTERRUPTED, require, run_guarded
+from ..door import require, run_guarded
 from ..outputs import prepare_folder, write_if_changed
 from ..ranges import check_range
 from ..verilog import to_verilog
@@ -136,16 +136,8 @@ def _run(args: argparse.Namespace) -> int:
     families = args.family or list(SHAPES)
     try:
         _calibrate({family: SHAPES[family][: args.cores] for family in families}, args)
-    except tools.ToolError as error:
-        print(f"{PROGRAM}: error: {error}", file=sys.stderr)
-        return FAILED
     except KeyboardInterrupt:
-        print(
-            f"{PROGRAM}: interrupted; the model is as it was. What has finished is kept in "
-            f"{cache.FOLDER}, and the same command goes on from there",
-            file=sys.stderr,
-        )
-        return INTERRUPTED
+        raise KeyboardInterrupt(f"; the model is as it was. {cache.KEPT}") from None
     for family in families:
         _report(family)
     return 0

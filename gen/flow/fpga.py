@@ -1,7 +1,6 @@
 """``python -m gen fpga``: a training core placed and routed, with a report and a bitstream."""
 
 import argparse
-import sys
 from pathlib import Path
 
 from tqdm import tqdm
@@ -10,7 +9,6 @@ from golden.errors import InputError
 from hdl.host_bridge import HostedCore
 
 from ..config import STRUCTURES, TrainingCoreConfig
-from ..door import FAILED, INTERRUPTED
 from ..outputs import OutputFolder
 from ..ranges import check_range
 from ..verilog import to_verilog
@@ -77,11 +75,7 @@ def run(args: argparse.Namespace) -> int:
     folder.check([REPORT, f"{CORE}.toml"])
     cache.prepare()
     tools.require("yosys", family.place, *(() if args.alone else (family.pack,)))
-    try:
-        return _run(args, folder, target, core, need)
-    except tools.ToolError as error:
-        print(f"nibblegrad fpga: error: {error}", file=sys.stderr)
-        return FAILED
+    return _run(args, folder, target, core, need)
 
 
 class _Steps:
@@ -115,13 +109,9 @@ def _run(
             results = _place(args, steps, target, core)
         except KeyboardInterrupt:
             done = f"{steps.done} of {steps.total} steps"
-            print(
-                f"nibblegrad fpga: interrupted in the {steps.doing}, after {done}; there is no new "
-                f"report. What has finished is kept in {cache.FOLDER}, and the same command goes "
-                f"on from there",
-                file=sys.stderr,
-            )
-            return INTERRUPTED
+            raise KeyboardInterrupt(
+                f" in the {steps.doing}, after {done}; there is no new report. {cache.KEPT}"
+            ) from None
     files = report_files(target, core, need, results)
     folder.install(files, stale=[name for name in folder.names() if name not in files])
     bridge = f", {results.routed[0].megahertz} with the bridge" if results.routed else ""

@@ -15,6 +15,8 @@ from pathlib import Path
 
 from golden.errors import InputError
 
+from ..door import FailedError
+
 __all__ = ["TOOLS", "Tool", "ToolError", "find", "require", "run", "stopped", "tool_version"]
 
 #: How many lines of what a failing tool said are repeated.
@@ -26,7 +28,7 @@ _RUNNING: set[subprocess.Popen] = set()
 _STOPPED = threading.Event()
 
 
-class ToolError(RuntimeError):
+class ToolError(FailedError):
     """A tool that failed. The message names its log and ends with what the tool said last."""
 
 
