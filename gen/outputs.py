@@ -271,14 +271,19 @@ class OutputFolder:
         """Read the manifest. What is none, or names files elsewhere, knows nothing."""
         try:
             manifest = json.loads((self.path / MANIFEST).read_bytes())
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             return {}
         if not isinstance(manifest, dict) or manifest.get("made by") != GENERATOR:
             return {}
         files = manifest.get("files")
         if not isinstance(files, dict):
             return {}
-        return {**manifest, "files": {name: files[name] for name in files if _is_within(name)}}
+        known = {
+            name: digests
+            for name, digests in files.items()
+            if _is_within(name) and isinstance(digests, list)
+        }
+        return {**manifest, "files": known}
 
     def _write(self, files: dict[str, list[str]], inputs: str) -> None:
         path = self.path / MANIFEST

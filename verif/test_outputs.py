@@ -205,7 +205,7 @@ def test_a_manifest_reaches_nothing_outside(tmp_path, listed):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{", "[]", '{"files": {"a.v": []}}', "\x00", '{"made by": 1}']
+    "text", ["", "{", "[]", '{"files": {"a.v": []}}', "\x00", '{"made by": 1}', "[" * 100_000]
 )
 def test_a_manifest_that_is_none_is_a_users_file(tmp_path, text):
     (tmp_path / MANIFEST).write_text(text)
@@ -216,6 +216,20 @@ def test_a_manifest_that_is_none_is_a_users_file(tmp_path, text):
         folder.install({"a.v": "a"})
     assert snapshot(tmp_path) == before
     assert OutputFolder(tmp_path, force=True).install({"a.v": "a"}) == {"a.v": "written"}
+
+
+@pytest.mark.parametrize("digests", [5, None, {"a": 1}, "text", [], [None]])
+def test_an_entry_that_is_none_makes_a_file_the_users(tmp_path, digests):
+    (tmp_path / "a.v").write_text("mine")
+    listed = {"a.v": digests, "gone.v": digests}
+    manifest = json.dumps({"made by": "nibblegrad", "files": listed})
+    (tmp_path / MANIFEST).write_text(manifest)
+    folder = OutputFolder(tmp_path)
+    assert not folder.is_current("")
+    with pytest.raises(InputError, match=r"a\.v was not made here"):
+        folder.install({"a.v": "ours"}, stale=folder.names())
+    folder.install({"b.v": "ours"}, stale=["a.v", "gone.v"])
+    assert (tmp_path / "a.v").read_text() == "mine"
 
 
 def test_what_fails_in_the_middle_leaves_all_as_it_was(tmp_path):
