@@ -265,3 +265,17 @@ def test_core_that_does_not_fit():
         r"\d+ x \d+ x \d+ with \d+, \d+ and \d+ words fits$",
     ):
         advisor.check_fits(TrainingCoreConfig(), ECP5)
+
+
+def test_why_no_core_is_proposed_instead():
+    """Of a layer that no core holds, other targets are no way out."""
+    config, layer = TrainingCoreConfig(rows=16, columns=16, lanes=16), Layer(*[1 << 16] * 3)
+    with pytest.raises(InputError, match=r"; no training core that fits it holds a layer "):
+        advisor.check_fits(config, ECP5, layer)
+    with pytest.raises(InputError, match=r"; no training core fits it, choose from ecp5-25k, "):
+        advisor.check_fits(config, TARGETS["ice40-hx8k"])
+
+
+def test_a_margin_that_leaves_nothing():
+    with pytest.raises(InputError, match=r"100% stay free; leave less free than 0\.9999$"):
+        advisor.best(ECP5, margin=0.9999)

@@ -84,20 +84,21 @@ def best(target: Target, layer: Layer = LAYER, margin: float = MARGIN) -> Fit:
                 found = fit
     if found is not None:
         return _deepen(found, margin)
-    smallest = smallest_memories(2, 2, 2, target)
-    short = _shortage(predict(smallest.size(), target), target, margin)
+    need = predict(smallest_memories(2, 2, 2, target).size(), target)
+    short = _shortage(need, target, margin)
     if short is None:
         raise InputError(
             f"No training core that fits {target.name} holds a layer {layer}, however it is cut; "
             f"choose a larger target or a smaller layer"
         )
     resource, _ = short
-    need = predict(smallest.size(), target)[resource]
-    free = f", of which {margin:.0%} stay free" if need <= getattr(target, resource) else ""
+    have = getattr(target, resource)
+    free = f", of which {margin:.0%} stay free" if need[resource] <= have else ""
+    others = ", ".join(_large_enough(margin))
     raise InputError(
-        f"Not even the 2 x 2 x 2 training core fits {target.name}: it needs {need:,} "
-        f"{RESOURCES[resource]}, and there are {getattr(target, resource):,}{free}; choose from "
-        f"{', '.join(_large_enough(margin))}"
+        f"Not even the 2 x 2 x 2 training core fits {target.name}: it needs {need[resource]:,} "
+        f"{RESOURCES[resource]}, and there are {have:,}{free}; "
+        + (f"choose from {others}" if others else f"leave less free than {margin:g}")
     )
 
 
@@ -164,7 +165,10 @@ def _advice(target: Target, layer: Layer) -> str:
     try:
         fit = best(target, layer).config
     except InputError:
-        return f"no training core fits it, choose from {', '.join(_large_enough(MARGIN))}"
+        others = list(_large_enough(MARGIN))
+        if target.name in others:
+            return f"no training core that fits it holds a layer {layer}, choose a smaller layer"
+        return f"no training core fits it, choose from {', '.join(others)}"
     memories = f"{fit.activation_words}, {fit.weight_words} and {fit.gradient_words} words"
     return f"{fit.rows} x {fit.columns} x {fit.lanes} with {memories} fits"
 
