@@ -1,8 +1,10 @@
-"""Numbers of the command line: whether they can be meant."""
+"""Numbers and names of the command line: whether they can be meant."""
+
+from collections.abc import Collection
 
 from golden.errors import InputError
 
-__all__ = ["check_range"]
+__all__ = ["check_range", "parse_names"]
 
 
 def check_range(option: str, value: float | None, least: float, greatest: float) -> None:
@@ -15,3 +17,18 @@ def check_range(option: str, value: float | None, least: float, greatest: float)
     """
     if value is not None and not least <= value <= greatest:
         raise InputError(f"{option} must be {least:,} to {greatest:,}, not {value}")
+
+
+def parse_names(what: str, text: str, known: Collection[str]) -> list[str]:
+    """Read names with commas between them; what is named twice is meant once.
+
+    Raises
+    ------
+    InputError
+        If one is not known.
+    """
+    names = text.split(",")
+    for name in names:
+        if name not in known:
+            raise InputError(f"{what} must be one of {', '.join(known)}, not {name!r}")
+    return list(dict.fromkeys(names))

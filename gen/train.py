@@ -3,7 +3,6 @@
 import argparse
 import dataclasses
 import sys
-from collections.abc import Collection
 from pathlib import Path
 
 from golden import data
@@ -16,6 +15,7 @@ from golden.trainer import RECIPES, Settings
 from . import train_report
 from .door import INTERRUPTED, require
 from .outputs import OutputFolder
+from .ranges import parse_names
 from .train_report import FILES
 from .train_runs import check, make_jobs, train
 
@@ -152,9 +152,9 @@ def run(args: argparse.Namespace) -> int:
     require("threadpoolctl", "matplotlib")
     from threadpoolctl import threadpool_limits
 
-    recipes = [RECIPES[name] for name in _names("Recipe", args.recipes, RECIPES)]
-    networks = _names("Network", args.network, NETWORKS)
-    judge_only = args.load is not None and args.epochs == 0
+    recipes = [RECIPES[name] for name in parse_names("Recipe", args.recipes, RECIPES)]
+    networks = parse_names("Network", args.network, NETWORKS)
+    judge_only = _judges_only(args)
     settings = make_settings(args)
     if not 1 <= args.seeds <= _MOST_SEEDS:
         raise InputError(f"Count of seeds must be 1 to {_MOST_SEEDS}, not {args.seeds}")
@@ -202,23 +202,18 @@ def load_data(args: argparse.Namespace) -> Dataset:
 
 def make_settings(args: argparse.Namespace) -> Settings:
     """Make the settings that the options ask for; the network is left at its default."""
-    judges_only = args.load is not None and args.epochs == 0
     return Settings(
         hidden=_sizes("Hidden layer sizes", args.hidden),
         channels=_sizes("Counts of channels", args.channels),
-        epochs=1 if judges_only else args.epochs,
+        epochs=1 if _judges_only(args) else args.epochs,
         batch=args.batch,
         learning_rate=args.learning_rate,
         step_rule=args.step_rule,
     )
 
 
-def _names(what: str, text: str, known: Collection[str]) -> list[str]:
-    names = text.split(",")
-    for name in names:
-        if name not in known:
-            raise InputError(f"{what} must be one of {', '.join(known)}, not {name!r}")
-    return names
+def _judges_only(args: argparse.Namespace) -> bool:
+    return args.load is not None and args.epochs == 0
 
 
 def _sizes(what: str, text: str) -> tuple[int, ...]:

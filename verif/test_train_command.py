@@ -53,6 +53,15 @@ def rows_of(path):
         return list(csv.DictReader(file))
 
 
+def test_what_is_named_twice_is_trained_once(run, tmp_path):
+    status, printed, _ = run(
+        *("--hidden", "8", "--epochs", "1", "--seeds", "1"),
+        *("--network", "mlp,mlp", "--recipes", "float32,float32"),
+    )
+    assert status == 0 and printed.count("float32") == 2  # a row, and the head of the column
+    assert [row["seed"] for row in rows_of(tmp_path / "out" / "accuracy.csv")] == ["0"]
+
+
 def test_others_go_on_when_a_run_diverges(run, diverging, tmp_path):
     expected = run(*QUICK)
     whole = rows_of(tmp_path / "out" / "accuracy.csv")

@@ -3,7 +3,6 @@
 import argparse
 import dataclasses
 import os
-from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from golden.recipes import RECIPES, VARIANTS
 
 from ..door import INTERRUPTED, require
 from ..outputs import Content, OutputFolder
+from ..ranges import check_range, parse_names
 from . import chart, report
 from .cases import CASES, REDUCED
 from .measure import SKLEARN, jobs, look_at, measure
@@ -99,15 +99,11 @@ def run(args: argparse.Namespace) -> int:
     if args.reduced and args.cases is not None:
         raise InputError(f"--reduced has cases of its own; leave out --cases {args.cases}")
     chosen = ",".join(REDUCED if args.reduced else CASES)
-    names = _names("Case", chosen if args.cases is None else args.cases, CASES)
-    recipes = _names("Recipe", args.recipes, RECIPES | VARIANTS)
+    names = parse_names("Case", chosen if args.cases is None else args.cases, CASES)
+    recipes = parse_names("Recipe", args.recipes, RECIPES | VARIANTS)
     changes: dict[str, Any] = dict(_setting(text) for text in args.set)
-    for name, value, greatest in (
-        ("--seeds", args.seeds, _MOST_SEEDS),
-        ("--jobs", args.jobs, _MOST_JOBS),
-    ):
-        if not 1 <= value <= greatest:
-            raise InputError(f"{name} must be 1 to {greatest}, not {value}")
+    check_range("--seeds", args.seeds, 1, _MOST_SEEDS)
+    check_range("--jobs", args.jobs, 1, _MOST_JOBS)
     cases = {
         name: dataclasses.replace(
             CASES[name], settings=dataclasses.replace(CASES[name].settings, **changes)
@@ -151,14 +147,6 @@ def _setting(text: str) -> tuple[str, int | float | str]:
         raise InputError(
             f"--set {key} must be a number such as {known[key]}, not {value!r}"
         ) from None
-
-
-def _names(what: str, text: str, known: Collection[str]) -> list[str]:
-    names = text.split(",")
-    for name in names:
-        if name not in known:
-            raise InputError(f"{what} must be one of {', '.join(known)}, not {name!r}")
-    return list(dict.fromkeys(names))
 
 
 def _write(folder: OutputFolder, results: Results) -> None:
