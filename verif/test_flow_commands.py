@@ -20,6 +20,7 @@ import pytest
 from gen.__main__ import COMMANDS, main
 from gen.flow import calibrate, fpga, sizing, tools
 from gen.flow.fit import to_toml
+from gen.flow.fpga_report import report_names
 from gen.flow.targets import TARGETS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -202,6 +203,24 @@ def test_files_of_the_user_stay(command, small, program, tmp_path, monkeypatch, 
     assert mine.read_text() == "mine"
     assert main([command, *arguments, "--force"]) == (0 if command == "fit" else 1)
     assert (mine.read_text() == "mine") == (command != "fit")
+
+
+@pytest.mark.parametrize(
+    "command, name",
+    [
+        *(("fpga", f"ecp5-25k/{name}") for name in report_names(alone=False)),
+        *(("cost", f"price_list.{suffix}") for suffix in ("md", "csv", "svg", "png")),
+    ],
+)
+def test_each_file_of_the_user_is_seen_first(command, name, small, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    mine = tmp_path / "out" / name
+    mine.parent.mkdir(parents=True)
+    mine.write_text("mine")
+    arguments = ["--config", small] if command == "fpga" else ["--families", "ecp5"]
+    assert main([command, "--output", "out", *arguments]) == 2
+    assert f"out/{name} was not made here" in capsys.readouterr().err
+    assert not (tmp_path / "build").exists()
 
 
 class Running:

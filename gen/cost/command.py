@@ -19,6 +19,8 @@ from .measure import SEEDS, TARGET_OF, Figures, array_jobs, jobs, measure
 
 __all__ = ["add_arguments", "run"]
 
+_CHARTS = ("price_list.svg", "price_list.png")
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this command to a parser."""
@@ -68,7 +70,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measure, and write the price list; or only draw the chart of one."""
-    uses = args.families.split(",")
+    # Named twice, a family is meant once.
+    uses = list(dict.fromkeys(args.families.split(",")))
     for use in uses:
         if use not in TARGET_OF:
             raise InputError(f"Unknown family {use!r}; choose from {', '.join(TARGET_OF)}")
@@ -80,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
     library = find_liberty(args.liberty)
     # What is needed last is looked for first.
     folder = OutputFolder(args.output, force=args.force)
-    folder.check(["price_list.md", "price_list.csv"])
+    folder.check(["price_list.md", "price_list.csv", *(_CHARTS if "ecp5" in uses else ())])
     cache.prepare()
     if "ecp5" in uses:
         require("matplotlib")
@@ -112,8 +115,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _charts(figures: list[Figures]) -> dict[str, Content]:
     """List the chart in each format."""
-    draw = functools.partial(chart.save, figures)
-    return {f"price_list.{suffix}": draw for suffix in ("svg", "png")}
+    return dict.fromkeys(_CHARTS, functools.partial(chart.save, figures))
 
 
 def _install(folder: OutputFolder, files: dict[str, Content]) -> None:

@@ -15,7 +15,7 @@ from ..verilog import to_verilog
 from . import cache, tools
 from .boards import BAUD, BOARDS
 from .fit import add_core_arguments, choose
-from .fpga_report import CORE, REPORT, TOP, Results, report_files
+from .fpga_report import CORE, REPORT, TOP, Results, report_files, report_names
 from .memories import memory_use
 from .parallel import at_once
 from .placement import Placement, place
@@ -72,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
     core, need = choose(args, target, parse_layer(args.layer))
     # What is needed last is looked for first.
     folder = OutputFolder(args.output / target.name, force=args.force)
-    folder.check([REPORT, f"{CORE}.toml"])
+    folder.check(report_names(alone=args.alone))
     cache.prepare()
     tools.require("yosys", family.place, *(() if args.alone else (family.pack,)))
     return _run(args, folder, target, core, need)

@@ -13,7 +13,7 @@ from .placement import Placement, Step
 from .synthesis import Synthesis
 from .targets import RESOURCES, Target
 
-__all__ = ["CORE", "REPORT", "TOP", "Results", "condense", "report_files"]
+__all__ = ["CORE", "REPORT", "TOP", "Results", "condense", "report_files", "report_names"]
 
 #: Modules: the core, and the core behind a serial line.
 CORE, TOP = "training_core", "hosted_core"
@@ -55,6 +55,12 @@ def condense(path: list[Step]) -> list[Step]:
         else:
             steps.append(step)
     return steps
+
+
+def report_names(*, alone: bool) -> list[str]:
+    """List the names of :func:`report_files`, but for the bitstream's: its tool has a say in it."""
+    names = [f"{CORE}.netlist.v", f"{CORE}.toml", "report.json", REPORT]
+    return names if alone else [*names, f"{TOP}.v"]
 
 
 def report_files(
