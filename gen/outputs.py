@@ -32,7 +32,9 @@ SPACE = 50_000_000
 Content = str | bytes | Callable[[Path], object]
 
 
-def prepare_folder(folder: Path, space: int = SPACE, option: str = "--output") -> None:
+def prepare_folder(
+    folder: Path, space: int = SPACE, remedy: str = "name another one with --output"
+) -> None:
     """Make a folder, and see whether files can be written there, before work begins.
 
     Parameters
@@ -41,8 +43,8 @@ def prepare_folder(folder: Path, space: int = SPACE, option: str = "--output") -
         Where results will go.
     space : int
         Bytes that must be free on its disk.
-    option : str
-        Option that names it, for messages.
+    remedy : str
+        What to do instead, for messages.
 
     Raises
     ------
@@ -51,19 +53,19 @@ def prepare_folder(folder: Path, space: int = SPACE, option: str = "--output") -
     """
     try:
         if folder.exists() and not folder.is_dir():
-            raise InputError(f"Output {folder} is not a folder; name another one with {option}")
+            raise InputError(f"Output {folder} is not a folder; {remedy}")
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
         free = shutil.disk_usage(folder).free
     except OSError as error:
         raise InputError(
-            f"Output {folder} cannot be written: {error.strerror}; name another one with {option}"
+            f"Output {folder} cannot be written: {error.strerror}; {remedy}"
         ) from error
     if free < space:
         raise InputError(
             f"Output {folder} is on a disk with {free / 1e6:,.0f} MB free, and "
-            f"{space / 1e6:,.0f} MB are needed; make room, or name another one with {option}"
+            f"{space / 1e6:,.0f} MB are needed; make room, or {remedy}"
         )
 
 

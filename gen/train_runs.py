@@ -137,7 +137,7 @@ def check(jobs: Sequence[Job], dataset: Dataset) -> None:
     networks = set()
     for job in jobs:
         if job.save:
-            prepare_folder(job.save.parent, option="--save")
+            prepare_folder(job.save.parent, remedy="name another one with --save")
             checkpoint.check_target(job.save)
         if job.load or job.settings.network not in networks:
             job.start(dataset)

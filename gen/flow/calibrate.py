@@ -116,6 +116,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--jobs", type=int, default=os.cpu_count() or 1, metavar="N", help="how many at a time"
     )
+    parser.add_argument(
+        "--debug", action="store_true", help="show where in the program a mistake of it happens"
+    )
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -123,7 +126,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog=PROGRAM, description=__doc__)
     add_arguments(parser)
     args = parser.parse_args(argv)
-    return run_guarded(PROGRAM, lambda: _run(args))
+    return run_guarded(PROGRAM, lambda: _run(args), args.debug)
 
 
 def _run(args: argparse.Namespace) -> int:
@@ -131,7 +134,7 @@ def _run(args: argparse.Namespace) -> int:
     check_range("--jobs", args.jobs, 1, 256)
     require("sklearn")
     tools.require("yosys")
-    prepare_folder(sizing.MODEL.parent)
+    prepare_folder(sizing.MODEL.parent, remedy="install the package where you may write")
     cache.prepare()
     families = args.family or list(SHAPES)
     try:
