@@ -138,7 +138,7 @@ def _mark(name: str, module: config.CoreConfig) -> str:
 
 def _check_file_names(modules: dict[str, config.CoreConfig]) -> None:
     """See that no module has the name of a file of another; some file systems ignore case."""
-    packaged = {f"{name}{end}".lower(): name for name in modules for end in packaging.ENDINGS}
+    packaged = {f"{name}{end}".lower() for name in modules for end in packaging.ENDINGS}
     for name in modules:
         if f"{name}.v".lower() in packaged:
             raise InputError(f"Module {name!r} would overwrite a file of another; rename it")

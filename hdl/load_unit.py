@@ -130,8 +130,9 @@ class LoadUnit(wiring.Component):
         is_biases = Signal()
         # Lanes of a beat; the beats of biases are those of one row.
         row_lanes = Signal(range(max(size.biases_per_beat, size.load_lanes) + 1))
-        taking = Signal()  # the command is known, but not what is made of it
-        starting = Signal()  # the same
+        # The command is known, but not what is made of it.
+        taking = Signal()
+        starting = Signal()
         running = Signal()  # beats are still to come
         waiting = Signal()  # writes are still to come
         skipping = Signal()  # beats are thrown away

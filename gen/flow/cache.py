@@ -13,7 +13,7 @@ from golden.errors import InputError
 
 from ..outputs import prepare_folder
 
-__all__ = ["FOLDER", "Cached", "cached", "prepare"]
+__all__ = ["FOLDER", "KEPT", "Cached", "cached", "prepare"]
 
 #: Where results are kept, if nothing else is said.
 FOLDER = Path("build/flow")

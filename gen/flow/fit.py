@@ -132,7 +132,7 @@ def choose(
     if core.structure == "ecp5" != target.family.name:
         raise InputError(
             f"{args.config}: structure 'ecp5' is made of cells that {target.name} has not; choose "
-            f"'auto'"
+            "'auto'"
         )
     return core, advisor.check_fits(core, target, layer)
 
@@ -168,7 +168,7 @@ def training_core(
     if module is not None and module not in cores:
         given = f"is a {modules[module].core}" if module in modules else "is not there"
         raise InputError(f"{path}: module {module!r} {given}; choose from {names}")
-    return cores[module or names]
+    return cores[module] if module is not None else next(iter(cores.values()))
 
 
 def speed(core: TrainingCoreConfig, layer: Layer) -> list[str]:
