@@ -231,10 +231,9 @@ class Running:
 
     def interrupt(self, everyone):
         """Interrupt it as a terminal does, or it alone. Returns status and what it said."""
-        begin = time.monotonic()
         (os.killpg if everyone else os.kill)(self.process.pid, signal.SIGINT)
-        _, error = self.process.communicate(timeout=120)
-        assert time.monotonic() - begin < 60
+        # Far less than its tools would go on for.
+        _, error = self.process.communicate(timeout=300)
         return self.process.returncode, error
 
 
@@ -242,15 +241,23 @@ def is_running(pid):
     """Tell whether a process is there, and no zombie."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return False
+
+
+def are_gone(pids):
+    """Wait until processes have ended, which takes the system a moment after their signal."""
+    end = time.monotonic() + 60
+    while any(map(is_running, pids)) and time.monotonic() < end:
+        time.sleep(0.05)
+    return not any(map(is_running, pids))
 
 
 @pytest.mark.parametrize("everyone", [True, False], ids=["terminal", "kill"])
 def test_fpga_goes_on_after_an_interrupt(everyone, small, program, tmp_path):
     calls, placing = tmp_path / "calls", tmp_path / "placing"
     program("yosys", counting(calls))
-    program("nextpnr-ecp5", f"echo $$ >> {placing}; exec sleep 600")
+    program("nextpnr-ecp5", f"echo $$ >> {placing}; exec sleep 3600")
     program("ecppack")
     arguments = ["gen", "fpga", "--config", small, "--output", "out", "--seeds", "2"]
     for _ in range(2):
@@ -264,7 +271,7 @@ def test_fpga_goes_on_after_an_interrupt(everyone, small, program, tmp_path):
             "there is no new report. What has finished is kept in build/flow, and the same command "
             "goes on from there\n"
         )
-        assert not any(map(is_running, pids))
+        assert are_gone(pids)
         # The second time, the core is not synthesised again.
         assert calls.read_text().split() == ["yosys"]
         assert list((tmp_path / "out" / "ecp5-25k").iterdir()) == []
@@ -281,7 +288,7 @@ def test_fpga_goes_on_after_an_interrupt(everyone, small, program, tmp_path):
 )
 def test_an_interrupt_ends_all_processes(arguments, everyone, program, tmp_path):
     measuring = tmp_path / "measuring"
-    program("yosys", f"echo $$ >> {measuring}; exec sleep 600")
+    program("yosys", f"echo $$ >> {measuring}; exec sleep 3600")
     before = sizing.MODEL.read_bytes()
     running = Running(arguments, tmp_path)
     pids = running.wait_for(measuring, 2)
@@ -289,7 +296,7 @@ def test_an_interrupt_ends_all_processes(arguments, everyone, program, tmp_path)
     assert status == 130
     assert error.count("\n") == 1 and "interrupted; " in error, error
     assert "is kept in build/flow, and the same command goes on from there" in error
-    assert not any(map(is_running, pids))
+    assert are_gone(pids)
     assert sizing.MODEL.read_bytes() == before
     assert not list((tmp_path / "build").rglob("result.json"))
 
