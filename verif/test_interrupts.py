@@ -1,51 +1,18 @@
 """Ctrl-C, by real signals: what has finished is kept, and nothing is left half-written."""
 
 import csv
-import os
 import signal
-import subprocess
-import sys
-import time
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
-PATIENCE = 120
+from verif.running import Running
 
 
 def interrupted(arguments, is_time, presses=1):
-    """Run a command, and interrupt it as a terminal does, with all its processes, when it is time.
-
-    Returns status, standard output and standard error.
-    """
-    command = [sys.executable, "-m", "gen", *map(str, arguments)]
-    process = subprocess.Popen(
-        command,
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        # Where the tests run in the background of a shell, it is ignored, and would be here.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
-    try:
-        end = time.monotonic() + PATIENCE
-        while not is_time():
-            assert process.poll() is None, process.communicate()
-            assert time.monotonic() < end
-            time.sleep(0.01)
-        for press in range(presses):
-            if press:
-                time.sleep(0.1)
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGINT)
-        output, error = process.communicate(timeout=PATIENCE)
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-    return process.returncode, output, error
+    """Run a command, and interrupt it when it is time."""
+    running = Running(["-m", "gen", *arguments])
+    running.wait_until(is_time)
+    return running.interrupt(presses)
 
 
 def hidden(folder):
