@@ -103,7 +103,7 @@ fpga: $(STAMP)-fpga  ## place and route the training core, TARGET=ecp5-85k, for 
 		$(call option,--config,CONFIG) $(call option,--output,OUTPUT) $(ARGS)
 
 .PHONY: bench
-bench: $(STAMP)-train  ## measure the speed of the golden model against its bounds
+bench: $(STAMP)-test  ## measure the speed of the golden model against its bounds
 	@$(RUN) -m gen bench $(ARGS)
 
 .PHONY: robust

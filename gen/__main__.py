@@ -62,7 +62,7 @@ def _run(arguments: list[str], chosen: str) -> int:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, (module, purpose) in COMMANDS.items():
         command = commands.add_parser(
-            name, help=purpose, description=f"{purpose.capitalize()}.", parents=[debug]
+            name, help=purpose, description=f"{purpose[0].upper()}{purpose[1:]}.", parents=[debug]
         )
         # The modules of other commands may need packages that are not installed.
         if name == chosen:

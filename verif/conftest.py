@@ -54,7 +54,7 @@ def pytest_configure(config):
         from verif.sim import REPORTS
 
         shutil.rmtree(REPORTS, ignore_errors=True)
-        REPORTS.mkdir(parents=True)
+        REPORTS.mkdir(parents=True, exist_ok=True)
 
 
 def pytest_report_header(config):

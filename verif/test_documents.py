@@ -74,18 +74,24 @@ def in_the_text():
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory):
-    """A copy of what is checked out, with the environment of this one."""
+    """A copy of what is checked out, with the packages of this environment."""
     prefix = Path(sys.prefix)
-    # Without its stamps, make would install the copy into that environment.
     if not (prefix / ".installed-test").exists():
         pytest.skip("this environment was not made by make")
     where = tmp_path_factory.mktemp("documents") / "code"
     ignored = shutil.ignore_patterns(".*", "build", "__pycache__", "*.egg-info")
     shutil.copytree(ROOT, where, ignore=ignored)
-    (where / ".venv").symlink_to(prefix)
-    # So that make does not install the copy into the environment.
-    for path in ("pyproject.toml", "verif/verilator.sh"):
-        os.utime(where / path, (1, 1))
+    # With stamps of its own, older than nothing: make must not install the copy, nor anything else,
+    # into the environment that all tests run in.
+    environment = where / ".venv"
+    environment.mkdir()
+    for path in prefix.iterdir():
+        if not path.name.startswith("."):
+            (environment / path.name).symlink_to(path)
+    stamps = [environment / f".installed{extra}" for extra in ("", "-train", "-test", "-fpga")]
+    for path in (*stamps, where / "pyproject.toml", where / "verif/verilator.sh"):
+        path.touch()
+        os.utime(path, (1, 1))
     shutil.copy(where / "gen/configs/default.toml", where / "mine.toml")
     return where
 
@@ -103,6 +109,13 @@ def run(where, script):
         stderr=subprocess.STDOUT,
         text=True,
     )
+
+
+def test_nothing_is_installed(checkout):
+    """What a page says runs beside other tests, which need the environment as it is."""
+    for target in ("setup", "verilog", "test-all", "train", "cost", "fpga", "bench", "robust"):
+        result = run(checkout, f"make -n {target}")
+        assert result.returncode == 0 and not re.search("pip install|^install", result.stdout, re.M)
 
 
 def check(where, command):

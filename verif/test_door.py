@@ -4,7 +4,6 @@ import argparse
 import importlib
 import importlib.metadata
 import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +14,7 @@ from gen import __main__ as command_line
 from gen import door, emit
 from gen.__main__ import COMMANDS, main
 from golden.errors import InputError
+from verif.running import Running
 
 ROOT = Path(__file__).resolve().parent.parent
 PYTHON = [sys.executable, "-m", "gen"]
@@ -151,22 +151,13 @@ def test_control_c(tmp_path, configuration):
     arguments = ["verilog", "--config", configuration, "--output", tmp_path / "out"]
     program = (
         "import sys, time; from gen import __main__, emit;\n"
-        "def files(modules): print('working', flush=True); time.sleep(60)\n"
+        "def files(modules): print('working', flush=True); time.sleep(3600)\n"
         "emit.files = files; sys.exit(__main__.main(sys.argv[1:]))"
     )
-    process = subprocess.Popen(
-        [sys.executable, "-c", program, *arguments],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        # What runs in the background of a shell ignores the signal otherwise.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
-    assert process.stdout.readline() == "working\n"
-    process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=60)
-    assert process.returncode == 130 and said == "nibblegrad verilog: interrupted\n"
+    running = Running(["-c", program, *arguments])
+    assert running.process.stdout.readline() == "working\n"
+    status, _, said = running.interrupt(everyone=False)
+    assert status == 130 and said == "nibblegrad verilog: interrupted\n"
     assert not (tmp_path / "out").exists()
 
 

@@ -9,11 +9,6 @@ import importlib
 import json
 import os
 import re
-import signal
-import subprocess
-import sys
-import time
-from pathlib import Path
 
 import pytest
 
@@ -22,8 +17,7 @@ from gen.flow import calibrate, fpga, sizing, tools
 from gen.flow.fit import to_toml
 from gen.flow.fpga_report import report_names
 from gen.flow.targets import TARGETS
-
-ROOT = Path(__file__).resolve().parent.parent
+from verif.running import Running, are_gone
 
 #: What tells apart whether a netlist has the block RAMs that it should.
 CELLS = {"DP16KD": 200, "TRELLIS_FF": 7}
@@ -223,67 +217,29 @@ def test_each_file_of_the_user_is_seen_first(command, name, small, tmp_path, mon
     assert not (tmp_path / "build").exists()
 
 
-class Running:
-    """A command in a process of its own, in the folder ``tmp_path``."""
-
-    def __init__(self, arguments, tmp_path):
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", *arguments],
-            cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-            # A shell without job control has it ignored.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-        )
-
-    def wait_for(self, path, lines):
-        """Wait until a file has so many lines, and read them."""
-        end = time.monotonic() + 300
-        while not path.exists() or path.read_text().count("\n") < lines:
-            assert self.process.poll() is None, self.process.communicate()
-            assert time.monotonic() < end
-            time.sleep(0.05)
-        return path.read_text().split()
-
-    def interrupt(self, everyone):
-        """Interrupt it as a terminal does, or it alone. Returns status and what it said."""
-        begin = time.monotonic()
-        (os.killpg if everyone else os.kill)(self.process.pid, signal.SIGINT)
-        _, error = self.process.communicate(timeout=120)
-        assert time.monotonic() - begin < 60
-        return self.process.returncode, error
-
-
-def is_running(pid):
-    """Tell whether a process is there, and no zombie."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
+def lines_of(path):
+    return path.read_text().split() if path.exists() else []
 
 
 @pytest.mark.parametrize("everyone", [True, False], ids=["terminal", "kill"])
 def test_fpga_goes_on_after_an_interrupt(everyone, small, program, tmp_path):
     calls, placing = tmp_path / "calls", tmp_path / "placing"
     program("yosys", counting(calls))
-    program("nextpnr-ecp5", f"echo $$ >> {placing}; exec sleep 600")
+    program("nextpnr-ecp5", f"echo $$ >> {placing}; exec sleep 3600")
     program("ecppack")
-    arguments = ["gen", "fpga", "--config", small, "--output", "out", "--seeds", "2"]
+    arguments = ["-m", "gen", "fpga", "--config", small, "--output", "out", "--seeds", "2"]
     for _ in range(2):
         placing.unlink(missing_ok=True)
         running = Running(arguments, tmp_path)
-        pids = running.wait_for(placing, min(2, os.cpu_count()))
-        status, error = running.interrupt(everyone)
+        running.wait_until(lambda: len(lines_of(placing)) >= min(2, os.cpu_count()))
+        status, _, error = running.interrupt(everyone=everyone)
         assert status == 130
         assert error == (
             "nibblegrad fpga: interrupted in the place and route of the core, after 1 of 6 steps; "
             "there is no new report. What has finished is kept in build/flow, and the same command "
             "goes on from there\n"
         )
-        assert not any(map(is_running, pids))
+        assert are_gone(lines_of(placing))
         # The second time, the core is not synthesised again.
         assert calls.read_text().split() == ["yosys"]
         assert list((tmp_path / "out" / "ecp5-25k").iterdir()) == []
@@ -293,22 +249,22 @@ def test_fpga_goes_on_after_an_interrupt(everyone, small, program, tmp_path):
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["gen", "cost", "--families", "xilinx", "--jobs", "2"],
-        ["gen.flow.calibrate", "--family", "ice40", "--jobs", "2"],
+        ["-m", "gen", "cost", "--families", "xilinx", "--jobs", "2"],
+        ["-m", "gen.flow.calibrate", "--family", "ice40", "--jobs", "2"],
     ],
     ids=["cost", "calibrate"],
 )
 def test_an_interrupt_ends_all_processes(arguments, everyone, program, tmp_path):
     measuring = tmp_path / "measuring"
-    program("yosys", f"echo $$ >> {measuring}; exec sleep 600")
+    program("yosys", f"echo $$ >> {measuring}; exec sleep 3600")
     before = sizing.MODEL.read_bytes()
     running = Running(arguments, tmp_path)
-    pids = running.wait_for(measuring, 2)
-    status, error = running.interrupt(everyone)
+    running.wait_until(lambda: len(lines_of(measuring)) >= 2)
+    status, _, error = running.interrupt(everyone=everyone)
     assert status == 130
     assert error.count("\n") == 1 and "interrupted; " in error, error
     assert "is kept in build/flow, and the same command goes on from there" in error
-    assert not any(map(is_running, pids))
+    assert are_gone(lines_of(measuring))
     assert sizing.MODEL.read_bytes() == before
     assert not list((tmp_path / "build").rglob("result.json"))
 

@@ -75,7 +75,7 @@ def test_a_file_appears_when_it_is_complete(tmp_path):
 def test_two_at_once(tmp_path):
     """Temporary names are nobody else's."""
     path = tmp_path / "a.txt"
-    together = threading.Barrier(8)
+    together = threading.Barrier(8, timeout=300)
     failed = []
 
     def make(number):

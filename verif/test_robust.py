@@ -289,9 +289,9 @@ def test_interrupt_reports_what_is_complete(tiny_bench, tmp_path, capsys, monkey
         assert main(["robust", *options]) == 130
     printed = capsys.readouterr().out
     said = re.search(r"^Interrupted: (\d+) of 10 runs are missing; run again to ", printed, re.M)
-    # Another one may have ended meanwhile.
+    # Others may have ended meanwhile, the more the busier the machine is.
     missing = int(said[1])
-    assert missing in (8, 9)
+    assert 1 <= missing <= 9
     assert len((tmp_path / "robust.csv").read_text().splitlines()) == 1 + 10 - missing
     assert main(["robust", *options]) in (0, 1)
     assert len((tmp_path / "robust.csv").read_text().splitlines()) == 11

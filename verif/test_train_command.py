@@ -136,7 +136,6 @@ def test_whatever_ends_it_what_has_finished_is_kept(run, monkeypatch, tmp_path, 
     status, _, error = run(*QUICK)
     assert status == {KeyboardInterrupt: 130, MemoryError: 2, RuntimeError: 3}[ending]
     if ending is KeyboardInterrupt:
-        assert status == 130
         said = "nibblegrad train: interrupted: 1 of 4 runs is missing: mlp luq, seed 1\n"
         assert error == said
     found = {(row["recipe"], row["seed"]) for row in rows_of(tmp_path / "out" / "accuracy.csv")}
