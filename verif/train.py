@@ -19,6 +19,7 @@ from gen import train
 from gen.config import load
 from gen.door import run_guarded
 from gen.outputs import OutputFolder
+from gen.ranges import parse_names
 from golden.backend import NumpyBackend
 from golden.device_backend import DeviceBackend
 from golden.errors import InputError
@@ -88,7 +89,7 @@ def run(args):
     device = RtlDevice(size)
     equal = True
     with threadpool_limits(1):
-        for network in args.network.split(","):
+        for network in parse_names("Network", args.network, NETWORKS):
             own = dataclasses.replace(settings, network=network)
             equal &= _train_network(device, recipe, dataset, own, args)
     return 0 if equal else 1
