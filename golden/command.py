@@ -254,6 +254,12 @@ class CoreSize:
         digits = 2 if command.operation == Operation.FORWARD else 1
         return tiles * -(-self.terms(command) // self.lanes) * digits
 
+    def beats(self, command: "Command") -> int:
+        """Count the beats of a load."""
+        rows, columns = command.load_shape()
+        biases = command.operation == Operation.LOAD_BIASES
+        return rows * -(-columns // (self.biases_per_beat if biases else self.load_lanes))
+
     def strips(self, command: "Command") -> int:
         """Count the strips of the result of a product."""
         rows, columns = self.result_shape(command)

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from .command import Command, CoreSize, ErrorCode, Memory
 from .errors import InputError
+from .timing import CoreTiming
 
 __all__ = [
     "CoreError",
@@ -45,9 +46,12 @@ class Device(Protocol):
     ----------
     size : CoreSize
         Parameters of the core.
+    timing : CoreTiming
+        What its pipelines take. Only the order of commands and the cuts of layers depend on it.
     """
 
     size: CoreSize
+    timing: CoreTiming
 
     def issue(self, command: Command, beats: npt.NDArray[np.uint32] | None = None) -> int:
         """Hand over a command, and for loads the beats, shape (beats, load_lanes).

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from .command import CoreSize, Memory
+from .command import Memory
 from .formats import Scale
 from .scheduler import Issued, Scheduler
 
@@ -50,11 +50,6 @@ class PendingGradient:
         }
         self._activation_step: float | None = None
         self._result: tuple[npt.NDArray[np.float32], float, float] | None = None
-
-    def cycles(self, size: CoreSize) -> int:
-        """Estimate how long its products take."""
-        commands = [product.command for product in self._issued]
-        return max(sum(map(size.passes, commands)), sum(map(size.strips, commands)))
 
     @property
     def has_activation_step(self) -> bool:

@@ -1,27 +1,34 @@
 """Commands for products of pieces: what is loaded where and when, and who waits for whom.
 
-The operand memories are caches of pieces. The pieces of a product are asked for before the product
-ahead of it is issued, so that they are loaded while that one is under way, if there is room. Of a
-piece, only the rows that products have asked for are loaded: a product may begin with some of them.
+The operand memories are caches of pieces. Pieces are loaded ahead of their products, as far as
+there is room and the load unit has nothing else to do: before a product is issued, a clock tells
+whether the array or the load unit will be free first. Of a piece, only the rows that products have
+asked for are loaded: a product may begin with some of them.
 
 Commands start in order, and a load waits for the loads before it. So when a product starts, every
 load that was issued before it has ended but the last; it waits only if it uses what that one
 brings. A load waits for the products before it only if it overwrites what one of them uses.
 """
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+import dataclasses
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from .command import Command, Memory, Operation
+from .clock import Clock, Span
+from .command import Command, CoreSize, Memory, Operation
 from .device import Device, pack_biases, pack_matrix, unpack_result
 from .random_bits import jump, seed_state
-from .tiling import TileCache
+from .tiling import Operand, Product, Tile, TileCache, cuts
+from .timing import CoreTiming
 
-__all__ = ["Issued", "Operand", "Product", "Scheduler", "Tile"]
+__all__ = ["Issued", "Scheduler"]
+
+
+# Beats of a piece of what is loaded while nothing else is to be.
+_CHUNK_BEATS = 128
 
 
 @dataclass(frozen=True)
@@ -43,77 +50,6 @@ _PLACES = {
 }
 
 
-@dataclass(eq=False)
-class Operand:
-    """Matrix on the host, whose pieces are loaded.
-
-    Parameters
-    ----------
-    memory : Memory
-        Where the pieces go.
-    matrix : array, shape (rows, columns)
-        Numbers of the wide format; biases are one row of integers.
-    settings : dict
-        Fields of the load command.
-    first_word : int
-        Gradients: number of the random word that the first row begins with.
-    """
-
-    memory: Memory
-    matrix: npt.NDArray
-    settings: dict[str, Any] = field(default_factory=dict)
-    first_word: int = 0
-
-
-@dataclass(frozen=True)
-class Tile:
-    """Piece of an operand.
-
-    Parameters
-    ----------
-    operand : Operand
-        The whole.
-    rows, columns : pair of int
-        Beginning and size.
-    used : pair of int or None
-        Rows of the piece that are used, from a multiple of ``block`` on; all of them if None.
-    """
-
-    operand: Operand
-    rows: tuple[int, int]
-    columns: tuple[int, int]
-    used: tuple[int, int] | None = field(default=None, compare=False)
-
-    @property
-    def used_rows(self) -> tuple[int, int]:
-        """Rows of the piece that are used: beginning and size."""
-        return self.used or (0, self.rows[1])
-
-
-@dataclass(frozen=True)
-class Product:
-    """Product of pieces.
-
-    Parameters
-    ----------
-    tiles : sequence of Tile
-        What must be in the memories, one for each memory at most.
-    settings : dict
-        Fields of the command but the bases.
-    gradient_column, bias_column : int
-        Where the columns of the gradient, and of the biases, that are used begin within their
-        pieces.
-    result : array of float32 or None
-        What to fill with the result on the stream.
-    """
-
-    tiles: Sequence[Tile]
-    settings: dict[str, Any]
-    gradient_column: int = 0
-    bias_column: int = 0
-    result: npt.NDArray[np.float32] | None = None
-
-
 @dataclass(frozen=True)
 class Issued:
     """Product under way.
@@ -126,11 +62,14 @@ class Issued:
         Its command.
     result : array of float32 or None
         What to fill with the result on the stream.
+    span : Span
+        When it should start and end.
     """
 
     number: int
     command: Command
     result: npt.NDArray[np.float32] | None
+    span: Span
 
     @property
     def is_input_gradient(self) -> bool:
@@ -159,15 +98,28 @@ class Scheduler:
 
     Parameters
     ----------
-    device : Device
-        The core; nobody else may use it.
+    size : CoreSize
+        Parameters of the core.
+    timing : CoreTiming
+        What its pipelines take; only the order of commands depends on it.
+    device : Device or None
+        The core; nobody else may use it. Without one, nothing is done but the clock goes on.
     seed : int
         Seed of the random bits of loads and results, 0 to ``2**64 - 1``.
+
+    Attributes
+    ----------
+    clock : Clock
+        When everything should start and end.
     """
 
-    def __init__(self, device: Device, seed: int) -> None:
+    def __init__(
+        self, size: CoreSize, timing: CoreTiming, device: Device | None, seed: int
+    ) -> None:
         self._device = device
-        self._size = size = device.size
+        self._size = size
+        self._timing = timing
+        self.clock = Clock(size, timing)
         self._caches = {
             Memory.ACTIVATIONS: TileCache[Tile](size.activation_words),
             Memory.WEIGHTS: TileCache[Tile](size.weight_words),
@@ -176,11 +128,23 @@ class Scheduler:
         }
         # Rows of the pieces that have been loaded so far.
         self._loaded: dict[Tile, int] = {}
-        # What the last load may touch, and the products under way, by their numbers.
+        # What the last load may touch, and what products under way use: the number of the last one.
         self._last_load: _Region | None = None
-        self._in_use: list[tuple[int, _Region]] = []
+        self._in_use: dict[_Region, int] = {}
+        self._issued = 0
         self._seed = seed
         self._set_generator(0)
+
+    def fork(self) -> "Scheduler":
+        """Make one that begins where this one is, and has no device: to try what would happen."""
+        other = Scheduler.__new__(Scheduler)
+        other.__dict__.update(self.__dict__)
+        other._device = None
+        other.clock = self.clock.fork()
+        other._caches = {memory: cache.copy() for memory, cache in self._caches.items()}
+        other._loaded = dict(self._loaded)
+        other._in_use = dict(self._in_use)
+        return other
 
     def issue(self, products: Sequence[Product], following: Sequence[Tile] = ()) -> list[Issued]:
         """Issue products, and what they need.
@@ -190,38 +154,79 @@ class Scheduler:
         products : sequence of Product
             What to multiply, in order.
         following : sequence of Tile
-            What will be needed next; it is loaded during the last product, if there is room.
+            What will be needed next; it is loaded as long as products go on, if there is room.
         """
-        issued = []
-        ahead = [*(product.tiles for product in products[1:]), following]
-        for product, next_tiles in zip(products, ahead, strict=True):
-            for tile in product.tiles:
-                self._place(tile)
-            for tile in next_tiles:
-                self._place(tile, keep=product.tiles)
+        issued: list[Issued] = []
+        needed = [(k, tile) for k, product in enumerate(products) for tile in product.tiles]
+        needed += [(len(products), chunk) for tile in following for chunk in self._chunks(tile)]
+        # Everything before has been asked for.
+        position = 0
+
+        def kept(first: int) -> list[Tile]:
+            """List what must stay for the products from here to that for which is loaded."""
+            last = needed[position][0] if position < len(needed) else len(products)
+            ahead = [tile for product in products[first : last + 1] for tile in product.tiles]
+            return [*ahead, *following] if last == len(products) else ahead
+
+        for k, product in enumerate(products):
+            while position < len(needed) and needed[position][0] <= k:
+                self._place(needed[position][1], kept(k))
+                position += 1
+            while position < len(needed) and self._place(needed[position][1], kept(k), product):
+                position += 1
             issued.append(self._multiply(product))
+        while position < len(needed) and self.clock.load_free < issued[-1].span.end:
+            if not self._place(needed[position][1], kept(len(products) - 1)):
+                break
+            position += 1
         return issued
+
+    def _chunks(self, tile: Tile) -> Iterator[Tile]:
+        """Cut a tile into rows that are loaded one after the other."""
+        beats = -(-tile.columns[1] // self._size.load_lanes)
+        step = self._size.block * max(1, _CHUNK_BEATS // (beats * self._size.block))
+        for rows in cuts(tile.rows[1], step):
+            yield dataclasses.replace(tile, used=rows)
 
     def fetch(self, issued: Sequence[Issued]) -> None:
         """Fill the results of products, in the order in which they were issued."""
         for product in issued:
             if product.result is None:
                 continue
+            self.clock.wait(product.span)
+            # Products end in order.
+            self._release(product.number)
+            if self._device is None:
+                continue
             codes = unpack_result(self._device.result(product.number), product.command, self._size)
             product.result[...] = self._size.wide_format.decode(codes)
-            # Products end in order.
-            self._release([entry for entry in self._in_use if entry[0] > product.number])
 
     def holds(self, tile: Tile) -> bool:
         """Tell whether a tile has been loaded, or is being loaded, as a whole."""
         cache = self._caches[tile.operand.memory]
         return cache.find(tile) is not None and self._loaded[tile] == tile.rows[1]
 
+    def there(self, operands: Collection[Operand | None]) -> tuple:
+        """Tell which pieces of operands, or parts of them, have been loaded, or are being."""
+        return tuple(
+            (memory, tile.rows, tile.columns, self._loaded[tile])
+            for memory, cache in self._caches.items()
+            for tile in cache.tiles
+            if tile.operand in operands
+        )
+
     def drop(self, operand: Operand | None) -> None:
         """Forget the pieces of an operand that is not needed any more."""
         if operand is not None:
             self._caches[operand.memory].drop(lambda tile: tile.operand is operand)
             self._loaded = {t: rows for t, rows in self._loaded.items() if t.operand is not operand}
+
+    def finish(self) -> None:
+        """Wait until the core has done everything."""
+        self.clock.finish()
+        self._release()
+        if self._device is not None:
+            self._device.finish()
 
     def step_gradient(self, memory: Memory, *, fetched: bool) -> int:
         """Read a step gradient.
@@ -234,13 +239,21 @@ class Scheduler:
             Whether the result of the product that made it was fetched; if not, wait for everything.
         """
         if not fetched:
-            self._release([])
+            self._release()
+            self.clock.finish()
+        self.clock.read(2)
+        if self._device is None:
+            return 0
         return self._device.step_gradient(memory, finish=not fetched)
 
-    def _release(self, in_use: list[tuple[int, _Region]]) -> None:
-        """Note what the products under way still use."""
-        self._in_use = in_use
-        if not in_use:
+    def _release(self, number: int | None = None) -> None:
+        """Note that products have ended, up to one or all of them."""
+        self._in_use = {
+            region: user
+            for region, user in self._in_use.items()
+            if number is not None and user > number
+        }
+        if not self._in_use:
             for cache in self._caches.values():
                 cache.forget()
 
@@ -250,66 +263,94 @@ class Scheduler:
             return 0
         return -(-columns // self._size.load_lanes) * self._size.load_words
 
-    def _place(self, tile: Tile, keep: Collection[Tile] = ()) -> None:
-        """Load of a tile what is not there, if it has room beside what is kept."""
+    def _place(
+        self, tile: Tile, keep: Collection[Tile] = (), ahead_of: Product | None = None
+    ) -> bool:
+        """Load of a tile what is not there, if it has room beside what is kept.
+
+        Ahead of a product, only what does not keep the product from its start. Returns whether it
+        is there, or will be.
+        """
         cache = self._caches[tile.operand.memory]
         base = cache.find(tile)
         if base is None:
             base = cache.allocate(tile, self._words(tile, tile.rows[1]), keep)
             if base is None:
-                return
+                return False
             self._loaded[tile] = 0
         first, end = self._loaded[tile], sum(tile.used_rows)
-        if first < end:
-            self._load(tile, base, first, end - first)
-            self._loaded[tile] = end
+        if first >= end:
+            return True
+        words = self._words(tile, end) - self._words(tile, first)
+        region = _Region(tile.operand.memory, base + self._words(tile, first), words)
+        waits = any(map(region.overlaps, self._in_use))
+        # What waits for the product under way must come first, or it would wait for this one, too.
+        if ahead_of and not waits and self.clock.load_free > self._earliest(ahead_of):
+            return False
+        self._load(tile, region, waits, first, end - first)
+        self._loaded[tile] = end
+        return True
 
-    def _load(self, tile: Tile, base: int, first: int, rows: int) -> None:
+    def _earliest(self, product: Product) -> int:
+        """Tell when a product could start whose operands have been asked for."""
+        needs_last = self._last_load and any(
+            self._last_load.overlaps(region) for region in self._regions(product)
+        )
+        return max(self.clock.array_free, self.clock.load_free if needs_last else 0)
+
+    def _load(self, tile: Tile, region: _Region, waits: bool, first: int, rows: int) -> None:
         """Load some rows of a tile; the first one begins a block, or the tile is in the making."""
-        operand, size = tile.operand, self._size
+        operand = tile.operand
         place = _PLACES[operand.memory]
-        row, (column, columns) = tile.rows[0] + first, tile.columns
-        base += self._words(tile, first)
-        matrix = operand.matrix[row : row + rows, column : column + columns]
-        if operand.memory is Memory.BIASES:
-            beats = pack_biases(matrix[0], size)
-        else:
-            beats = pack_matrix(size.wide_format.encode(matrix), size.load_lanes)
+        row, columns = tile.rows[0] + first, tile.columns[1]
         if operand.memory is Memory.GRADIENTS:
             first_word = operand.first_word + row * self.row_words(columns)
             if self._word != first_word:
                 self._set_generator(first_word)
             self._word += rows * self.row_words(columns)
-        region = _Region(operand.memory, base, self._words(tile, rows))
-        waits = any(region.overlaps(other) for _, other in self._in_use)
         if waits:
-            self._release([])
+            self._release()
         self._last_load = region
-        sizes = {place.rows: rows, place.columns: columns, place.base: base}
-        self._device.issue(
-            Command(
-                place.load,
-                **{**operand.settings, **sizes},
-                wait_for_loads=True,
-                wait_for_products=waits,
-            ),
-            beats,
+        sizes = {place.rows: rows, place.columns: columns, place.base: region.base}
+        command = Command(
+            place.load,
+            **{**operand.settings, **sizes},
+            wait_for_loads=True,
+            wait_for_products=waits,
         )
+        self.clock.issue(command)
+        if self._device is not None:
+            self._device.issue(command, self._beats(tile, row, rows))
 
-    def _multiply(self, product: Product) -> Issued:
-        bases, regions = {}, []
+    def _beats(self, tile: Tile, row: int, rows: int) -> npt.NDArray[np.uint32]:
+        column, columns = tile.columns
+        size, matrix = self._size, tile.operand.matrix
+        matrix = matrix[row : row + rows, column : column + columns]
+        if tile.operand.memory is Memory.BIASES:
+            return pack_biases(matrix[0], size)
+        return pack_matrix(size.wide_format.encode(matrix), size.load_lanes)
+
+    def _regions(self, product: Product) -> list[_Region]:
+        """List the words that a product uses, in the order of its tiles."""
+        regions = []
         for tile in product.tiles:
-            memory = tile.operand.memory
-            base = self._caches[memory].find(tile)
+            base = self._caches[tile.operand.memory].find(tile)
             assert base is not None, "there is room for one tile of each memory"
             first, rows = tile.used_rows
-            base += self._words(tile, first)
-            regions.append(_Region(memory, base, self._words(tile, rows)))
-            if memory is Memory.GRADIENTS:
-                base += product.gradient_column // self._size.block
-            if memory is Memory.BIASES:
-                base += product.bias_column // self._size.columns
-            bases[_PLACES[memory].base] = base
+            words = self._words(tile, rows)
+            regions.append(_Region(tile.operand.memory, base + self._words(tile, first), words))
+        return regions
+
+    def _multiply(self, product: Product) -> Issued:
+        regions = self._regions(product)
+        within = {
+            Memory.GRADIENTS: product.gradient_column // self._size.block,
+            Memory.BIASES: product.bias_column // self._size.columns,
+        }
+        bases = {
+            _PLACES[region.memory].base: region.base + within.get(region.memory, 0)
+            for region in regions
+        }
         waits = self._last_load is not None and any(map(self._last_load.overlaps, regions))
         command = Command(
             **{**product.settings, **bases},
@@ -317,9 +358,13 @@ class Scheduler:
             # Sums that go on must have been stored.
             wait_for_products=bool(product.settings.get("accumulate")),
         )
-        number = self._device.issue(command)
-        self._in_use += [(number, region) for region in regions]
-        return Issued(number, command, product.result)
+        span = self.clock.issue(command)
+        number = self._issued
+        if self._device is not None:
+            number = self._device.issue(command)
+        self._issued = number + 1
+        self._in_use |= dict.fromkeys(regions, number)
+        return Issued(number, command, product.result, span)
 
     def _words(self, tile: Tile, rows: int) -> int:
         """Count the words of the first rows of a tile."""
@@ -329,7 +374,9 @@ class Scheduler:
 
     def _set_generator(self, word: int) -> None:
         """Let the next load of gradients begin with this random word; waits for everything."""
-        loads, results = (seed_state(self._seed, stream) for stream in (0, 1))
-        self._device.seed(jump(loads, word, 0), results)
-        self._release([])
+        self.clock.seed()
+        if self._device is not None:
+            loads, results = (seed_state(self._seed, stream) for stream in (0, 1))
+            self._device.seed(jump(loads, word, 0), results)
+        self._release()
         self._word = word

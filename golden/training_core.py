@@ -22,6 +22,7 @@ from .random_bits import RandomBits, seed_state
 from .rounding import RoundMode
 from .scale_multiplier import scale_to_float, scale_to_fp4, scale_to_integer
 from .shift_multiply_array import ShiftOperand, matmul
+from .timing import CoreTiming
 
 __all__ = ["TrainingCore"]
 
@@ -46,6 +47,8 @@ class TrainingCore:
     ----------
     size : CoreSize
         Parameters of the core.
+    timing : CoreTiming, optional
+        What it says of its pipelines; here they take no time.
 
     Attributes
     ----------
@@ -59,8 +62,9 @@ class TrainingCore:
         Memory of partial sums, 32-bit numbers.
     """
 
-    def __init__(self, size: CoreSize) -> None:
+    def __init__(self, size: CoreSize, timing: CoreTiming | None = None) -> None:
         self.size = size
+        self.timing = timing or CoreTiming()
         self.activations = OperandMemory(size.activation_words, size.block, size.residual_bits)
         self.weights = OperandMemory(size.weight_words, size.block, size.residual_bits)
         self.gradients = CodeMemory(size.gradient_words, size.block)

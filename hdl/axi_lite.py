@@ -93,6 +93,9 @@ class AxiLiteRegisters(wiring.Component):
     """
 
     latency = 4
+    #: Cycles from a write to the next one, and from a read to the next one.
+    write_interval = 3
+    read_interval = 4
 
     def __init__(self, registers=REGISTERS, constants=None):
         self._registers = tuple(registers)

@@ -99,6 +99,9 @@ class LoadUnit(wiring.Component):
     """
 
     latency = 3 + Fp4Lane.latency + Outlet.latency
+    #: Cycles of a load beside its beats and their way: until the first one is taken, and from the
+    #: last write on until the next load can start.
+    turnaround = 5
 
     def __init__(self, size):
         self._size = size

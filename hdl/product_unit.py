@@ -190,6 +190,8 @@ class ProductUnit(wiring.Component):
     """
 
     latency = 3
+    #: Cycles from the last pass of a product to the start of the next one, whose first pass it is.
+    turnaround = 5
 
     def __init__(self, size):
         self._size = size

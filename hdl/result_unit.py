@@ -117,6 +117,12 @@ class ResultUnit(wiring.Component):
         Clears the counts.
     """
 
+    #: Cycles from the start of a product to the last pass of its first tile, at least.
+    first_tile = 5
+    #: Cycles from the end of a product to the last pass of the first tile of the next one, where
+    #: that needs other settings.
+    turnaround = 1
+
     def __init__(self, size, accumulator_bits, flight):
         self._size = size
         self._accumulator_bits = accumulator_bits
@@ -130,6 +136,8 @@ class ResultUnit(wiring.Component):
         #: Cycles of a strip from the array to the end of the pipeline.
         self._way = 8 + self._pipeline.latency
         self.latency = self._way + OutputBuffer.latency
+        #: Cycles from the last pass of a product to its end, beside the strips of its last tile.
+        self.drain = flight + 6 + self._way
         self._buffer = OutputBuffer(
             size.strip * size.wide_format.width + 1, size.strip, flight + self.latency
         )

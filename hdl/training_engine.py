@@ -77,6 +77,9 @@ class TrainingEngine(wiring.Component):
         The counters, by the names in ``COUNTERS``.
     """
 
+    #: Cycles from the start of a command to that of the next one.
+    start_interval = 2
+
     def __init__(self, size, structure=Structure.PLAIN):
         self._size = size
         width = size.wide_format.width
@@ -87,6 +90,7 @@ class TrainingEngine(wiring.Component):
         # Address and memory, then the array.
         flight = ProductUnit.latency + OperandStore.latency + self._array.latency
         self._results = ResultUnit(size, bits, flight)
+        self.drain = self._results.drain
         # A product begins, and finds room, 8 cycles after the load has ended.
         self.latency = LoadUnit.latency + 10 + flight + self._results.latency
         super().__init__(

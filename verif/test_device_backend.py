@@ -17,7 +17,7 @@ from golden.fp4_quantizer import Fp4Mode
 from golden.gradient_recipe import GradientRecipe
 from golden.quantizer import InRange
 from golden.recipes import VARIANTS, Recipe
-from golden.tiling import TileCache, Tiling, choose_tiling, forward_cuts
+from golden.tiling import TileCache
 from golden.trainer import RECIPES, Settings, Trainer
 from golden.training_core import TrainingCore
 
@@ -340,47 +340,6 @@ def test_bad_bias():
         backend.forward(
             "layer", np.ones((2, 2), np.float32), 1.0, np.full(2, 2.0**31, np.float32), relu=False
         )
-
-
-def test_bad_layer():
-    size = dataclasses.replace(LARGE, gradient_words=3)
-    with pytest.raises(
-        InputError,
-        match=r"^A layer of 8 rows, 8 inputs and 64 outputs does not fit the training core however "
-        r"it is cut; make gradient_words, partial_sum_strips or max_terms larger$",
-    ):
-        choose_tiling(size, 8, 8, 64)
-
-
-def test_tiling_cuts_what_does_not_fit():
-    assert choose_tiling(LARGE, 64, 128, 128) == Tiling(64, 128, 128)
-    # Blocks of 16: activations take 4 x 8 words, and two pieces of them shall have room at once.
-    size = dataclasses.replace(LARGE, activation_words=31)
-    tiling = choose_tiling(size, 64, 128, 128)
-    assert size.blocks(tiling.rows, tiling.inputs) * 2 <= 31
-    # Weights take 8 x 8 words.
-    size = dataclasses.replace(LARGE, weight_words=63)
-    tiling = choose_tiling(size, 64, 128, 128)
-    assert size.blocks(tiling.outputs, tiling.inputs) * 2 <= 63
-    # Gradients take 8 words for 16 rows; there is no room for two pieces, so that one must do.
-    size = dataclasses.replace(LARGE, gradient_words=8)
-    assert choose_tiling(size, 64, 128, 128).rows == 16
-    # Sums of 128 terms in two commands.
-    size = dataclasses.replace(LARGE, max_terms=100)
-    tiling = choose_tiling(size, 64, 128, 128)
-    assert max(tiling.inputs, tiling.outputs) == 64
-
-
-def test_products_start_while_the_rest_is_loaded():
-    """What is loaded last comes in pieces of whole blocks."""
-    rows, outputs = forward_cuts(LARGE, 1024, 144, 32, weights_loaded=True)
-    assert outputs == [(0, 32)] and len(rows) > 4
-    assert sum(count for _, count in rows) == 1024
-    assert not any(begin % LARGE.block for begin, _ in rows)
-    rows, outputs = forward_cuts(LARGE, LARGE.block, 64, 256, weights_loaded=False)
-    assert rows == [(0, LARGE.block)] and len(outputs) > 2
-    assert not any(begin % LARGE.block for begin, _ in outputs)
-    assert forward_cuts(LARGE, LARGE.block, 64, 256, weights_loaded=True)[1] == [(0, 256)]
 
 
 def test_cache_makes_room_for_what_is_newer():

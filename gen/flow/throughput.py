@@ -1,19 +1,15 @@
 """How many cycles a training step of a layer takes on a core of some size."""
 
-import itertools
-import math
 import re
-from collections.abc import Iterator
 from typing import NamedTuple
 
-from golden.command import PRODUCTS, Command, CoreSize, Operation
+from golden import cycles
+from golden.command import PRODUCTS, Command, CoreSize
+from golden.cuts import LayerShape
 from golden.errors import InputError
-from golden.tiling import Tiling, choose_tiling
+from hdl.timing import core_timing
 
 __all__ = ["LAYER", "Layer", "lane_cycles", "least_cycles", "parse_layer", "step_cycles"]
-
-#: What it takes to start and to end a product that others follow.
-COMMAND_CYCLES = 32
 
 #: Most rows, inputs or outputs of a layer.
 GREATEST = 1 << 16
@@ -58,27 +54,12 @@ def parse_layer(text: str) -> Layer:
 def step_cycles(size: CoreSize, layer: Layer) -> int:
     """Predict the cycles of a training step of a layer: its forward and its backward pass.
 
-    The layer is cut as :mod:`golden.tiling` cuts it for the memories there are. A product takes as
-    long as its passes or its strips, whichever are more, and operands are loaded meanwhile; so a
-    pass takes as long as its products or its loads.
-
     Raises
     ------
     InputError
         If the layer does not fit the memories however it is cut.
     """
-    tiling = choose_tiling(size, *layer)
-    keeps_x = size.blocks(layer.batch, layer.inputs) <= size.activation_words
-    keeps_w = size.blocks(layer.outputs, layer.inputs) <= size.weight_words
-    load_x, load_w, load_dy = _loads(size, layer)
-    # Each piece of the outputs needs all activations, and each piece of the rows all weights.
-    load_x *= 1 if keeps_x else -(-layer.outputs // tiling.outputs)
-    load_w *= 1 if keeps_w else -(-layer.batch // tiling.rows)
-    again = (not keeps_x) * load_x + (not keeps_w) * load_w
-    forward, to_inputs, to_weights = (
-        _product(size, layer, tiling, operation) for operation in PRODUCTS
-    )
-    return max(forward, load_x + load_w) + max(to_inputs + to_weights, load_dy + again)
+    return cycles.step_cycles(size, core_timing(size), {"layer": LayerShape(*layer)}).cycles
 
 
 def least_cycles(size: CoreSize, layer: Layer) -> int:
@@ -106,23 +87,3 @@ def _loads(size: CoreSize, layer: Layer) -> tuple[int, int, int]:
     across = -(-layer.inputs // size.load_lanes)
     gradients = layer.batch * -(-layer.outputs // size.load_lanes) * size.fmt.log2_radix
     return layer.batch * across, layer.outputs * across, gradients
-
-
-def _product(size: CoreSize, layer: Layer, tiling: Tiling, operation: Operation) -> int:
-    """Count the cycles of a product, piece by piece."""
-    axes = zip(layer, (tiling.rows, tiling.inputs, tiling.outputs), strict=True)
-    total = 0
-    for pieces in itertools.product(*(_pieces(count, step) for count, step in axes)):
-        counts, (batch, inputs, outputs) = zip(*pieces, strict=True)
-        command = Command(operation, batch, inputs, outputs)
-        cycles = max(size.passes(command), size.strips(command)) + COMMAND_CYCLES
-        total += math.prod(counts) * cycles
-    return total
-
-
-def _pieces(count: int, step: int) -> Iterator[tuple[int, int]]:
-    """List how many pieces of an axis there are of each size."""
-    if count >= step:
-        yield count // step, step
-    if count % step:
-        yield 1, count % step

@@ -9,6 +9,7 @@ from golden.command_checks import check_command
 from golden.device import CoreError
 from golden.errors import InputError
 from golden.registers import BY_NAME, REGISTERS, command_writes, used_settings
+from hdl.timing import core_timing
 from verif.harness.build import build_core
 from verif.harness.library import Goal, Map, Status, load_library
 
@@ -64,6 +65,8 @@ class RtlDevice:
     ----------
     size : CoreSize
         Parameters of the core.
+    timing : CoreTiming
+        What its pipelines take.
     ended : dict of int to int, or None
         Set it to a dict to have the cycle added in which each result that is taken was complete.
     """
@@ -75,6 +78,7 @@ class RtlDevice:
                 f"choose another wide format"
             )
         self.size = size
+        self.timing = core_timing(size)
         self.ended: dict[int, int] | None = None
         self._lane_type = _LANE_TYPES[size.wide_format.width]
         self._library = load_library(library or build_core(size, optimize))

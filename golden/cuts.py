@@ -1,0 +1,379 @@
+"""Ways to cut the products of a layer so that their operands fit the memories of a training core.
+
+The operands of a layer, X (rows, inputs), W (outputs, inputs) and dY (rows, outputs), are cut along
+the three axes. A product of whole operands is then a sum of products of pieces: along its inner
+axis the pieces go through the partial sums of the core, which are exact, so the result does not
+depend on the cuts.
+
+X and W are loaded piece by piece. dY is loaded in whole rows, as its random numbers come row by
+row; a piece of its columns is used in place. For that its words must lie side by side in the
+memory: where outputs are cut, a piece has at most ``block`` rows.
+
+Each way has a bound: cycles that it takes at least, whatever the order of its commands. Those that
+promise the most come first: a low bound, and few products.
+"""
+
+import itertools
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from .command import Command, CoreSize, Operation
+from .conversions import section_rows
+from .errors import InputError
+
+__all__ = [
+    "BackwardCut",
+    "ForwardCut",
+    "LayerShape",
+    "Way",
+    "backward_cuts",
+    "forward_cuts",
+    "streamed_pieces",
+]
+
+_GREATEST_SIZE = (1 << 16) - 1
+#: Into how many pieces an axis is cut; where these do not fit, into twice as many, and so on.
+_PARTS = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16)
+
+
+@dataclass(frozen=True)
+class LayerShape:
+    """Sizes of a layer.
+
+    Parameters
+    ----------
+    rows, inputs, outputs : int
+        X is (rows, inputs), W (outputs, inputs), dY (rows, outputs).
+    """
+
+    rows: int
+    inputs: int
+    outputs: int
+
+
+@dataclass(frozen=True)
+class ForwardCut:
+    """A way to cut the forward product.
+
+    Parameters
+    ----------
+    rows, inputs, outputs : int
+        Greatest sizes of a piece, multiples of ``block`` where there are several.
+    first_outputs : int
+        Size of the first piece of the outputs.
+    rows_outside : bool
+        Whether all outputs of some rows come before the next rows, or all rows of some outputs.
+    stream_rows : bool
+        Whether the first products begin with some rows of X, or with some rows of W, while the
+        others are still loaded.
+    """
+
+    rows: int
+    inputs: int
+    outputs: int
+    first_outputs: int
+    rows_outside: bool = True
+    stream_rows: bool = True
+
+
+@dataclass(frozen=True)
+class BackwardCut:
+    """A way to cut the two products of the backward pass.
+
+    Parameters
+    ----------
+    rows, inputs, outputs : int
+        Greatest sizes of a piece, multiples of ``block`` where there are several.
+    in_pairs : bool
+        Whether both products of a piece come before the next piece.
+    """
+
+    rows: int
+    inputs: int
+    outputs: int
+    in_pairs: bool = False
+
+
+@dataclass(frozen=True)
+class Way:
+    """A way to cut the products of a pass.
+
+    Attributes
+    ----------
+    cut : ForwardCut or BackwardCut
+        The cut.
+    bound : int
+        Cycles that it takes at least.
+    estimate : int
+        Cycles that it takes about, beside those of each product.
+    products : int
+        About how many products it makes.
+    """
+
+    cut: Any
+    bound: int
+    estimate: int
+    products: int
+
+
+def streamed_pieces(
+    block: int, count: int, load: int, work: int, load_command: int, product_command: int
+) -> list[tuple[int, int]]:
+    """Cut an axis so that products begin while the rest is loaded.
+
+    Where loads take longer, the last piece is small, as its product follows all loads; where
+    products do, the first one is. From there on pieces grow, so that none waits for the other.
+
+    Parameters
+    ----------
+    block : int
+        Pieces are multiples of it, but for the last one.
+    count : int
+        Size of the axis.
+    load, work : int
+        Cycles to load all of it, and to multiply all of it.
+    load_command, product_command : int
+        Cycles that each load, and each product, takes beside.
+
+    Returns
+    -------
+    list of pair of int
+        Beginning and size of each piece.
+    """
+    blocks = -(-count // block)
+    load_block, work_block = load / blocks, work / blocks
+
+    def end(sizes):
+        loaded = ended = 0.0
+        for size in sizes:
+            loaded += load_block * size + load_command
+            ended = max(ended, loaded) + work_block * size + product_command
+        return ended
+
+    fast, slow = sorted((work_block, load_block))
+    command = load_command if load >= work else product_command
+    best = [blocks]
+    least = 1
+    while least < blocks:
+        sizes, left = [], blocks
+        size = float(least)
+        while left:
+            sizes.append(min(int(size), left))
+            left -= sizes[-1]
+            size = max((size * slow + command) / fast, size)
+        if load >= work:
+            sizes.reverse()
+        best = min(best, sizes, key=end)
+        least += max(1, least // 2)
+    begins = [block * sum(best[:k]) for k in range(len(best))]
+    return [(b, min(size * block, count - b)) for b, size in zip(begins, best, strict=True)]
+
+
+def forward_cuts(size: CoreSize, shape: LayerShape, command: int) -> list[Way]:
+    """List the ways to cut a forward product, those first that promise the most.
+
+    Parameters
+    ----------
+    size : CoreSize
+        Parameters of the core.
+    shape : LayerShape
+        Sizes of the layer.
+    command : int
+        Cycles that a product takes about beside those of its bound.
+
+    Raises
+    ------
+    InputError
+        If the layer does not fit however it is cut.
+    """
+    rows, inputs, outputs = shape.rows, shape.inputs, shape.outputs
+    cuts = set()
+    for row_step, input_step, output_step in _tilings(size, shape, _fits_forward):
+        cuts_rows, cuts_outputs = row_step < rows, output_step < outputs
+        firsts = {output_step}
+        if cuts_outputs and input_step == inputs:
+            # Behind a larger first piece there must be room for another one.
+            free = size.weight_words - size.blocks(output_step, inputs)
+            most = free // size.blocks(1, inputs) * size.block
+            firsts |= {first for first in (2 * output_step, most) if output_step < first <= most}
+        orders = (True, False) if cuts_rows and cuts_outputs else (True,)
+        for first, outside, stream in itertools.product(firsts, orders, (True, False)):
+            first = min(first, outputs)
+            cuts.add(ForwardCut(row_step, input_step, output_step, first, outside, stream))
+    return _sorted([_forward_way(size, shape, cut) for cut in cuts], shape, command)
+
+
+def backward_cuts(size: CoreSize, shape: LayerShape, x_rows: int, command: int) -> list[Way]:
+    """List the ways to cut the products of a backward pass, those first that promise the most.
+
+    Parameters
+    ----------
+    size : CoreSize
+        Parameters of the core.
+    shape : LayerShape
+        Sizes of the layer.
+    x_rows : int
+        Rows of the pieces of X in the forward pass, which may still be there.
+    command : int
+        Cycles that a product takes about beside those of its bound.
+
+    Raises
+    ------
+    InputError
+        If the layer does not fit however it is cut.
+    """
+    cuts = set()
+    # Pieces of a section have about the same sizes, too.
+    more = [x_rows]
+    if shape.rows > section_rows(size.fmt):
+        more += _steps(size, section_rows(size.fmt))
+    for row_step, input_step, output_step in _tilings(size, shape, _fits_backward, *more):
+        cuts_rows, cuts_inputs = row_step < shape.rows, input_step < shape.inputs
+        can_pair = output_step == shape.outputs and cuts_rows != cuts_inputs
+        for in_pairs in (True, False) if can_pair else (False,):
+            cuts.add(BackwardCut(row_step, input_step, output_step, in_pairs))
+    return _sorted([_backward_way(size, shape, cut) for cut in cuts], shape, command)
+
+
+def _sorted(ways, shape, command):
+    if not ways:
+        raise InputError(
+            f"A layer of {shape.rows} rows, {shape.inputs} inputs and {shape.outputs} outputs does "
+            f"not fit the training core however it is cut; make gradient_words, "
+            f"partial_sum_strips or max_terms larger"
+        )
+    # The order must not depend on that of a set.
+    return sorted(ways, key=lambda way: (way.estimate + command * way.products, str(way.cut)))
+
+
+def _tilings(size, shape, fits, *more_rows) -> Iterator[tuple[int, int, int]]:
+    """List the sizes of pieces that fit; what fits as a whole is not cut."""
+    rows, inputs, outputs = shape.rows, shape.inputs, shape.outputs
+    row_steps, input_steps, output_steps = (_steps(size, n) for n in (rows, inputs, outputs))
+    row_steps = sorted({*row_steps, *(min(more, rows) for more in more_rows)}, reverse=True)
+    found = [
+        steps
+        for steps in itertools.product(row_steps, input_steps, output_steps)
+        if fits(size, shape, *steps)
+    ]
+    whole_x = [steps for steps in found if steps[0] == rows]
+    whole_w = [steps for steps in found if steps[1:] == (inputs, outputs)]
+    both = [steps for steps in whole_x if steps in whole_w]
+    yield from both or [*whole_x, *whole_w] or found
+
+
+def _steps(size, count) -> list[int]:
+    """Sizes of pieces to choose from, the whole first: multiples of a block, about equal."""
+    blocks = -(-count // size.block)
+    parts = itertools.chain(_PARTS, (16 << k for k in itertools.count(1)))
+    steps = [count]
+    for pieces in itertools.takewhile(lambda pieces: pieces < 2 * blocks, parts):
+        step = -(-blocks // min(pieces, blocks)) * size.block
+        if step < steps[-1]:
+            steps.append(step)
+    return steps
+
+
+def _counts(shape, rows, inputs, outputs):
+    return -(-shape.rows // rows), -(-shape.inputs // inputs), -(-shape.outputs // outputs)
+
+
+def _fits_forward(size, shape, rows, inputs, outputs):
+    _, input_cuts, _ = _counts(shape, rows, inputs, outputs)
+    return (
+        max(rows, inputs, outputs) <= _GREATEST_SIZE
+        and inputs <= size.max_terms
+        and shape.inputs <= size.chain_terms
+        and size.blocks(rows, inputs) <= size.activation_words
+        and size.blocks(outputs, inputs) <= size.weight_words
+        and -(-outputs // size.columns) <= size.bias_words
+        and (input_cuts == 1 or rows * -(-outputs // size.columns) <= size.partial_sum_strips)
+    )
+
+
+def _fits_backward(size, shape, rows, inputs, outputs):
+    row_cuts, _, output_cuts = _counts(shape, rows, inputs, outputs)
+    across = -(-inputs // size.rows)
+    section = section_rows(size.fmt)
+    return (
+        max(rows, inputs, outputs) <= _GREATEST_SIZE
+        and max(rows, outputs) <= size.max_terms
+        and shape.outputs <= size.chain_terms
+        and size.blocks(rows, inputs) <= size.activation_words
+        and size.blocks(outputs, inputs) <= size.weight_words
+        and size.blocks(rows, shape.outputs) <= size.gradient_words
+        and (output_cuts == 1 or rows <= size.block)
+        and (shape.rows <= section or section % rows == 0)
+        and (output_cuts == 1 or rows * across <= size.partial_sum_strips)
+        and (row_cuts == 1 or outputs * across <= size.partial_sum_strips)
+    )
+
+
+def _forward_way(size, shape, cut):
+    row_cuts, input_cuts, output_cuts = _counts(shape, cut.rows, cut.inputs, cut.outputs)
+    x, w = _beats(size, shape.rows, shape.inputs), _beats(size, shape.outputs, shape.inputs)
+    outside = cut.rows_outside or row_cuts == 1
+    # What is inside comes again for each piece outside, unless it fits as a whole.
+    if outside and size.blocks(shape.outputs, shape.inputs) > size.weight_words:
+        w *= row_cuts
+    if not outside and size.blocks(shape.rows, shape.inputs) > size.activation_words:
+        x *= output_cuts
+    array = _array(size, shape, cut, Operation.FORWARD)
+    # A piece can be loaded beside the one that is used.
+    x_twice = row_cuts * input_cuts == 1 or 2 * _words(size, cut.rows, cut) <= size.activation_words
+    second = size.blocks(cut.outputs, cut.inputs)
+    w_twice = output_cuts * input_cuts == 1 or (
+        max(size.blocks(cut.first_outputs, cut.inputs), second) + second <= size.weight_words
+    )
+    alone = (not x_twice) * x + (not w_twice) * w
+    estimate = alone + max(x + w - alone, array)
+    return Way(cut, max(x + w, array), estimate, row_cuts * input_cuts * output_cuts)
+
+
+def _backward_way(size, shape, cut):
+    row_cuts, input_cuts, output_cuts = _counts(shape, cut.rows, cut.inputs, cut.outputs)
+    x, w = _beats(size, shape.rows, shape.inputs), _beats(size, shape.outputs, shape.inputs)
+    dy = _beats(size, shape.rows, shape.outputs) * size.fmt.log2_radix
+    array = sum(
+        _array(size, shape, cut, operation)
+        for operation in (Operation.INPUT_GRADIENT, Operation.WEIGHT_GRADIENT)
+    )
+    once = 1 if cut.in_pairs else 2
+    keeps_x = size.blocks(shape.rows, shape.inputs) <= size.activation_words
+    keeps_w = size.blocks(shape.outputs, shape.inputs) <= size.weight_words
+    x *= 0 if keeps_x else once * output_cuts
+    w *= 0 if keeps_w else once * row_cuts
+    x_twice = keeps_x or 2 * _words(size, cut.rows, cut) <= size.activation_words
+    w_twice = keeps_w or 2 * _words(size, cut.outputs, cut) <= size.weight_words
+    dy_words = size.blocks(cut.rows, shape.outputs)
+    dy_twice = row_cuts == 1 or 2 * dy_words <= size.gradient_words
+    alone = (not x_twice) * x + (not w_twice) * w + (not dy_twice) * dy
+    estimate = alone + max(x + w + dy - alone, array)
+    return Way(cut, max(dy, array), estimate, 2 * row_cuts * input_cuts * output_cuts)
+
+
+def _words(size, rows, cut):
+    return size.blocks(rows, cut.inputs)
+
+
+def _beats(size, rows, columns):
+    return rows * -(-columns // size.load_lanes)
+
+
+def _array(size, shape, cut, operation):
+    """Count the cycles in which the array, or the way out of it, is needed."""
+    axes = ((shape.rows, cut.rows), (shape.inputs, cut.inputs), (shape.outputs, cut.outputs))
+    total = 0
+    for pieces in itertools.product(*(_pieces(count, step) for count, step in axes)):
+        counts, sizes = zip(*pieces, strict=True)
+        command = Command(operation, *sizes)
+        total += math.prod(counts) * max(size.passes(command), size.strips(command))
+    return total
+
+
+def _pieces(count, step):
+    """List how many pieces of an axis there are of each size."""
+    whole, rest = divmod(count, step)
+    return [(n, k) for n, k in ((whole, step), (1, rest)) if n and k]

@@ -1,0 +1,53 @@
+"""What the pipelines of a training core take, told by the units themselves."""
+
+import functools
+
+from golden.timing import CoreTiming
+
+from .axi_lite import AxiLiteRegisters
+from .command_queue import CommandQueue
+from .fp4_quantizer import Fp4Lane
+from .load_unit import LoadUnit
+from .output_buffer import OutputBuffer
+from .product_unit import ProductUnit
+from .quantizer import IntegerLane
+from .result_unit import ResultUnit
+from .structure import Structure
+from .training_engine import TrainingEngine
+
+__all__ = ["core_timing"]
+
+
+@functools.cache
+def core_timing(size, structure=Structure.PLAIN):
+    """Find what the pipelines of a training core take.
+
+    Parameters
+    ----------
+    size : CoreSize
+        Parameters of the core.
+    structure : Structure
+        What lanes, trees and accumulators of the array are built of.
+
+    Returns
+    -------
+    golden.timing.CoreTiming
+    """
+    # Of a load beside its beats and the lane of its quantiser.
+    load = LoadUnit.turnaround + LoadUnit.latency - Fp4Lane.latency
+    return CoreTiming(
+        write=AxiLiteRegisters.write_interval,
+        # The host asks again in the cycle after the answer.
+        read=AxiLiteRegisters.read_interval + 1,
+        response=AxiLiteRegisters.latency + 1,
+        check=CommandQueue(size).latency,
+        start=TrainingEngine.start_interval,
+        load=load + IntegerLane.latency,
+        gradient_load=load + Fp4Lane.latency,
+        raw_load=load,
+        first_tile=ResultUnit.first_tile,
+        restart=ProductUnit.turnaround,
+        drain=TrainingEngine(size, structure).drain,
+        output=OutputBuffer.latency,
+        settings=ResultUnit.turnaround,
+    )
