@@ -119,7 +119,7 @@ class Way:
 
 
 def streamed_pieces(
-    block: int, count: int, load: int, work: int, load_command: int, product_command: int
+    block: int, count: int, load: int, work: int, commands: tuple[int, int], busy: int = 0
 ) -> list[tuple[int, int]]:
     """Cut an axis so that products begin while the rest is loaded.
 
@@ -134,8 +134,10 @@ def streamed_pieces(
         Size of the axis.
     load, work : int
         Cycles to load all of it, and to multiply all of it.
-    load_command, product_command : int
+    commands : pair of int
         Cycles that each load, and each product, takes beside.
+    busy : int
+        Cycles in which the array has something else to do, while loads go on.
 
     Returns
     -------
@@ -144,29 +146,37 @@ def streamed_pieces(
     """
     blocks = -(-count // block)
     load_block, work_block = load / blocks, work / blocks
+    load_command, product_command = commands
+    # What is loaded while the array is busy.
+    head = min(max(int((busy - load_command) / load_block), 0), blocks)
 
     def end(sizes):
-        loaded = ended = 0.0
+        loaded, ended = 0.0, float(busy)
         for size in sizes:
             loaded += load_block * size + load_command
             ended = max(ended, loaded) + work_block * size + product_command
         return ended
 
-    fast, slow = sorted((work_block, load_block))
-    command = load_command if load >= work else product_command
-    best = [blocks]
-    least = 1
-    while least < blocks:
-        sizes, left = [], blocks
-        size = float(least)
+    def pieces(least, grows):
+        sizes = []
+        size, left = float(least), blocks - head
         while left:
             sizes.append(min(int(size), left))
             left -= sizes[-1]
-            size = max((size * slow + command) / fast, size)
+            if grows:
+                size = max((size * slow + command) / fast, size)
         if load >= work:
             sizes.reverse()
-        best = min(best, sizes, key=end)
+        return [head, *sizes] if head else sizes
+
+    fast, slow = sorted((work_block, load_block))
+    command = load_command if load >= work else product_command
+    ways = [pieces(blocks, False)]
+    least = 1
+    while least < blocks - head:
+        ways += [pieces(least, True), pieces(least, False)]
         least += max(1, least // 2)
+    best = min(ways, key=end)
     begins = [block * sum(best[:k]) for k in range(len(best))]
     return [(b, min(size * block, count - b)) for b, size in zip(begins, best, strict=True)]
 
@@ -197,7 +207,12 @@ def forward_cuts(size: CoreSize, shape: LayerShape, command: int) -> list[Way]:
             # Behind a larger first piece there must be room for another one.
             free = size.weight_words - size.blocks(output_step, inputs)
             most = free // size.blocks(1, inputs) * size.block
-            firsts |= {first for first in (2 * output_step, most) if output_step < first <= most}
+            firsts |= {
+                first
+                for first in (2 * output_step, most)
+                if output_step < first <= most
+                and _fits_forward(size, shape, row_step, input_step, min(first, outputs))
+            }
         orders = (True, False) if cuts_rows and cuts_outputs else (True,)
         for first, outside, stream in itertools.product(firsts, orders, (True, False)):
             first = min(first, outputs)

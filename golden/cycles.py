@@ -19,7 +19,7 @@ from .gradient_recipe import GradientRecipe
 from .recipes import RECIPES, Recipe
 from .timing import CoreTiming, TimingOnly
 
-__all__ = ["PassReport", "StepReport", "dense_layers", "least_cycles", "step_cycles"]
+__all__ = ["PassReport", "StepReport", "dense_layers", "least_cycles", "run_step", "step_cycles"]
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,7 @@ def step_cycles(
     for _ in range(2):
         begin, busy = backend.clock.now, backend.clock.busy
         backend.log, backend.clock.spans = [], []
-        _step(backend, layers, recipe, without_bias)
+        run_step(backend, layers, recipe, without_bias)
     log, spans = backend.log or [], backend.clock.spans or []
     return StepReport(
         size,
@@ -153,8 +153,21 @@ def step_cycles(
     )
 
 
-def _step(backend, layers, recipe, without_bias):
-    """Let a backend do what a trainer asks of it in a step, with zeros."""
+def run_step(
+    backend: DeviceBackend,
+    layers: Mapping[str, LayerShape],
+    recipe: Recipe = RECIPES["luq"],
+    without_bias: Sequence[str] = (),
+) -> None:
+    """Let a backend do what a trainer asks of it in a step, with zeros.
+
+    Parameters
+    ----------
+    backend : DeviceBackend
+        The backend.
+    layers, recipe, without_bias :
+        As in :func:`step_cycles`.
+    """
     first, *_ = names = list(layers)
     last = names[-1]
     for name, shape in layers.items():

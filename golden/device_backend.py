@@ -197,9 +197,11 @@ class DeviceBackend:
         fields = _scale_fields(input_factor) if want_input_gradient else {}
         to_stream = inputs if want_input_gradient else None
 
+        busy = max(self.clock.array_free - max(self.clock.load_free, self.clock.now), 0)
+
         def products(cut: BackwardCut) -> tuple[list[Product], list[Product]]:
             """List the products up to the first weight gradient, and the others."""
-            first_ones, *others = make.to_inputs(cut, first, fields, to_stream)
+            first_ones, *others = make.to_inputs(cut, first, fields, to_stream, busy)
             last_ones = make.to_weights(cut, second, _scale_fields(weight_factor), weights)
             if not cut.in_pairs:
                 return _flat([first_ones, *others]), _flat(last_ones)

@@ -164,6 +164,7 @@ class LayerProducts:
         gradient: Operand,
         last: dict[str, Any],
         result: npt.NDArray[np.float32] | None,
+        busy: int,
     ) -> list[list[Product]]:
         """Make the products with the weights, those of each piece of the result in a list.
 
@@ -177,6 +178,8 @@ class LayerProducts:
             Settings of the products that end a sum.
         result : array of float32, shape (rows, inputs), or None
             What they fill; without one, they are for the step gradient only.
+        busy : int
+            Cycles in which the array has something else to do, while dY is loaded.
         """
         shape = self._shape
         outputs = gradient.matrix.shape[1]
@@ -190,7 +193,7 @@ class LayerProducts:
                     used_rows = [(0, row[1])]
                     if len(terms) == 1 and not seen:
                         sizes = (row[1], column[1], term[1])
-                        used_rows = self._chunks(Operation.INPUT_GRADIENT, 0, sizes)
+                        used_rows = self._chunks(Operation.INPUT_GRADIENT, 0, sizes, busy)
                     seen = True
                     for used in used_rows:
                         tiles = [Tile(self._weights, term, column)]
@@ -283,7 +286,7 @@ class LayerProducts:
         first = there.index(True) if any(there) else 0
         return pieces[first:] + pieces[:first]
 
-    def _chunks(self, operation, axis, sizes) -> list[tuple[int, int]]:
+    def _chunks(self, operation, axis, sizes, busy=0) -> list[tuple[int, int]]:
         """Cut rows or outputs so that products begin while the rest is loaded."""
         size = self._size
         command = Command(operation, *sizes)
@@ -291,7 +294,7 @@ class LayerProducts:
         width = sizes[2] if operation == Operation.INPUT_GRADIENT else sizes[1]
         count = sizes[axis]
         load = count * -(-width // size.load_lanes)
-        return streamed_pieces(size.block, count, load, work, *self._commands)
+        return streamed_pieces(size.block, count, load, work, self._commands, busy)
 
     @staticmethod
     def _product(operation, sizes, tiles, last, result, *, accumulate, bias_column=0) -> Product:
