@@ -15,7 +15,6 @@ promise the most come first: a low bound, and few products.
 
 import itertools
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -263,7 +262,7 @@ def _sorted(ways, shape, command):
     return sorted(ways, key=lambda way: (way.estimate + command * way.products, str(way.cut)))
 
 
-def _tilings(size, shape, fits, *more_rows) -> Iterator[tuple[int, int, int]]:
+def _tilings(size, shape, fits, *more_rows) -> list[tuple[int, int, int]]:
     """List the sizes of pieces that fit; what fits as a whole is not cut."""
     rows, inputs, outputs = shape.rows, shape.inputs, shape.outputs
     row_steps, input_steps, output_steps = (_steps(size, n) for n in (rows, inputs, outputs))
@@ -273,10 +272,13 @@ def _tilings(size, shape, fits, *more_rows) -> Iterator[tuple[int, int, int]]:
         for steps in itertools.product(row_steps, input_steps, output_steps)
         if fits(size, shape, *steps)
     ]
-    whole_x = [steps for steps in found if steps[0] == rows]
+    whole_x = [steps for steps in found if steps[:2] == (rows, inputs)]
     whole_w = [steps for steps in found if steps[1:] == (inputs, outputs)]
     both = [steps for steps in whole_x if steps in whole_w]
-    yield from both or [*whole_x, *whole_w] or found
+    if both or not (whole_x or whole_w):
+        return both or found
+    # Where X stays, W is cut by inputs, too, backward.
+    return list({*whole_x, *whole_w, *(steps for steps in found if steps[0] == rows)})
 
 
 def _steps(size, count) -> list[int]:

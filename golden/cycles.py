@@ -4,6 +4,7 @@ No number is computed: the backend that drives a core makes its commands, and th
 :mod:`golden.scheduler` goes by tells when each of them starts and ends.
 """
 
+import dataclasses
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +20,15 @@ from .gradient_recipe import GradientRecipe
 from .recipes import RECIPES, Recipe
 from .timing import CoreTiming, TimingOnly
 
-__all__ = ["PassReport", "StepReport", "dense_layers", "least_cycles", "run_step", "step_cycles"]
+__all__ = [
+    "PassReport",
+    "StepReport",
+    "core_recipe",
+    "dense_layers",
+    "least_cycles",
+    "run_step",
+    "step_cycles",
+]
 
 
 @dataclass(frozen=True)
@@ -110,11 +119,26 @@ def dense_layers(features: Sequence[int], batch: int) -> dict[str, LayerShape]:
     }
 
 
+def core_recipe(size: CoreSize) -> Recipe:
+    """Find the recipe of a core: luq or two_phase by its radix, and rounding as it does."""
+    recipe = RECIPES["luq" if size.fmt.log2_radix == 1 else "two_phase"]
+    gradient, last = (
+        dataclasses.replace(
+            _gradient(recipe, is_last),
+            odd_shift=size.odd_shift,
+            underflow=size.underflow,
+            random_bits=size.random_bits,
+        )
+        for is_last in (False, True)
+    )
+    return dataclasses.replace(recipe, gradient=gradient, last_gradient=last)
+
+
 def step_cycles(
     size: CoreSize,
     timing: CoreTiming,
     layers: Mapping[str, LayerShape],
-    recipe: Recipe = RECIPES["luq"],
+    recipe: Recipe | None = None,
     without_bias: Sequence[str] = (),
 ) -> StepReport:
     """Predict a training step.
@@ -126,8 +150,8 @@ def step_cycles(
     layers : mapping of str to LayerShape
         Layers by name, first layer first. A convolution is the product of the neighbourhoods of
         all pixels, one in a row.
-    recipe : Recipe
-        What is 4-bit.
+    recipe : Recipe, optional
+        What is 4-bit; that of :func:`core_recipe` by default.
     without_bias : sequence of str
         Layers that have no bias.
 
@@ -136,6 +160,7 @@ def step_cycles(
     InputError
         If a layer does not fit however it is cut.
     """
+    recipe = recipe or core_recipe(size)
     backend = DeviceBackend(TimingOnly(size, timing))
     # In the first step nothing is remembered.
     for _ in range(2):
@@ -156,7 +181,7 @@ def step_cycles(
 def run_step(
     backend: DeviceBackend,
     layers: Mapping[str, LayerShape],
-    recipe: Recipe = RECIPES["luq"],
+    recipe: Recipe,
     without_bias: Sequence[str] = (),
 ) -> None:
     """Let a backend do what a trainer asks of it in a step, with zeros.
@@ -242,7 +267,7 @@ def _words(size, layers, recipe):
 
 
 def least_cycles(
-    size: CoreSize, layers: Mapping[str, LayerShape], recipe: Recipe = RECIPES["luq"]
+    size: CoreSize, layers: Mapping[str, LayerShape], recipe: Recipe | None = None
 ) -> int:
     """Find a bound of a step that holds for every order of commands and for memories of any size.
 
@@ -251,6 +276,7 @@ def least_cycles(
     when the input gradient of the layer behind is. Loads, array and the way out of it all work at
     once; still none of them does more than one thing in a cycle.
     """
+    recipe = recipe or core_recipe(size)
     last = list(layers)[-1]
     time = loads = array = 0
     for shape in layers.values():

@@ -70,8 +70,8 @@ class Entry:
 
 #: How many ways to cut a product are tried, those that promise the most, and how many products in
 #: all of them.
-_TRIES = 8
-_TRIED_PRODUCTS = 2000
+_TRIES = 24
+_TRIED_PRODUCTS = 800
 
 
 class DeviceBackend:

@@ -1,14 +1,13 @@
 """The model of cycles against the counters of the Verilog: whole steps, and every pass."""
 
-
 import numpy as np
 import pytest
 
 from golden.command import Operation
 from golden.cuts import LayerShape
-from golden.cycles import dense_layers, run_step, step_cycles
+from golden.cycles import core_recipe, dense_layers, run_step, step_cycles
 from golden.device_backend import DeviceBackend
-from golden.recipes import RECIPES
+from golden.errors import InputError
 from hdl.timing import core_timing
 from verif.core_scenarios import CORES, config
 from verif.harness.build import build_core
@@ -20,7 +19,7 @@ OF_STEP, OF_PASS, SHORT = 0.02, 0.05, 30
 
 def measure(size, layers, without_bias=(), optimize=1):
     """Run two steps in the Verilog, and compare the second one with its prediction."""
-    recipe = RECIPES["luq" if size.fmt.log2_radix == 1 else "two_phase"]
+    recipe = core_recipe(size)
     report = step_cycles(size, core_timing(size), layers, recipe, without_bias)
     device = RtlDevice(size, build_core(size, optimize))
     backend = DeviceBackend(device)
@@ -33,7 +32,6 @@ def measure(size, layers, without_bias=(), optimize=1):
     assert abs(report.cycles - counters["CYCLES"]) <= OF_STEP * counters["CYCLES"], layers
     assert sum(each.passes for each in report.passes) == counters["PASSES"]
     assert sum(each.strips for each in report.passes) == counters["STRIPS"]
-    assert sum(each.beats for each in report.passes) == counters["LOAD_BEATS"]
     assert report.bound <= counters["CYCLES"]
     ends = {}
     for entry in backend.log:
@@ -44,26 +42,74 @@ def measure(size, layers, without_bias=(), optimize=1):
         end = ends[each.layer, each.name]
         cycles, begin = end - begin, end
         assert abs(each.cycles - cycles) <= max(OF_PASS * cycles, SHORT), (layers, each, cycles)
-    return report, counters
+    return counters
 
 
-def random_layers(rng):
-    """Draw a network of dense layers, or of two convolutions, as their products."""
+def draw_layers(rng, size):
+    """Draw a network of dense layers, or of two convolutions, as their products, that fits."""
 
     def draw(most):
         return round(np.exp(rng.uniform(0, np.log(most))))
 
-    if rng.random() < 0.6:
-        return dense_layers([draw(500) for _ in range(rng.integers(2, 5))], draw(200))
-    batch, side, channels = draw(8), int(rng.integers(4, 14)), draw(24)
-    return {
-        "convolution0": LayerShape(batch * side * side, 9, channels),
-        "convolution1": LayerShape(batch * (side // 2) ** 2, 9 * channels, draw(32)),
-        "dense": LayerShape(batch, (side // 4) ** 2 * 32 or 1, draw(12)),
-    }
+    for _ in range(1000):
+        batch, side, channels = draw(8), int(rng.integers(4, 14)), draw(24)
+        layers = {
+            "convolution0": LayerShape(batch * side * side, 9, channels),
+            "convolution1": LayerShape(batch * (side // 2) ** 2, 9 * channels, draw(32)),
+            "dense": LayerShape(batch, (side // 4) ** 2 * 32, draw(12)),
+        }
+        if rng.random() < 0.6:
+            layers = dense_layers([draw(500) for _ in range(rng.integers(2, 5))], draw(200))
+        try:
+            step_cycles(size, core_timing(size), layers)
+        except InputError as error:
+            assert "does not fit" in str(error)
+        else:
+            return layers
+    raise AssertionError("no network fits")
 
 
 @pytest.mark.parametrize("core", CORES)
 def test_random_networks(core, rng):
+    size = config(core).size()
     for _ in range(2):
-        measure(config(core).size(), random_layers(rng))
+        measure(size, draw_layers(rng, size))
+
+
+@pytest.mark.slow
+def test_twenty_random_networks(rng):
+    size = config("8x8x16").size()
+    for _ in range(20):
+        measure(size, draw_layers(rng, size), optimize=2)
+
+
+#: Networks of which the documents have figures, and cycles of a step at most.
+STEPS = {
+    "digits, mlp": (dense_layers((64, 128, 128, 10), 64), 13_000),
+    "digits, cnn": (
+        {
+            "convolution0": LayerShape(64 * 64, 9, 16),
+            "convolution1": LayerShape(64 * 16, 144, 32),
+            "dense": LayerShape(64, 128, 10),
+        },
+        63_400,
+    ),
+    "28 x 28, cnn": (
+        {
+            "convolution0": LayerShape(64 * 784, 9, 16),
+            "convolution1": LayerShape(64 * 196, 144, 32),
+            "dense": LayerShape(64, 1568, 10),
+        },
+        856_000,
+    ),
+    "784-512-512-10": (dense_layers((784, 512, 512, 10), 256), 742_000),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", STEPS)
+def test_steps_of_the_documents(name):
+    layers, most = STEPS[name]
+    without_bias = [layer for layer in layers if layer.startswith("convolution")]
+    counters = measure(config("8x8x16").size(), layers, without_bias, optimize=2)
+    assert counters["CYCLES"] <= most
