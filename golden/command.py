@@ -1,6 +1,7 @@
 """Commands of the training core: what can be asked of it, and how it refuses."""
 
 import enum
+import functools
 from dataclasses import dataclass, field
 
 from .errors import InputError
@@ -181,17 +182,17 @@ class CoreSize:
                 f"make max_terms smaller"
             )
 
-    @property
+    @functools.cached_property
     def block(self) -> int:
         """Side of the square of codes that is a word of an operand memory."""
         return max(self.rows, self.columns, self.lanes)
 
-    @property
+    @functools.cached_property
     def load_lanes(self) -> int:
         """Count of numbers in a beat of a load."""
         return min(self.rows, self.columns, self.lanes)
 
-    @property
+    @functools.cached_property
     def strip(self) -> int:
         """Count of numbers in a beat of a result: a strip of one of its rows."""
         return max(self.rows, self.columns)

@@ -71,7 +71,7 @@ class Entry:
 #: How many ways to cut a product are tried, those that promise the most, and how many products in
 #: all of them.
 _TRIES = 24
-_TRIED_PRODUCTS = 800
+_TRIED_PRODUCTS = 400
 
 
 class DeviceBackend:

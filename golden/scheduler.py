@@ -13,6 +13,7 @@ brings. A load waits for the products before it only if it overwrites what one o
 import dataclasses
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -77,20 +78,15 @@ class Issued:
         return self.command.operation == Operation.INPUT_GRADIENT
 
 
-@dataclass(frozen=True)
-class _Region:
-    """Words of a memory."""
+class _Region(NamedTuple):
+    """Words of a memory, from the first one to that behind the last one."""
 
     memory: Memory
     base: int
-    words: int
+    end: int
 
     def overlaps(self, other: "_Region") -> bool:
-        return (
-            self.memory is other.memory
-            and self.base < other.base + other.words
-            and other.base < self.base + self.words
-        )
+        return self.memory is other.memory and self.base < other.end and other.base < self.end
 
 
 class Scheduler:
@@ -281,8 +277,7 @@ class Scheduler:
         first, end = self._loaded[tile], sum(tile.used_rows)
         if first >= end:
             return True
-        words = self._words(tile, end) - self._words(tile, first)
-        region = _Region(tile.operand.memory, base + self._words(tile, first), words)
+        region = self._region(tile, base, first, end)
         waits = any(map(region.overlaps, self._in_use))
         # What waits for the product under way must come first, or it would wait for this one, too.
         if ahead_of and not waits and self.clock.load_free > self._earliest(ahead_of):
@@ -337,9 +332,13 @@ class Scheduler:
             base = self._caches[tile.operand.memory].find(tile)
             assert base is not None, "there is room for one tile of each memory"
             first, rows = tile.used_rows
-            words = self._words(tile, rows)
-            regions.append(_Region(tile.operand.memory, base + self._words(tile, first), words))
+            regions.append(self._region(tile, base, first, first + rows))
         return regions
+
+    def _region(self, tile: Tile, base: int, first: int, end: int) -> _Region:
+        """Find the words of some rows of a tile; the first one begins a word."""
+        begin, end = (base + self._words(tile, rows) for rows in (first, end))
+        return _Region(tile.operand.memory, begin, end)
 
     def _multiply(self, product: Product) -> Issued:
         regions = self._regions(product)
