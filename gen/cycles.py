@@ -1,8 +1,8 @@
 """``python -m gen cycles``: how many cycles a training step takes on a core, without simulation."""
 
 import argparse
+import contextlib
 import re
-import sys
 from pathlib import Path
 
 from golden.command import CoreSize
@@ -20,7 +20,7 @@ from .cycles_report import FORMATS
 from .door import require
 from .flow.fit import training_core
 from .outputs import OutputFolder
-from .ranges import check_range, parse_names, parse_sizes
+from .ranges import check_range, parse_sizes
 
 __all__ = ["CONFIG", "add_arguments", "run"]
 
@@ -118,7 +118,8 @@ def run(args: argparse.Namespace) -> int:
     InputError
         If an option or the picture's place cannot be used, or the step is too long.
     """
-    (text,) = parse_names("Format", args.format, FORMATS)[:1]
+    if args.format not in FORMATS:
+        raise InputError(f"Format must be one of {', '.join(FORMATS)}, not {args.format!r}")
     layers = _layers(args)
     module = MODULE if args.config is None and args.module is None else args.module
     core = training_core(args.config or CONFIG, module, force=args.force)
@@ -130,19 +131,18 @@ def run(args: argparse.Namespace) -> int:
             f"A step would take {least:,} cycles or more, and {_MOST_CYCLES:,} are the most that "
             "are followed; make layers or batch smaller"
         )
-    folder = None
-    if args.plot is not None:
-        folder = _folder(args.plot, force=args.force)
-    timing = core_timing(size, STRUCTURES[core.structure])
-    without_bias = [name for name in layers if name.startswith("convolution")]
-    report = step_cycles(size, timing, layers, recipe, without_bias)
-    sys.stdout.write(FORMATS[text](report))
-    if folder is not None:
-        with folder:
+    with contextlib.ExitStack() as stack:
+        if args.plot is not None:
+            folder = stack.enter_context(_folder(args.plot, force=args.force))
+        timing = core_timing(size, STRUCTURES[core.structure])
+        without_bias = [name for name in layers if name.startswith("convolution")]
+        report = step_cycles(size, timing, layers, recipe, without_bias)
+        print(FORMATS[args.format](report), end="")
+        if args.plot is not None:
             folder.install({args.plot.name: lambda path: cycles_chart.save(report, path)})
-        # Behind CSV or JSON nothing else may come.
-        if text == "text":
-            print(f"\nwrote {args.plot}")
+            # Behind CSV or JSON nothing else may come.
+            if args.format == "text":
+                print(f"\nwrote {args.plot}")
     return 0
 
 

@@ -17,24 +17,24 @@ def table(report: StepReport) -> str:
     step = {"layer": "step", "pass": "", "bound_by": "", **_step(report)}
     layer = max(len(row["layer"]) for row in [*rows, step])
     lines = [
-        f"{'layer':<{layer}}  {'pass':<8} {'cycles':>13} {'busy':>7}  {'bound by':<8} "
-        f"{'passes':>13} {'beats':>13} {'strips':>13} {'commands':>9}"
+        f"{'layer':<{layer}}  {'pass':<8} {'cycles':>11} {'busy':>7}  {'bound by':<8} "
+        f"{'passes':>11} {'beats':>11} {'strips':>11} {'commands':>9}"
     ]
+    for row in [*rows, step]:
+        counts = " ".join(f"{row[count]:>11,}" for count in ("passes", "beats", "strips"))
+        lines.append(
+            f"{row['layer']:<{layer}}  {row['pass']:<8} {row['cycles']:>11,} "
+            f"{_percent(row['busy']):>7}  {row['bound_by']:<8} {counts} {row['commands']:>9,}"
+        )
     lines += [
-        f"{row['layer']:<{layer}}  {row['pass']:<8} {row['cycles']:>13,} {_percent(row['busy']):>7}  "
-        f"{row['bound_by']:<8} {row['passes']:>13,} {row['beats']:>13,} {row['strips']:>13,} "
-        f"{row['commands']:>9,}"
-        for row in [*rows, step]
-    ]
-    lines += [
-        f"one training step: {report.cycles:,} cycles, the lanes busy in {_percent(report.busy)}; "
-        f"no order and no memory goes below {report.bound:,}, "
-        f"{_percent(report.bound / report.cycles)} of that",
+        f"one training step: {report.cycles:,} cycles, {_percent(report.busy)} busy; "
+        f"at least {report.bound:,} ({_percent(report.bound / report.cycles)}) "
+        "in any order, with any memories",
         "",
-        f"{'memory':<11} {'words':>13} {'for whole operands':>20}",
+        f"{'memory':<11} {'words':>11} {'for whole operands':>19}",
     ]
     lines += [
-        f"{name:<11} {words['has']:>13,} {words['whole']:>20,}"
+        f"{name:<11} {words['has']:>11,} {words['whole']:>19,}"
         for name, words in _words(report).items()
     ]
     return "\n".join(lines)

@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """What the pipelines of a training core take, told by the units themselves."""
 
 import functools
