@@ -16,6 +16,7 @@ COMMANDS = {
     "bench": ("gen.bench", "measure the speed of the golden model against its bounds"),
     "robust": ("gen.robust.command", "train every recipe on many data sets, against bars"),
     "cost": ("gen.cost.command", "measure what a multiply-accumulate costs in every format"),
+    "cycles": ("gen.cycles", "predict the cycles of a training step, layer by layer"),
     "fit": ("gen.flow.fit", "propose the fastest training core for an FPGA, or judge one"),
     "fpga": ("gen.flow.fpga", "place and route a training core, and make a bitstream"),
 }

@@ -103,6 +103,8 @@ class OutputFolder:
         The folder. It is made.
     force : bool
         Whether files of the user may be overwritten.
+    option : str
+        Option of the command that names the folder, for messages.
 
     Attributes
     ----------
@@ -115,9 +117,10 @@ class OutputFolder:
         If the folder cannot be written; see :func:`prepare_folder`.
     """
 
-    def __init__(self, path: Path, *, force: bool = False) -> None:
+    def __init__(self, path: Path, *, force: bool = False, option: str = "--output") -> None:
         self._made = [part for part in (path, *path.parents) if not part.exists()]
-        prepare_folder(path)
+        prepare_folder(path, remedy=f"name another one with {option}")
+        self._option = option
         self.path = path
         self._force = force
 
@@ -260,13 +263,13 @@ class OutputFolder:
         if folders:
             raise InputError(
                 f"{first} is a folder or leads to one, and a file is to be written there; move it "
-                "away, or name another folder with --output"
+                f"away, or name another folder with {self._option}"
             )
         more = len(names) - 1
         raise InputError(
             f"{first} was not made here or has been changed since"
             f"{f', and so it is with {more} more' if more else ''}; move it away, name another "
-            "folder with --output, or overwrite it with --force"
+            f"folder with {self._option}, or overwrite it with --force"
         )
 
     def _read(self) -> dict:

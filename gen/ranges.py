@@ -4,7 +4,7 @@ from collections.abc import Collection
 
 from golden.errors import InputError
 
-__all__ = ["check_range", "parse_names"]
+__all__ = ["check_range", "parse_names", "parse_sizes"]
 
 
 def check_range(option: str, value: float | None, least: float, greatest: float) -> None:
@@ -32,3 +32,19 @@ def parse_names(what: str, text: str, known: Collection[str]) -> list[str]:
         if name not in known:
             raise InputError(f"{what} must be one of {', '.join(known)}, not {name!r}")
     return list(dict.fromkeys(names))
+
+
+def parse_sizes(what: str, text: str) -> tuple[int, ...]:
+    """Read whole numbers with commas between them.
+
+    Raises
+    ------
+    InputError
+        If the text is nothing of the kind.
+    """
+    try:
+        return tuple(int(size) for size in text.split(","))
+    except ValueError:
+        raise InputError(
+            f"{what} must be whole numbers separated by commas, not {text!r}"
+        ) from None

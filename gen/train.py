@@ -15,7 +15,7 @@ from golden.trainer import RECIPES, Settings
 from . import train_report
 from .door import INTERRUPTED, require
 from .outputs import OutputFolder
-from .ranges import parse_names
+from .ranges import parse_names, parse_sizes
 from .train_report import FILES
 from .train_runs import check, make_jobs, train
 
@@ -203,8 +203,8 @@ def load_data(args: argparse.Namespace) -> Dataset:
 def make_settings(args: argparse.Namespace) -> Settings:
     """Make the settings that the options ask for; the network is left at its default."""
     return Settings(
-        hidden=_sizes("Hidden layer sizes", args.hidden),
-        channels=_sizes("Counts of channels", args.channels),
+        hidden=parse_sizes("Hidden layer sizes", args.hidden),
+        channels=parse_sizes("Counts of channels", args.channels),
         epochs=1 if _judges_only(args) else args.epochs,
         batch=args.batch,
         learning_rate=args.learning_rate,
@@ -214,12 +214,3 @@ def make_settings(args: argparse.Namespace) -> Settings:
 
 def _judges_only(args: argparse.Namespace) -> bool:
     return args.load is not None and args.epochs == 0
-
-
-def _sizes(what: str, text: str) -> tuple[int, ...]:
-    try:
-        return tuple(int(size) for size in text.split(","))
-    except ValueError:
-        raise InputError(
-            f"{what} must be whole numbers separated by commas, not {text!r}"
-        ) from None

@@ -7,25 +7,31 @@ No number is computed: the backend that drives a core makes its commands, and th
 import dataclasses
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from .clock import Span
 from .command import PRODUCTS, Command, CoreSize, Operation
+from .convolution import KERNEL
 from .cuts import LayerShape
 from .device_backend import DeviceBackend, Entry
 from .errors import InputError
+from .formats import BFLOAT16
 from .gradient_recipe import GradientRecipe
+from .networks import check_poolings
 from .recipes import RECIPES, Recipe
 from .timing import CoreTiming, TimingOnly
 
 __all__ = [
     "PassReport",
     "StepReport",
+    "convolution_layers",
     "core_recipe",
     "dense_layers",
+    "largest_operands",
     "least_cycles",
+    "pass_reports",
     "run_step",
     "step_cycles",
 ]
@@ -46,6 +52,10 @@ class PassReport:
         many commands there are. What comes before the first product of a pass counts for it.
     work : int
         Cycles in which its products have the array or the way out of it to themselves.
+    drained : int
+        Those of them in products that have more strips than passes.
+    spans : list of Span
+        Its commands in time; the step begins at 0.
     """
 
     layer: str
@@ -56,6 +66,8 @@ class PassReport:
     beats: int
     commands: int
     work: int
+    drained: int
+    spans: list[Span] = field(repr=False)
 
     @property
     def busy(self) -> float:
@@ -67,7 +79,7 @@ class PassReport:
         """What takes the most: ``load``, ``compute`` or ``drain``."""
         if self.beats > self.work:
             return "load"
-        return "compute" if 2 * self.passes > self.work else "drain"
+        return "drain" if 2 * self.drained > self.work else "compute"
 
 
 @dataclass(frozen=True)
@@ -134,6 +146,40 @@ def core_recipe(size: CoreSize) -> Recipe:
     return dataclasses.replace(recipe, gradient=gradient, last_gradient=last)
 
 
+def convolution_layers(
+    image_shape: Sequence[int], channels: Sequence[int], classes: int, batch: int
+) -> dict[str, LayerShape]:
+    """Name the layers of a network of convolutions, as :mod:`golden.networks` does.
+
+    Behind each convolution, which has no bias, is a pooling of 2 x 2, and behind all a dense layer.
+
+    Parameters
+    ----------
+    image_shape : sequence of int
+        Height, width and channels of the images.
+    channels : sequence of int
+        Channels of the convolutions.
+    classes : int
+        Outputs of the dense layer.
+    batch : int
+        Images of a mini-batch.
+
+    Raises
+    ------
+    InputError
+        If the images are too small for so many poolings.
+    """
+    check_poolings(image_shape, len(channels))
+    height, width, before = image_shape
+    layers = {}
+    for number, count in enumerate(channels):
+        rows = batch * height * width
+        layers[f"convolution{number}"] = LayerShape(rows, KERNEL**2 * before, count)
+        height, width, before = height // 2, width // 2, count
+    layers["dense"] = LayerShape(batch, height * width * before, classes)
+    return layers
+
+
 def step_cycles(
     size: CoreSize,
     timing: CoreTiming,
@@ -162,6 +208,8 @@ def step_cycles(
     """
     recipe = recipe or core_recipe(size)
     backend = DeviceBackend(TimingOnly(size, timing))
+    # Zeros are numbers of every format; those of this one are looked at without a copy.
+    backend.wide = BFLOAT16
     # In the first step nothing is remembered.
     for _ in range(2):
         begin, busy = backend.clock.now, backend.clock.busy
@@ -170,11 +218,11 @@ def step_cycles(
     log, spans = backend.log or [], backend.clock.spans or []
     return StepReport(
         size,
-        _passes(size, log, spans, begin),
+        pass_reports(size, log, spans, begin),
         backend.clock.busy - busy,
         least_cycles(size, layers, recipe),
         [span.moved(-begin) for span in spans],
-        _words(size, layers, recipe),
+        largest_operands(size, layers, recipe),
     )
 
 
@@ -218,8 +266,23 @@ def _zeros(*shape):
     return np.broadcast_to(np.float32(0), shape)
 
 
-def _passes(size, log: list[Entry], spans, begin) -> list[PassReport]:
-    """Gather the products of each pass, and what comes before them."""
+def pass_reports(
+    size: CoreSize, log: Sequence[Entry], spans: Sequence[Span], begin: int
+) -> list[PassReport]:
+    """Gather the products of each pass of a step, and what comes before them.
+
+    Parameters
+    ----------
+    size : CoreSize
+        The core.
+    log : sequence of Entry
+        Products that the backend has logged.
+    spans : sequence of Span
+        All commands of its clock, in their order.
+    begin : int
+        When the step begins.
+    """
+    start = begin
     owners = {id(entry.span): (entry.layer, _name(entry.command)) for entry in log}
     parts: dict[tuple[str, str], list[Span]] = {}
     before: list[Span] = []
@@ -244,6 +307,8 @@ def _passes(size, log: list[Entry], spans, begin) -> list[PassReport]:
                 sum(map(size.beats, loads)),
                 len(commands),
                 sum(max(size.passes(c), size.strips(c)) for c in products),
+                sum(size.strips(c) for c in products if size.strips(c) > size.passes(c)),
+                [span.moved(-start) for span in its],
             )
         )
         begin = end
@@ -254,8 +319,10 @@ def _name(command):
     return "forward" if command.operation == Operation.FORWARD else "backward"
 
 
-def _words(size, layers, recipe):
-    """Count the words that would hold the largest of each operand as a whole."""
+def largest_operands(
+    size: CoreSize, layers: Mapping[str, LayerShape], recipe: Recipe = RECIPES["luq"]
+) -> dict[str, int]:
+    """Count the words of each operand memory that would hold the largest operand as a whole."""
     last = list(layers)[-1]
     parts = {name: _gradient(recipe, name == last).parts for name in layers}
     shapes = layers.items()

@@ -6,6 +6,7 @@
 
 import itertools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,7 +22,14 @@ from .learned_step import find_step_rule
 from .random_bits import RandomBits, seed_state
 from .recipes import Recipe
 
-__all__ = ["NETWORKS", "NetworkBuilder", "Settings", "build_network", "check_size"]
+__all__ = [
+    "NETWORKS",
+    "NetworkBuilder",
+    "Settings",
+    "build_network",
+    "check_poolings",
+    "check_size",
+]
 
 #: Networks by the name used on the command line.
 NETWORKS = ("mlp", "cnn")
@@ -233,13 +241,25 @@ def _image_shape(dataset, poolings):
             f"{dimensions}) the channels seem to come first; save x.transpose(0, 2, 3, 1) instead, "
             "or choose network mlp"
         )
+    check_poolings(shape, poolings)
+    return shape
+
+
+def check_poolings(image_shape: Sequence[int], poolings: int) -> None:
+    """Refuse images, (height, width, ...), of which nothing would be left after the poolings.
+
+    Raises
+    ------
+    InputError
+        If they are too small.
+    """
+    height, width = image_shape[:2]
     least = 1 << poolings
-    if min(shape[:2]) < least:
+    if min(height, width) < least:
         raise InputError(
             f"Network cnn with {poolings} poolings needs images of at least {least} x {least} "
-            f"pixels, not {shape[0]} x {shape[1]}"
+            f"pixels, not {height} x {width}"
         )
-    return shape
 
 
 class NetworkBuilder:

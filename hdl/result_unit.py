@@ -119,8 +119,7 @@ class ResultUnit(wiring.Component):
 
     #: Cycles from the start of a product to the last pass of its first tile, at least.
     first_tile = 5
-    #: Cycles from the end of a product to the last pass of the first tile of the next one, where
-    #: that needs other settings.
+    #: Cycles from the end of a product to a tile of the next one with other settings.
     turnaround = 1
 
     def __init__(self, size, accumulator_bits, flight):

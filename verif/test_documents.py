@@ -39,7 +39,7 @@ INSTEAD = {
 OPTIONAL = ("iverilog",)
 
 #: What is quick enough for `make test`.
-QUICK = r".*(--list|--help|fit\b).*"
+QUICK = r".*(--list|--help|nibblegrad (cycles|fit)\b).*"
 
 
 def instead(command):

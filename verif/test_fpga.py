@@ -60,7 +60,7 @@ def test_bad_arguments(command, capsys, tmp_path):
     two = "gen/configs/training_odd.toml"
     for arguments, message in (
         (["--target", "ecp5-12k"], "Unknown target 'ecp5-12k'; did you mean ecp5-"),
-        (["--config", str(path)], "other.toml has no training_core; the FPGA flow takes nothing"),
+        (["--config", str(path)], "other.toml has no training_core; name a file that has one"),
         (["--config", str(tmp_path / "none.toml")], "Cannot read configuration "),
         (
             ["--config", two],

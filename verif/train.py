@@ -5,9 +5,9 @@ pooling and the optimiser. Everything between is done by the simulated core.
 """
 
 import argparse
-import csv
 import dataclasses
 import sys
+import textwrap
 import time
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from gen import train
 from gen.config import load
+from gen.cycles_report import comma_separated, table
 from gen.door import run_guarded
 from gen.outputs import OutputFolder
 from gen.ranges import parse_names
@@ -26,7 +27,7 @@ from golden.errors import InputError
 from golden.networks import NETWORKS
 from golden.trainer import RECIPES, Trainer
 from verif.harness.device import RtlDevice
-from verif.roofline import layer_report, report_table
+from verif.roofline import layer_report
 
 __all__ = ["compare", "main", "train_in_rtl"]
 
@@ -110,23 +111,16 @@ def _train_network(device, recipe, dataset, settings, args):
     else:
         print(f"  all {count:,} weights, biases and steps are bit-identical to NumPy's")
     report = layer_report(device, recipe, dataset, settings, args.seed)
-    print(report_table(report))
+    print(textwrap.indent(table(report), "  "))
     name = _report_name(settings.network)
     folder = OutputFolder(args.output, force=args.force)
-    folder.install({name: lambda path: _write_csv(path, report)})
+    folder.install({name: comma_separated(report)})
     print(f"wrote {folder.path / name}")
     return not different
 
 
 def _report_name(network):
     return f"rtl_{network}.csv"
-
-
-def _write_csv(path, report):
-    with open(path, "w", newline="") as file:
-        writer = csv.DictWriter(file, list(report[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(report)
 
 
 def numpy_backend(size, seed):

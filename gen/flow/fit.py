@@ -160,7 +160,7 @@ def training_core(
     cores = {name: core for name, core in modules.items() if isinstance(core, TrainingCoreConfig)}
     names = ", ".join(cores)
     if not cores:
-        raise InputError(f"{path} has no training_core; the FPGA flow takes nothing else")
+        raise InputError(f"{path} has no training_core; name a file that has one")
     if module is None and len(cores) > 1:
         raise InputError(
             f"{path} has {len(cores)} training cores; choose one with --module: {names}"
