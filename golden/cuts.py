@@ -331,12 +331,15 @@ def _fits_backward(size, shape, rows, inputs, outputs):
 def _forward_way(size, shape, cut):
     row_cuts, input_cuts, output_cuts = _counts(shape, cut.rows, cut.inputs, cut.outputs)
     x, w = _beats(size, shape.rows, shape.inputs), _beats(size, shape.outputs, shape.inputs)
-    outside = cut.rows_outside or row_cuts == 1
-    # What is inside comes again for each piece outside, unless it fits as a whole.
-    if outside and size.blocks(shape.outputs, shape.inputs) > size.weight_words:
-        w *= row_cuts
-    if not outside and size.blocks(shape.rows, shape.inputs) > size.activation_words:
-        x *= output_cuts
+    keeps_x, keeps_w = _keeps(size, shape)
+    # What is outside stays, if all its terms fit; what is inside comes again for each of these.
+    if cut.rows_outside or row_cuts == 1:
+        keeps_x = keeps_x or size.blocks(cut.rows, shape.inputs) <= size.activation_words
+    else:
+        keeps_w = keeps_w or size.blocks(cut.outputs, shape.inputs) <= size.weight_words
+    bound = x + w
+    x *= 1 if keeps_x else output_cuts
+    w *= 1 if keeps_w else row_cuts
     array = _array(size, shape, cut, Operation.FORWARD)
     # A piece can be loaded beside the one that is used.
     x_twice = row_cuts * input_cuts == 1 or 2 * _words(size, cut.rows, cut) <= size.activation_words
@@ -346,29 +349,40 @@ def _forward_way(size, shape, cut):
     )
     alone = (not x_twice) * x + (not w_twice) * w
     estimate = alone + max(x + w - alone, array)
-    return Way(cut, max(x + w, array), estimate, row_cuts * input_cuts * output_cuts)
+    return Way(cut, max(bound, array), estimate, row_cuts * input_cuts * output_cuts)
 
 
 def _backward_way(size, shape, cut):
     row_cuts, input_cuts, output_cuts = _counts(shape, cut.rows, cut.inputs, cut.outputs)
     x, w = _beats(size, shape.rows, shape.inputs), _beats(size, shape.outputs, shape.inputs)
-    dy = _beats(size, shape.rows, shape.outputs) * size.fmt.log2_radix
+    dy = bound = _beats(size, shape.rows, shape.outputs) * size.fmt.log2_radix
+    keeps_x, keeps_w = _keeps(size, shape)
+    keeps_dy = size.blocks(shape.rows, shape.outputs) <= size.gradient_words
+    if not cut.in_pairs:
+        # Masks of the one product, operands of the other one, in pieces of the result.
+        x *= 1 + output_cuts
+        w *= 1 + row_cuts
+        dy *= 1 if keeps_dy else 1 + output_cuts * input_cuts
+    x *= not keeps_x
+    w *= not keeps_w
     array = sum(
         _array(size, shape, cut, operation)
         for operation in (Operation.INPUT_GRADIENT, Operation.WEIGHT_GRADIENT)
     )
-    once = 1 if cut.in_pairs else 2
-    keeps_x = size.blocks(shape.rows, shape.inputs) <= size.activation_words
-    keeps_w = size.blocks(shape.outputs, shape.inputs) <= size.weight_words
-    x *= 0 if keeps_x else once * output_cuts
-    w *= 0 if keeps_w else once * row_cuts
     x_twice = keeps_x or 2 * _words(size, cut.rows, cut) <= size.activation_words
     w_twice = keeps_w or 2 * _words(size, cut.outputs, cut) <= size.weight_words
-    dy_words = size.blocks(cut.rows, shape.outputs)
-    dy_twice = row_cuts == 1 or 2 * dy_words <= size.gradient_words
+    dy_twice = keeps_dy or 2 * size.blocks(cut.rows, shape.outputs) <= size.gradient_words
     alone = (not x_twice) * x + (not w_twice) * w + (not dy_twice) * dy
     estimate = alone + max(x + w + dy - alone, array)
-    return Way(cut, max(dy, array), estimate, 2 * row_cuts * input_cuts * output_cuts)
+    return Way(cut, max(bound, array), estimate, 2 * row_cuts * input_cuts * output_cuts)
+
+
+def _keeps(size, shape):
+    """Tell whether X and W fit as a whole."""
+    return (
+        size.blocks(shape.rows, shape.inputs) <= size.activation_words,
+        size.blocks(shape.outputs, shape.inputs) <= size.weight_words,
+    )
 
 
 def _words(size, rows, cut):
