@@ -69,6 +69,11 @@ def draw_layers(rng, size):
     raise AssertionError("no network fits")
 
 
+@pytest.fixture
+def rng(request):
+    return np.random.default_rng(request.config.getoption("--seed"))
+
+
 @pytest.mark.parametrize("core", CORES)
 def test_random_networks(core, rng):
     size = config(core).size()
