@@ -1,12 +1,9 @@
 """The runs of ``nibblegrad train``: one after the other, and what has finished is never lost."""
 
-import contextlib
 import dataclasses
 import itertools
-import signal
 import sys
-import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +18,7 @@ from golden.recipes import Recipe
 from golden.trainer import History, Trainer
 from golden.watch import Finding
 
+from .interrupts import put_off
 from .outputs import prepare_folder
 from .train_report import Run, Runs
 
@@ -174,7 +172,7 @@ def train(jobs: Sequence[Job], dataset: Dataset, *, strict: bool, judge_only: bo
                 trainer, run = _run(job, dataset, bar, strict, judge_only)
                 group = outcome.runs.setdefault((job.settings.network, job.recipe.name), [])
                 # A run that is saved is in the table, too.
-                with _interrupt_put_off():
+                with put_off():
                     group.append(run)
                     if job.save and trainer and not run.failure:
                         checkpoint.save(trainer.checkpoint(), job.save)
@@ -182,22 +180,6 @@ def train(jobs: Sequence[Job], dataset: Dataset, *, strict: bool, judge_only: bo
         except BaseException as error:
             outcome.stopped = error
     return outcome
-
-
-@contextlib.contextmanager
-def _interrupt_put_off() -> Iterator[None]:
-    """Let a short piece of work end before Ctrl-C has its effect."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    pressed: list[int] = []
-    before = signal.signal(signal.SIGINT, lambda number, _: pressed.append(number))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-    if pressed:
-        raise KeyboardInterrupt
 
 
 def _run(

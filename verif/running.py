@@ -80,9 +80,9 @@ class Running:
             os.killpg(self.process.pid, signal.SIGKILL)
 
 
-def are_gone(pids):
+def are_gone(pids, patience=PATIENCE):
     """Wait until processes have ended, which takes the system a moment after their signal."""
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + patience
     while any(map(_is_running, pids)):
         if time.monotonic() > end:
             return False

@@ -1,6 +1,5 @@
 """The bench of data sets: what it trains on, what it keeps, and what it refuses."""
 
-import concurrent.futures
 import csv
 import dataclasses
 import re
@@ -277,15 +276,15 @@ def test_status_tells_whether_the_bars_are_met(tiny_bench, tmp_path, monkeypatch
 
 
 def test_interrupt_reports_what_is_complete(tiny_bench, tmp_path, capsys, monkeypatch):
-    complete = concurrent.futures.as_completed
+    ended = measure.ended
 
     def interrupted(futures):
-        yield next(complete(futures))
+        yield next(ended(futures))
         raise KeyboardInterrupt
 
     options = ["--cases", "table", "--seeds", "2", "--jobs", "1", "--output", str(tmp_path)]
     with monkeypatch.context() as patched:
-        patched.setattr(measure.concurrent.futures, "as_completed", interrupted)
+        patched.setattr(measure, "ended", interrupted)
         assert main(["robust", *options]) == 130
     printed = capsys.readouterr().out
     said = re.search(r"^Interrupted: (\d+) of 10 runs are missing; run again to ", printed, re.M)

@@ -1,6 +1,5 @@
 """Measuring the units of the price list: synthesis, place and route, standard cells."""
 
-import concurrent.futures
 import dataclasses
 import statistics
 from collections.abc import Iterable
@@ -10,10 +9,11 @@ from pathlib import Path
 from tqdm import tqdm
 
 from gen.flow import cache
-from gen.flow.parallel import processes
+from gen.flow.parallel import ended, processes
 from gen.flow.placement import place
 from gen.flow.synthesis import synthesize
 from gen.flow.targets import TARGETS
+from gen.interrupts import put_off
 from gen.verilog import to_verilog
 from hdl.unit_array import UnitArray
 
@@ -148,8 +148,9 @@ def measure(
         processes(workers) as pool,
         tqdm(total=len(todo), desc=title, disable=None, unit="run") as bar,
     ):
-        futures = {pool.submit(_run, job, folder): job for job in todo}
-        for future in concurrent.futures.as_completed(futures):
+        with put_off():
+            futures = {pool.submit(_run, job, folder): job for job in todo}
+        for future in ended(futures):
             job = futures[future]
             found = results[job.design, job.use]
             for name, value in future.result().items():

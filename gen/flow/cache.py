@@ -7,11 +7,12 @@ import json
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from golden.errors import InputError
 
 from ..outputs import prepare_folder
+from . import tools
 
 __all__ = ["FOLDER", "KEPT", "Cached", "cached", "prepare"]
 
@@ -85,5 +86,15 @@ def cached(key: dict[str, Any], make: Callable[[Path], dict[str, Any]], root: Pa
 def _locked(path: Path) -> Iterator[None]:
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        while not _is_locked(file):
+            tools.pause()
         yield
+
+
+def _is_locked(file: IO) -> bool:
+    # A wait for the lock would not end with the tools in a thread, nor with every signal elsewhere.
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -1,7 +1,6 @@
 """``python -m gen.flow.calibrate``: measure training cores, and fit what predicts the others."""
 
 import argparse
-import concurrent.futures
 import json
 import math
 import os
@@ -13,12 +12,13 @@ from tqdm import tqdm
 
 from ..config import TrainingCoreConfig
 from ..door import require, run_guarded
+from ..interrupts import put_off
 from ..outputs import prepare_folder, write_if_changed
 from ..ranges import check_range
 from ..verilog import to_verilog
 from . import cache, sizing, tools
 from .memories import memory_use
-from .parallel import processes
+from .parallel import ended, processes
 from .synthesis import Synthesis, synthesize
 from .targets import TARGETS, Target
 
@@ -167,10 +167,11 @@ def _calibrate(shapes: dict[str, list[Shape]], args: argparse.Namespace) -> None
         tqdm(total=len(jobs), desc="synthesis", unit="core", disable=None) as progress,
     ):
         futures = {}
-        for family, shape in jobs:
-            target = TARGETS[TARGET[family]]
-            futures[pool.submit(measure, _config(shape, target), target)] = family, shape
-        for future in concurrent.futures.as_completed(futures):
+        with put_off():
+            for family, shape in jobs:
+                target = TARGETS[TARGET[family]]
+                futures[pool.submit(measure, _config(shape, target), target)] = family, shape
+        for future in ended(futures):
             family, shape = futures[future]
             measured[family] = {**measured[family], _name(shape): counts(future.result())}
             progress.update()

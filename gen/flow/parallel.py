@@ -3,14 +3,16 @@
 import contextlib
 import multiprocessing
 import os
+import queue
 import signal
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from typing import TypeVar
 
+from ..interrupts import MOMENT, put_off
 from . import tools
 
-__all__ = ["at_once", "processes"]
+__all__ = ["at_once", "ended", "processes"]
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -21,7 +23,8 @@ def processes(count: int) -> Iterator[Executor]:
     """Give a pool of processes that leave others the precedence.
 
     An interrupt of the block ends them, and the tools that they run. After another exception,
-    what is running is finished, so that it is kept, and nothing else is begun.
+    what is running is finished, so that it is kept, and nothing else is begun. Work is submitted
+    within :func:`gen.interrupts.put_off`, and waited for by :func:`ended`.
 
     Parameters
     ----------
@@ -38,6 +41,25 @@ def processes(count: int) -> Iterator[Executor]:
         pool.shutdown(cancel_futures=True)
         raise
     pool.shutdown()
+
+
+def ended(futures: Collection[Future[Result]]) -> Iterator[Future[Result]]:
+    """Give futures as they end, and notice every interrupt, unlike ``as_completed``.
+
+    Parameters
+    ----------
+    futures : collection of Future
+        What to wait for.
+    """
+    over: queue.SimpleQueue[Future[Result]] = queue.SimpleQueue()
+    for future in futures:
+        future.add_done_callback(over.put)
+    for _ in futures:
+        found = None
+        while found is None:
+            with put_off(), contextlib.suppress(queue.Empty):
+                found = over.get(timeout=MOMENT)
+        yield found
 
 
 def at_once(work: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
@@ -58,10 +80,12 @@ def at_once(work: Callable[[Item], Result], items: Iterable[Item]) -> list[Resul
         The results, in the order of the items.
     """
     pool = ThreadPoolExecutor(os.cpu_count())
-    futures: list[Future[Result]] = []
     try:
-        for item in items:
-            futures.append(pool.submit(work, item))
+        with put_off():
+            futures = [pool.submit(work, item) for item in items]
+        for future in ended(futures):
+            # What fails ends the wait for the others.
+            future.result()
         return [future.result() for future in futures]
     except KeyboardInterrupt:
         with tools.stopped():
@@ -80,5 +104,7 @@ def _begin() -> None:
 
 
 def _end(*_) -> None:
+    # The pool may send another one when it sees that a process has ended.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     with tools.stopped():
         os._exit(130)

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +17,19 @@ from pathlib import Path
 from golden.errors import InputError
 
 from ..door import FailedError
+from ..interrupts import MOMENT, put_off
 
-__all__ = ["TOOLS", "Tool", "ToolError", "find", "require", "run", "stopped", "tool_version"]
+__all__ = [
+    "TOOLS",
+    "Tool",
+    "ToolError",
+    "find",
+    "pause",
+    "require",
+    "run",
+    "stopped",
+    "tool_version",
+]
 
 #: How many lines of what a failing tool said are repeated.
 LAST_LINES = 12
@@ -166,27 +178,50 @@ def run(name: str, arguments: list[str], folder: Path, log: str) -> None:
         If it fails.
     """
     program = find(name)
-    with open(folder / log, "a") as file:
+    with open(folder / log, "a") as file, contextlib.ExitStack() as stack:
         # Flushed, so that the log shows how far a long run is.
-        process = subprocess.Popen(
-            [program, *arguments], cwd=folder, stdout=file, stderr=subprocess.STDOUT
-        )
-        _RUNNING.add(process)
+        with put_off():
+            process = subprocess.Popen(
+                [program, *arguments], cwd=folder, stdout=file, stderr=subprocess.STDOUT
+            )
+            _RUNNING.add(process)
+            stack.callback(_end, process)
         if _STOPPED.is_set():
             process.kill()
-        try:
-            status = process.wait()
-        except BaseException:
-            process.kill()
-            process.wait()
-            raise
-        finally:
-            _RUNNING.discard(process)
+        while (status := _status(process)) is None:
+            pass
     if status != 0:
         said = (folder / log).read_text(errors="replace").strip().splitlines()
         last = "\n".join(f"    {line}" for line in said[-LAST_LINES:])
         how = f"failed with status {status}" if status > 0 else f"was stopped by signal {-status}"
         raise ToolError(f"{Path(program).name} {how}; {folder / log} ends with\n{last}")
+
+
+def _status(process: subprocess.Popen) -> int | None:
+    """Wait a moment for the exit status of a process."""
+    with put_off(), contextlib.suppress(subprocess.TimeoutExpired):
+        return process.wait(MOMENT)
+    return None
+
+
+def _end(process: subprocess.Popen) -> None:
+    """End a process, unless it has ended."""
+    process.kill()
+    process.wait()
+    _RUNNING.discard(process)
+
+
+def pause() -> None:
+    """Wait a moment for what another program does.
+
+    Raises
+    ------
+    ToolError
+        If the tools are :func:`stopped`.
+    """
+    if _STOPPED.is_set():
+        raise ToolError("Tools are stopped")
+    time.sleep(MOMENT)
 
 
 @contextlib.contextmanager

@@ -1,16 +1,12 @@
 """Runs of the bench: trainings in parallel processes, whose results are kept."""
 
-import concurrent.futures
-import contextlib
 import dataclasses
 import hashlib
 import itertools
-import multiprocessing
-import os
-import signal
 import time
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -21,6 +17,8 @@ from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from gen.flow.cache import cached
+from gen.flow.parallel import ended, processes
+from gen.interrupts import put_off
 from golden.data import Dataset
 from golden.errors import InputError
 from golden.networks import Settings
@@ -285,49 +283,27 @@ def measure(
     """
     digests = {True: _digest(_ROOT, _own_sources(_ROOT)), False: source_digest()}
     runs: dict[Job, Run] = {}
-    with (
-        concurrent.futures.ProcessPoolExecutor(workers, initializer=_start_worker) as pool,
-        tqdm(total=len(todo), desc="Robustness", disable=None, unit="run") as bar,
-    ):
-        futures: dict[concurrent.futures.Future, Job] = {}
-        try:
-            with _no_interrupt():
+    futures: dict[Future, Job] = {}
+    try:
+        with (
+            processes(workers) as pool,
+            tqdm(total=len(todo), desc="Robustness", disable=None, unit="run") as bar,
+        ):
+            with put_off():
                 for job in todo:
                     case = cases[job.case]
                     # The yardstick depends on the golden model only through the data.
                     sources = digests[job.recipe == SKLEARN]
                     key = _key(case, job, facts[job.case].digest, sources)
                     futures[pool.submit(_run, case, job, key, folder)] = job
-            for future in concurrent.futures.as_completed(futures):
+            for future in ended(futures):
                 runs[futures[future]] = future.result()
                 bar.update()
-        except KeyboardInterrupt:
-            for future, job in futures.items():
-                if future.done() and not future.cancelled() and not future.exception():
-                    runs[job] = future.result()
-            pool.shutdown(wait=False, cancel_futures=True)
-            for process in multiprocessing.active_children():
-                process.terminate()
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+    except KeyboardInterrupt:
+        for future, job in futures.items():
+            if future.done() and not future.cancelled() and not future.exception():
+                runs[job] = future.result()
     return [runs[job] for job in todo if job in runs]
-
-
-@contextlib.contextmanager
-def _no_interrupt():
-    """Put off an interrupt: a process that begins does not ignore it yet, and would complain."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _start_worker():
-    os.nice(5)
-    # A terminal interrupts every process, and the first one ends the others.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _key(case: Case, job: Job, data: str, sources: str) -> dict[str, Any]:
