@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 from .command import Command, CoreSize, Destination, Operation
 from .conversions import section_rows
-from .cuts import BackwardCut, ForwardCut, LayerShape, streamed_pieces
-from .tiling import Operand, Product, Tile, cuts, part, within
+from .cuts import BackwardCut, ForwardCut, LayerShape
+from .tiling import Operand, Product, Tile, cuts, part, streamed_pieces, within
 from .timing import CoreTiming
 
 __all__ = ["LayerOperands", "LayerProducts"]

@@ -9,7 +9,16 @@ import numpy.typing as npt
 
 from .command import Memory
 
-__all__ = ["Operand", "Product", "Tile", "TileCache", "cuts", "part", "within"]
+__all__ = [
+    "Operand",
+    "Product",
+    "Tile",
+    "TileCache",
+    "cuts",
+    "part",
+    "streamed_pieces",
+    "within",
+]
 
 Name = TypeVar("Name", bound=Hashable)
 
@@ -17,6 +26,69 @@ Name = TypeVar("Name", bound=Hashable)
 def cuts(count: int, step: int) -> list[tuple[int, int]]:
     """List beginning and size of the pieces of an axis."""
     return [(begin, min(step, count - begin)) for begin in range(0, count, step)]
+
+
+def streamed_pieces(
+    block: int, count: int, load: int, work: int, commands: tuple[int, int], busy: int = 0
+) -> list[tuple[int, int]]:
+    """Cut an axis so that products begin while the rest is loaded.
+
+    Where loads take longer, the last piece is small, as its product follows all loads; where
+    products do, the first one is. From there on pieces grow, so that none waits for the other.
+
+    Parameters
+    ----------
+    block : int
+        Pieces are multiples of it, but for the last one.
+    count : int
+        Size of the axis.
+    load, work : int
+        Cycles to load all of it, and to multiply all of it.
+    commands : pair of int
+        Cycles that each load, and each product, takes beside.
+    busy : int
+        Cycles in which the array has something else to do, while loads go on.
+
+    Returns
+    -------
+    list of pair of int
+        Beginning and size of each piece.
+    """
+    blocks = -(-count // block)
+    load_block, work_block = load / blocks, work / blocks
+    load_command, product_command = commands
+    # What is loaded while the array is busy.
+    head = min(max(int((busy - load_command) / load_block), 0), blocks)
+
+    def end(sizes):
+        loaded, ended = 0.0, float(busy)
+        for size in sizes:
+            loaded += load_block * size + load_command
+            ended = max(ended, loaded) + work_block * size + product_command
+        return ended
+
+    def pieces(least, grows):
+        sizes = []
+        size, left = float(least), blocks - head
+        while left:
+            sizes.append(min(int(size), left))
+            left -= sizes[-1]
+            if grows:
+                size = max((size * slow + command) / fast, size)
+        if load >= work:
+            sizes.reverse()
+        return [head, *sizes] if head else sizes
+
+    fast, slow = sorted((work_block, load_block))
+    command = load_command if load >= work else product_command
+    ways = [pieces(blocks, False)]
+    least = 1
+    while least < blocks - head:
+        ways += [pieces(least, True), pieces(least, False)]
+        least += max(1, least // 2)
+    best = min(ways, key=end)
+    begins = [block * sum(best[:k]) for k in range(len(best))]
+    return [(b, min(size * block, count - b)) for b, size in zip(begins, best, strict=True)]
 
 
 def within(rows: tuple[int, int], used: tuple[int, int]) -> tuple[int, int]:

@@ -13,10 +13,10 @@ from golden.cuts import (
     LayerShape,
     backward_cuts,
     forward_cuts,
-    streamed_pieces,
 )
 from golden.cycles import least_cycles, step_cycles
 from golden.errors import InputError
+from golden.tiling import streamed_pieces
 from golden.timing import CoreTiming
 
 SIZE = CoreSize(activation_words=4096, weight_words=1024, gradient_words=4096, max_terms=2048)
