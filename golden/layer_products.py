@@ -121,9 +121,11 @@ class LayerProducts:
                 fresh = {tile for tile in (w, x) if tile not in seen and not self._holds(tile)}
                 seen |= {w, x}
                 used_rows, used_columns = [(0, row[1])], [(0, column[1])]
-                if len(terms) == 1 and x in fresh and (cut.stream_rows or w not in fresh):
+                # In between, whole pieces are loaded while others are multiplied.
+                streams = len(terms) == 1 and row in (rows[0], rows[-1])
+                if streams and x in fresh and (cut.stream_rows or w not in fresh):
                     used_rows = self._chunks(Operation.FORWARD, 0, (row[1], term[1], column[1]))
-                elif len(terms) == 1 and fresh == {w, x}:
+                elif streams and fresh == {w, x}:
                     used_columns = self._chunks(Operation.FORWARD, 2, (row[1], term[1], column[1]))
                 for used in used_rows:
                     for used_column in used_columns:
