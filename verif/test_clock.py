@@ -81,6 +81,12 @@ def test_random_networks(core, rng):
         measure(size, draw_layers(rng, size))
 
 
+def test_layers_that_have_no_room():
+    """Everything is cut; loads wait for products, and products for sums."""
+    size = config("8x2x4 radix 4").size()
+    measure(size, dense_layers((90, 100, 12), 60))
+
+
 @pytest.mark.slow
 def test_twenty_random_networks(rng):
     size = config("8x8x16").size()
