@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from golden.errors import InputError
 
 from ..config import TrainingCoreConfig
-from .search import COMMANDS, Fit, fastest, fits, shortage
+from .search import Fit, fastest, fits, shortage
 from .sizing import is_measured, predict, smallest_memories
 from .targets import RESOURCES, TARGETS, Target
 from .throughput import LAYER, Workload, least_cycles
@@ -18,9 +18,6 @@ MARGIN = 0.25
 
 #: How many times as long a step may take on an array that is worth a line in a table.
 FAR = 3
-
-#: Commands for the memories of an array that will not be the fastest; see :data:`COMMANDS`.
-FEW_COMMANDS = 1500
 
 
 def best(target: Target, workload: Workload = LAYER, margin: float = MARGIN) -> Fit:
@@ -65,8 +62,8 @@ def ranking(
             break
         if found and bound > FAR * found[0].cycles:
             break
-        commands = COMMANDS if not found or bound <= found[0].cycles else FEW_COMMANDS
-        fit = fastest(smallest, target, workload, margin, commands)
+        thorough = not found or bound <= found[0].cycles
+        fit = fastest(smallest, target, workload, margin, thorough=thorough)
         if fit is not None:
             found = sorted([*found, fit], key=lambda each: each.rank)[:count]
     if not found:
@@ -107,7 +104,9 @@ def shapes(target: Target) -> Iterator[TrainingCoreConfig]:
         yield smallest_memories(rows, columns, lanes, target)
 
 
-def check_fits(config: TrainingCoreConfig, target: Target, workload: Workload = LAYER) -> dict[str, int]:
+def check_fits(
+    config: TrainingCoreConfig, target: Target, workload: Workload = LAYER
+) -> dict[str, int]:
     """Predict what a core takes, and refuse it if the target does not have so much.
 
     Raises

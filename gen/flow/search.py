@@ -16,7 +16,7 @@ from .sizing import predict
 from .targets import RESOURCES, Target
 from .throughput import Workload, step_report
 
-__all__ = ["COMMANDS", "DEPTHS", "Fit", "candidates", "fastest", "fits", "shortage"]
+__all__ = ["DEPTHS", "Fit", "candidates", "fastest", "fits", "shortage"]
 
 #: Words at which operand memories are deep enough for the layers that suit such a core.
 DEEPEST = 16384
@@ -24,11 +24,13 @@ DEEPEST = 16384
 #: Memories whose depth is chosen.
 DEPTHS = ("activation_words", "weight_words", "gradient_words", "partial_sum_strips")
 
-#: How many commands a step may have, of all memories that are tried together.
-COMMANDS = 20000
-
+# How many commands the steps of all memories that are tried may have together: of an array that may
+# be the fastest, and of another one.
+_COMMANDS, _FEW_COMMANDS = 4000, 1000
 # How many are tried that promise the most, before those that are like the best of them.
 _FIRST = 3
+# Of those, only what promises so much of what the best did.
+_LEAST_PROMISE = 1 / 8
 
 
 @dataclass(frozen=True)
@@ -86,24 +88,29 @@ def fastest(
     target: Target,
     workload: Workload,
     margin: float,
-    commands: int = COMMANDS,
+    *,
+    thorough: bool = True,
 ) -> Fit | None:
     """Find the memories with which an array is fastest; None if none holds the workload.
 
     Only cores are tried of which no memory can be deeper: first those that promise the most, then
     those that are like the best of them, with more words of one memory and fewer of another. Where
-    a step has few commands that are all; else as many as ``commands`` allows, and one at least.
+    a step has few commands that are all; else they become few, and fewer if not ``thorough``.
     """
+    commands, least_tries = (_COMMANDS, _FIRST) if thorough else (_FEW_COMMANDS, 1)
     cores = candidates(smallest, target, workload, margin)
-    left = sorted(cores, key=lambda steps: _promise(cores[steps], workload), reverse=True)
+    promises = {steps: _promise(core, workload) for steps, core in cores.items()}
+    left = sorted(cores, key=promises.__getitem__, reverse=True)
     best: Fit | None = None
     place: tuple[int, ...] = ()
     tried = 0
-    while left and (best is None or commands > 0):
+    while left and (tried < least_tries or commands > 0):
         if tried >= _FIRST:
             # Of equally near ones, that which promises more comes first.
             left.sort(key=lambda steps: _distance(steps, place))
         steps = left.pop(0)
+        if tried >= _FIRST and promises[steps][0] < _LEAST_PROMISE * promises[place][0]:
+            continue
         try:
             report = step_report(cores[steps], workload)
         except InputError:
@@ -170,7 +177,7 @@ def _promise(core: TrainingCoreConfig, workload: Workload) -> tuple[float, int]:
         # Then rows are cut, and what each piece of them gives to a gradient of the weights is kept
         # as partial sums: of all outputs of a block of inputs, or there will be very many pieces.
         strips = max(shape.outputs for shape in shapes) * size.block // size.rows
-        promise *= dy**2 * min(core.partial_sum_strips / strips, 1) ** 2
+        promise *= 0.1 * dy**2 * min(core.partial_sum_strips / strips, 1) ** 2
     return promise, core.partial_sum_strips
 
 

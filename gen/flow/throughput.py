@@ -18,6 +18,7 @@ from ..ranges import check_range
 
 __all__ = [
     "BATCH",
+    "GREATEST",
     "LAYER",
     "Layer",
     "Network",
@@ -143,6 +144,12 @@ def least_cycles(core: TrainingCoreConfig, workload: Workload) -> int:
 
 def _timing(size: CoreSize, structure: Structure) -> CoreTiming:
     """Find what the pipelines take, which does not depend on the memories: once for an array."""
-    memories = ("activation_words", "weight_words", "gradient_words", "bias_words")
-    shallow = dict.fromkeys((*memories, "partial_sum_strips"), 64)
-    return core_timing(dataclasses.replace(size, **shallow), structure)
+    shallow = dataclasses.replace(
+        size,
+        activation_words=64,
+        weight_words=64,
+        gradient_words=64,
+        bias_words=64,
+        partial_sum_strips=64,
+    )
+    return core_timing(shallow, structure)
