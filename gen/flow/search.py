@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from golden.errors import InputError
-from hdl.operand_memory import BANK_WORDS
 
 from ..config import TrainingCoreConfig
 from .memories import memory_use
@@ -18,7 +17,7 @@ from .throughput import Workload, step_report
 
 __all__ = ["DEPTHS", "Fit", "candidates", "fastest", "fits", "shortage"]
 
-#: Words at which operand memories are deep enough for the layers that suit such a core.
+#: Words of the deepest memory that needs no banks, which cost logic; see :mod:`hdl.operand_memory`.
 DEEPEST = 16384
 
 #: Memories whose depth is chosen.
@@ -129,8 +128,8 @@ def candidates(
 ) -> dict[tuple[int, ...], TrainingCoreConfig]:
     """List the cores with the array of ``smallest`` that fit, and no memory of which can be deeper.
 
-    Of the depths of a memory only those count that are the last before more block RAMs are needed,
-    as shallower ones cost the same.
+    Of the depths of a memory, powers of two, only those count that are the last before more block
+    RAMs are needed, as shallower ones cost the same.
 
     Returns
     -------
@@ -204,9 +203,7 @@ def _depths(smallest: TrainingCoreConfig, name: str, target: Target) -> Iterator
 
     depth = getattr(smallest, name)
     while depth < DEEPEST:
-        # Depths in between need banks, which cost logic, where they are greater.
-        between = [3 * depth // 2] if 2 * depth <= BANK_WORDS else []
-        steps = [depth, *between, 2 * depth]
-        yield from (a for a, b in itertools.pairwise(steps) if blocks(b) > blocks(a))
+        if blocks(2 * depth) > blocks(depth):
+            yield depth
         depth *= 2
     yield depth
