@@ -13,6 +13,7 @@ Each way has a bound: cycles that it takes at least, whatever the order of its c
 promise the most come first: a low bound, and few products.
 """
 
+import functools
 import itertools
 import math
 from dataclasses import dataclass
@@ -331,7 +332,13 @@ def _beats(size, rows, columns):
 
 def _array(size, shape, cut, operation):
     """Count the cycles in which the array, or the way out of it, is needed."""
-    axes = ((shape.rows, cut.rows), (shape.inputs, cut.inputs), (shape.outputs, cut.outputs))
+    return _pieces_work(size, shape, cut.rows, cut.inputs, cut.outputs, operation)
+
+
+# Many cuts have the same pieces, in another order.
+@functools.lru_cache(maxsize=1 << 14)
+def _pieces_work(size, shape, rows, inputs, outputs, operation):
+    axes = ((shape.rows, rows), (shape.inputs, inputs), (shape.outputs, outputs))
     total = 0
     for pieces in itertools.product(*(_pieces(count, step) for count, step in axes)):
         counts, sizes = zip(*pieces, strict=True)

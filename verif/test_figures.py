@@ -13,7 +13,6 @@ from gen import config, emit
 from gen.__main__ import main
 from gen.flow import fit, fpga, tools
 from gen.flow.targets import find_target
-from gen.flow.throughput import parse_layer
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
@@ -60,7 +59,7 @@ def test_frequencies_are_those_of_the_reports(figures, command):
     again = f"to be made anew: make {command} && cp build/fpga/{args.target}/report.json {path}"
     assert (ROOT / path).exists(), again
     report = json.loads((ROOT / path).read_text())
-    core, _ = fit.choose(args, find_target(args.target), parse_layer(args.layer))
+    core, _ = fit.choose(args, find_target(args.target), fit.chosen_workload(args))
     assert report["configuration"] == fit.to_toml(core), again
     seeds = report["alone"]["seeds"]
     assert list(map(int, seeds)) == list(range(args.seed, args.seed + args.seeds)), again

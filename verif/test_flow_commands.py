@@ -23,8 +23,14 @@ from verif.running import Running, are_gone
 CELLS = {"DP16KD": 200, "TRELLIS_FF": 7}
 
 NUMBERS = {
-    "fit": {"--margin": float},
-    "fpga": {"--margin": float, "--frequency": float, "--seed": int, "--seeds": int},
+    "fit": {"--margin": float, "--batch": int},
+    "fpga": {
+        "--margin": float,
+        "--batch": int,
+        "--frequency": float,
+        "--seed": int,
+        "--seeds": int,
+    },
     "cost": {"--seeds": int, "--jobs": int, "--period": int},
     "calibrate": {"--cores": int, "--jobs": int},
 }

@@ -32,7 +32,8 @@ Shape = tuple[int, int, int, int]
 SHAPES: dict[str, list[Shape]] = {
     "ecp5": [
         *((2, 2, 2, 8), (4, 4, 4, 8), (2, 4, 4, 8), (4, 4, 2, 8), (2, 2, 8, 8)),
-        *((4, 4, 8, 8), (8, 4, 4, 8), (8, 8, 8, 8)),
+        # The last one is the largest that fits a device of the family.
+        *((4, 4, 8, 8), (8, 4, 4, 8), (8, 8, 8, 8), (8, 8, 16, 8)),
     ],
     "nexus": [
         *((2, 2, 2, 8), (4, 4, 4, 8), (2, 2, 4, 8), (4, 2, 4, 8), (4, 4, 2, 8)),

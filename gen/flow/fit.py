@@ -9,14 +9,19 @@ from golden.errors import InputError
 from .. import config
 from ..config import TrainingCoreConfig
 from ..outputs import write_if_changed
+from ..ranges import check_range
 from . import advisor, throughput
+from .search import Fit
 from .targets import RESOURCES, TARGETS, Target, find_target
-from .throughput import Layer
+from .throughput import Workload
 
 __all__ = [
     "add_arguments",
     "add_core_arguments",
     "choose",
+    "chosen_workload",
+    "comparison",
+    "proposals",
     "run",
     "table",
     "to_toml",
@@ -66,8 +71,20 @@ def add_core_arguments(parser: argparse.ArgumentParser, targets, purpose: str) -
     parser.add_argument(
         "--layer",
         metavar="BATCHxINPUTSxOUTPUTS",
-        default="x".join(map(str, throughput.LAYER)),
-        help="layer by whose training step cores are compared (default: %(default)s)",
+        help="layer by whose training step cores are compared (default: "
+        f"{'x'.join(map(str, throughput.LAYER))})",
+    )
+    parser.add_argument(
+        "--layers",
+        metavar="INPUTS,...,OUTPUTS",
+        help="instead of one layer, a network by the features of its layers, such as "
+        "784,512,512,10",
+    )
+    parser.add_argument(
+        "--batch",
+        type=int,
+        metavar="N",
+        help=f"rows of a mini-batch of --layers (default: {throughput.BATCH})",
     )
     parser.add_argument(
         "--margin",
@@ -87,14 +104,22 @@ def add_core_arguments(parser: argparse.ArgumentParser, targets, purpose: str) -
 def run(args: argparse.Namespace) -> int:
     """Print a proposal, or a verdict, with what it is predicted to take."""
     target = find_target(args.target)
-    layer = throughput.parse_layer(args.layer)
-    core, need = choose(args, target, layer)
+    workload = chosen_workload(args)
+    runners_up: list[Fit] = []
+    if args.config is None:
+        runners_up = proposals(args, target, workload)
+        core, need = runners_up[0].config, runners_up[0].need
+    else:
+        core, need = choose(args, target, workload)
     text = to_toml(core)
     if args.output is not None:
         _write(args.output, text, args.force)
     print(f"# {core.rows} x {core.columns} x {core.lanes} on {target.name} ({target.part})")
-    for line in [*table(need, target), *speed(core, layer)]:
-        print(f"# {line}")
+    lines = [*table(need, target), *speed(core, workload)]
+    if len(runners_up) > 1:
+        lines += ["", *comparison(runners_up)]
+    for line in lines:
+        print(f"# {line}".rstrip())
     print(f"\n{text}", end="")
     return 0
 
@@ -109,8 +134,51 @@ def _write(path: Path, text: str, force: bool) -> None:
         raise InputError(f"Cannot write {path}: {error.strerror}") from error
 
 
+def chosen_workload(args: argparse.Namespace) -> Workload:
+    """Find the layer or the network that the options of :func:`add_core_arguments` mean.
+
+    Raises
+    ------
+    InputError
+        If they mean both, or neither can be meant.
+    """
+    if args.layers is None:
+        if args.batch is not None:
+            check_range("--batch", args.batch, 1, throughput.GREATEST)
+            raise InputError(
+                f"--batch {args.batch} is of a network; name its layers with --layers, or write "
+                f"--layer BATCHxINPUTSxOUTPUTS"
+            )
+        return throughput.LAYER if args.layer is None else throughput.parse_layer(args.layer)
+    if args.layer is not None:
+        raise InputError(
+            f"--layer {args.layer} and --layers {args.layers} are both there; leave out one of them"
+        )
+    batch = throughput.BATCH if args.batch is None else args.batch
+    return throughput.parse_network(args.layers, batch)
+
+
+def proposals(args: argparse.Namespace, target: Target, workload: Workload) -> list[Fit]:
+    """Find the fastest arrays that fit a target, the fastest first.
+
+    Raises
+    ------
+    InputError
+        If there is none, or the margin is none.
+    """
+    _check(args)
+    return advisor.ranking(target, workload, args.margin)
+
+
+def _check(args: argparse.Namespace) -> None:
+    if not 0 <= args.margin < 1:
+        raise InputError(f"Margin must be 0 or more and less than 1, not {args.margin}")
+    if args.config is None and args.module is not None:
+        raise InputError(f"Module {args.module!r} is of no file; name one with --config")
+
+
 def choose(
-    args: argparse.Namespace, target: Target, layer: Layer
+    args: argparse.Namespace, target: Target, workload: Workload
 ) -> tuple[TrainingCoreConfig, dict[str, int]]:
     """Find the core that the options of :func:`add_core_arguments` mean, and what it takes.
 
@@ -119,12 +187,9 @@ def choose(
     InputError
         If there is no such core, or it does not fit the target, or the margin is none.
     """
-    if not 0 <= args.margin < 1:
-        raise InputError(f"Margin must be 0 or more and less than 1, not {args.margin}")
+    _check(args)
     if args.config is None:
-        if args.module is not None:
-            raise InputError(f"Module {args.module!r} is of no file; name one with --config")
-        fit = advisor.best(target, layer, args.margin)
+        fit = advisor.best(target, workload, args.margin)
         return fit.config, fit.need
     core = training_core(args.config, args.module, force=args.force).with_structure(
         target.family.structure
@@ -134,7 +199,7 @@ def choose(
             f"{args.config}: structure 'ecp5' is made of cells that {target.name} has not; choose "
             "'auto'"
         )
-    return core, advisor.check_fits(core, target, layer)
+    return core, advisor.check_fits(core, target, workload)
 
 
 def training_core(
@@ -171,17 +236,38 @@ def training_core(
     return cores[module] if module is not None else next(iter(cores.values()))
 
 
-def speed(core: TrainingCoreConfig, layer: Layer) -> list[str]:
-    """Say how long a core takes for a training step of a layer, in lines."""
+def speed(core: TrainingCoreConfig, workload: Workload) -> list[str]:
+    """Say how long a core takes for a training step, in lines."""
     try:
-        cycles = throughput.step_cycles(core.size(), layer)
+        report = throughput.step_report(core, workload)
     except InputError:
-        return [f"A layer {layer} does not fit its memories, however it is cut."]
-    share = throughput.lane_cycles(core.size(), layer) / cycles
+        return [f"A {workload} does not fit its memories, however it is cut."]
     return [
-        f"A training step of a layer {layer} takes about {cycles:,} cycles;",
-        f"the lanes multiply in {share:.0%} of them.",
+        f"A training step of a {workload} takes about {report.cycles:,} cycles;",
+        f"the lanes multiply in {report.busy:.0%} of them.",
     ]
+
+
+def comparison(ranked: list[Fit]) -> list[str]:
+    """List the lines of a table of arrays, the fastest first."""
+    head = ("words of X, W, dY", "sums", "LUTs", "RAMs", "cycles", "busy", "ratio")
+    row = "{:12} {:>18} {:>6} {:>5} {:>5} {:>12} {:>5} {:>6}"
+    lines = [row.format("array", *head)]
+    for fit in ranked:
+        core = fit.config
+        lines.append(
+            row.format(
+                f"{core.rows} x {core.columns} x {core.lanes}",
+                f"{core.activation_words}, {core.weight_words}, {core.gradient_words}",
+                core.partial_sum_strips,
+                f"{fit.need['luts'] / fit.target.luts:.0%}",
+                fit.need["block_rams"],
+                f"{fit.cycles:,}",
+                f"{fit.busy:.0%}",
+                f"{fit.cycles / ranked[0].cycles:.2f}",
+            )
+        )
+    return lines
 
 
 def table(need: dict[str, int], target: Target) -> list[str]:

@@ -14,14 +14,13 @@ from ..ranges import check_range
 from ..verilog import to_verilog
 from . import cache, tools
 from .boards import BAUD, BOARDS
-from .fit import add_core_arguments, choose
+from .fit import add_core_arguments, choose, chosen_workload
 from .fpga_report import CORE, REPORT, TOP, Results, report_files, report_names
 from .memories import memory_use
 from .parallel import at_once
 from .placement import Placement, place
 from .synthesis import Synthesis, synthesize
 from .targets import TARGETS, Target, find_target
-from .throughput import parse_layer
 
 __all__ = ["add_arguments", "check_memories", "run"]
 
@@ -69,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
     if not family.pack:
         names = ", ".join(name for name, other in TARGETS.items() if other.family.pack)
         raise InputError(f"There is no bitstream for {target.name}; choose from {names}")
-    core, need = choose(args, target, parse_layer(args.layer))
+    core, need = choose(args, target, chosen_workload(args))
     # What is needed last is looked for first.
     folder = OutputFolder(args.output / target.name, force=args.force)
     folder.check(report_names(alone=args.alone))

@@ -2,7 +2,6 @@
 
 import functools
 import json
-import math
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +18,6 @@ __all__ = [
     "TERMS",
     "forget",
     "is_measured",
-    "most_lanes",
     "predict",
     "smallest_memories",
     "terms",
@@ -30,9 +28,6 @@ MODEL = Path(__file__).with_name("model.json")
 
 #: Side of the square matrices that the smallest memories hold.
 SMALLEST_MATRIX = 64
-
-#: How many times the lanes of the largest measured core a prediction is trusted for.
-EXTRAPOLATION = 2
 
 #: What cells are counted by: how often a part of the core is there.
 TERMS = ("lanes", "accumulators", "operands", "squares", "strips", "load_lanes", "once")
@@ -94,20 +89,6 @@ def predict(size: CoreSize, target: Target) -> dict[str, int]:
         # Products are made of LUTs, which was not measured; what it takes at least is known.
         need["multipliers"] = 0
     return {resource: need[resource] for resource in RESOURCES}
-
-
-def most_lanes(target: Target) -> int:
-    """Count the lanes up to which predictions are trusted: a multiple of what was measured.
-
-    Raises
-    ------
-    InputError
-        If cores were not measured for the family of the target.
-    """
-    _check_measured(target)
-    measured = _models()[target.family.name]["measured"]
-    shapes = (map(int, name.partition(",")[0].split(" x ")) for name in measured)
-    return EXTRAPOLATION * max(math.prod(shape) for shape in shapes)
 
 
 def smallest_memories(

@@ -1,18 +1,41 @@
-"""How many cycles a training step of a layer takes on a core of some size."""
+"""How many cycles a training step takes on a core, by the model of :mod:`golden.cycles`."""
 
+import dataclasses
 import re
 from typing import NamedTuple
 
 from golden import cycles
-from golden.command import PRODUCTS, Command, CoreSize
+from golden.command import CoreSize
 from golden.cuts import LayerShape
+from golden.cycles import StepReport
 from golden.errors import InputError
+from golden.timing import CoreTiming
+from hdl.structure import Structure
 from hdl.timing import core_timing
 
-__all__ = ["LAYER", "Layer", "lane_cycles", "least_cycles", "parse_layer", "step_cycles"]
+from ..config import STRUCTURES, TrainingCoreConfig
+from ..ranges import check_range
+
+__all__ = [
+    "BATCH",
+    "GREATEST",
+    "LAYER",
+    "Layer",
+    "Network",
+    "Workload",
+    "least_cycles",
+    "parse_layer",
+    "parse_network",
+    "step_cycles",
+    "step_report",
+]
 
 #: Most rows, inputs or outputs of a layer.
 GREATEST = 1 << 16
+#: Most layers of a network.
+MOST_LAYERS = 64
+#: Rows of a mini-batch of a network, where nothing else is said.
+BATCH = 64
 
 
 class Layer(NamedTuple):
@@ -23,10 +46,33 @@ class Layer(NamedTuple):
     outputs: int
 
     def __str__(self) -> str:
-        return f"{self.inputs} -> {self.outputs} at batch {self.batch}"
+        return f"layer {self.inputs} -> {self.outputs} at batch {self.batch}"
+
+    @property
+    def shapes(self) -> dict[str, LayerShape]:
+        """The layers by name: this one."""
+        return {"layer": LayerShape(*self)}
 
 
-#: The layer that cores are compared by where no other one is stated.
+class Network(NamedTuple):
+    """Fully connected layers at a batch."""
+
+    batch: int
+    features: tuple[int, ...]
+
+    def __str__(self) -> str:
+        return f"network {'-'.join(map(str, self.features))} at batch {self.batch}"
+
+    @property
+    def shapes(self) -> dict[str, LayerShape]:
+        """The layers by name, first layer first."""
+        return cycles.dense_layers(self.features, self.batch)
+
+
+#: What a core is to be fast at.
+Workload = Layer | Network
+
+#: The layer that cores are compared by where nothing else is stated.
 LAYER = Layer(64, 256, 256)
 
 
@@ -38,12 +84,8 @@ def parse_layer(text: str) -> Layer:
     InputError
         If the text is nothing of the kind.
     """
-    sizes = (
-        [int(size) for size in text.split("x")]
-        if re.fullmatch("[0-9]{1,6}(x[0-9]{1,6}){2}", text)
-        else []
-    )
-    if not sizes or not all(1 <= size <= GREATEST for size in sizes):
+    sizes = _sizes(text, "x") if text.count("x") == 2 else []
+    if not sizes:
         raise InputError(
             f"Layer must be BATCHxINPUTSxOUTPUTS, 1 to {GREATEST} each, such as 64x256x256, not "
             f"{text!r}"
@@ -51,39 +93,63 @@ def parse_layer(text: str) -> Layer:
     return Layer(*sizes)
 
 
-def step_cycles(size: CoreSize, layer: Layer) -> int:
-    """Predict the cycles of a training step of a layer: its forward and its backward pass.
+def parse_network(text: str, batch: int = BATCH) -> Network:
+    """Read the features of a network, such as ``784,512,512,10``: 1 to 65536 each.
 
     Raises
     ------
     InputError
-        If the layer does not fit the memories however it is cut.
+        If the text is nothing of the kind, or the batch is not 1 to 65536.
     """
-    return cycles.step_cycles(size, core_timing(size), {"layer": LayerShape(*layer)}).cycles
+    check_range("--batch", batch, 1, GREATEST)
+    features = _sizes(text, ",") if 1 <= text.count(",") <= MOST_LAYERS else []
+    if not features:
+        raise InputError(
+            f"Layers must be the features of the input, of the hidden layers and of the output, "
+            f"1 to {GREATEST} each, of at most {MOST_LAYERS} layers, such as 784,512,512,10, not "
+            f"{text!r}"
+        )
+    return Network(batch, tuple(features))
 
 
-def least_cycles(size: CoreSize, layer: Layer) -> int:
-    """Find a bound of :func:`step_cycles` that holds for memories of any size.
+def _sizes(text: str, separator: str) -> list[int]:
+    """Read numbers of 1 to GREATEST; none if there is anything else."""
+    words = text.split(separator)
+    sizes = [int(word) for word in words if re.fullmatch("[0-9]{1,6}", word)]
+    good = len(sizes) == len(words) and all(1 <= size <= GREATEST for size in sizes)
+    return sizes if good else []
 
-    Nothing is cut and nothing loaded twice, and commands take no time.
+
+def step_report(core: TrainingCoreConfig, workload: Workload) -> StepReport:
+    """Predict a training step: the forward and the backward pass of each layer.
+
+    Raises
+    ------
+    InputError
+        If a layer does not fit the memories however it is cut.
     """
-    load_x, load_w, load_dy = _loads(size, layer)
-    forward, to_inputs, to_weights = _passes(size, layer)
-    return max(forward, load_x + load_w) + max(to_inputs + to_weights, load_dy)
+    size = core.size()
+    return cycles.step_cycles(size, _timing(size, STRUCTURES[core.structure]), workload.shapes)
 
 
-def lane_cycles(size: CoreSize, layer: Layer) -> int:
-    """Count the cycles in which the lanes multiply in a training step of a layer."""
-    return sum(_passes(size, layer))
+def step_cycles(core: TrainingCoreConfig, workload: Workload) -> int:
+    """Predict the cycles of a training step, as in :func:`step_report`."""
+    return step_report(core, workload).cycles
 
 
-def _passes(size: CoreSize, layer: Layer) -> list[int]:
-    """Count the passes of the three products, where nothing is cut."""
-    return [size.passes(Command(operation, *layer)) for operation in PRODUCTS]
+def least_cycles(core: TrainingCoreConfig, workload: Workload) -> int:
+    """Find a bound of :func:`step_cycles` that holds for memories of any size."""
+    return cycles.least_cycles(core.size(), workload.shapes)
 
 
-def _loads(size: CoreSize, layer: Layer) -> tuple[int, int, int]:
-    """Count the beats of activations, weights and output gradients, each loaded once."""
-    across = -(-layer.inputs // size.load_lanes)
-    gradients = layer.batch * -(-layer.outputs // size.load_lanes) * size.fmt.log2_radix
-    return layer.batch * across, layer.outputs * across, gradients
+def _timing(size: CoreSize, structure: Structure) -> CoreTiming:
+    """Find what the pipelines take, which does not depend on the memories: once for an array."""
+    shallow = dataclasses.replace(
+        size,
+        activation_words=64,
+        weight_words=64,
+        gradient_words=64,
+        bias_words=64,
+        partial_sum_strips=64,
+    )
+    return core_timing(shallow, structure)
