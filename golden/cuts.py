@@ -277,7 +277,7 @@ def _forward_way(size, shape, cut):
     bound = x + w
     x *= 1 if keeps_x else output_cuts
     w *= 1 if keeps_w else row_cuts
-    array = _array(size, shape, cut, Operation.FORWARD)
+    array = _array(size, shape, cut.rows, cut.inputs, cut.outputs, Operation.FORWARD)
     # A piece can be loaded beside the one that is used.
     x_twice = row_cuts * input_cuts == 1 or 2 * _words(size, cut.rows, cut) <= size.activation_words
     second = size.blocks(cut.outputs, cut.inputs)
@@ -303,7 +303,7 @@ def _backward_way(size, shape, cut):
     x *= not keeps_x
     w *= not keeps_w
     array = sum(
-        _array(size, shape, cut, operation)
+        _array(size, shape, cut.rows, cut.inputs, cut.outputs, operation)
         for operation in (Operation.INPUT_GRADIENT, Operation.WEIGHT_GRADIENT)
     )
     x_twice = keeps_x or 2 * _words(size, cut.rows, cut) <= size.activation_words
@@ -330,14 +330,10 @@ def _beats(size, rows, columns):
     return rows * -(-columns // size.load_lanes)
 
 
-def _array(size, shape, cut, operation):
-    """Count the cycles in which the array, or the way out of it, is needed."""
-    return _pieces_work(size, shape, cut.rows, cut.inputs, cut.outputs, operation)
-
-
 # Many cuts have the same pieces, in another order.
 @functools.lru_cache(maxsize=1 << 14)
-def _pieces_work(size, shape, rows, inputs, outputs, operation):
+def _array(size, shape, rows, inputs, outputs, operation):
+    """Count the cycles in which the array, or the way out of it, is needed."""
     axes = ((shape.rows, rows), (shape.inputs, inputs), (shape.outputs, outputs))
     total = 0
     for pieces in itertools.product(*(_pieces(count, step) for count, step in axes)):

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from golden import cycles
 from golden.command import CoreSize
-from golden.cuts import LayerShape
+from golden.cuts import LayerShape, backward_cuts, forward_cuts
 from golden.cycles import StepReport
 from golden.errors import InputError
 from golden.timing import CoreTiming
@@ -32,6 +32,8 @@ __all__ = [
 
 #: Most rows, inputs or outputs of a layer.
 GREATEST = 1 << 16
+#: Weights of a layer that is looked at twice.
+LARGE = 1 << 24
 #: Most layers of a network.
 MOST_LAYERS = 64
 #: Rows of a mini-batch of a network, where nothing else is said.
@@ -129,6 +131,11 @@ def step_report(core: TrainingCoreConfig, workload: Workload) -> StepReport:
         If a layer does not fit the memories however it is cut.
     """
     size = core.size()
+    for shape in workload.shapes.values():
+        if shape.inputs * shape.outputs > LARGE:
+            # Whether it fits is known at once; only then it is worth while to make its zeros.
+            forward_cuts(size, shape, 0)
+            backward_cuts(size, shape, shape.rows, 0)
     return cycles.step_cycles(size, _timing(size, STRUCTURES[core.structure]), workload.shapes)
 
 
