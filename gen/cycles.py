@@ -28,6 +28,9 @@ __all__ = ["CONFIG", "add_arguments", "run"]
 CONFIG = Path(__file__).parent / "configs" / "training_8x8x16.toml"
 MODULE = "training_core"
 
+# Sizes of the networks that `nibblegrad train` trains by default.
+_DIGITS = {"layers": "64,128,128,10", "image": "8x8x1"}
+
 #: Most features, channels, classes, or pixels in a line.
 _GREATEST = 1 << 16
 #: A step of more cycles has so many commands that they are not followed one by one.
@@ -49,10 +52,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--layers",
         metavar="SIZES",
         help="mlp: features of the input, of the hidden layers and of the output, separated by "
-        "commas, such as 784,512,512,10",
+        "commas, such as 784,512,512,10 (default: those of the digits, 64,128,128,10)",
     )
     parser.add_argument(
-        "--image", metavar="HEIGHTxWIDTHxCHANNELS", help="cnn: its images, such as 28x28x1"
+        "--image",
+        metavar="HEIGHTxWIDTHxCHANNELS",
+        help="cnn: its images, such as 28x28x1 (default: those of the digits, 8x8x1)",
     )
     parser.add_argument(
         "--channels",
@@ -159,10 +164,7 @@ def _layers(args: argparse.Namespace) -> dict[str, LayerShape]:
             "out, or choose the other one with --network"
         )
     if getattr(args, needed) is None:
-        example = {"image": "28x28x1", "layers": "784,512,512,10"}[needed]
-        raise InputError(
-            f"Network {args.network} must have its sizes; name them, such as --{needed} {example}"
-        )
+        setattr(args, needed, _DIGITS[needed])
     if args.network == "mlp":
         features = parse_sizes("--layers", args.layers)
         if not 2 <= len(features) <= MOST_LAYERS + 1:

@@ -133,6 +133,11 @@ def test_csv_and_json_are_the_same_numbers(run, name):
     assert list(document["core"].values()) == [8, 8, 16]
 
 
+def test_digits_are_the_default(run):
+    assert run() == run(*DIGITS)
+    assert run("--network", "cnn") == run("--network", "cnn", "--image", "8x8x1")
+
+
 def test_convolutions_are_products_of_neighbourhoods():
     assert convolution_layers((8, 8, 1), (4, 8), 10, 8) == CNN
     # What is left over is dropped by a pooling.
@@ -184,8 +189,6 @@ def said(result):
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ([], "Network mlp must have its sizes; name them, such as --layers 784,512,512,10"),
-        (["--network", "cnn"], "Network cnn must have its sizes; name them, such as --image 28x28"),
         (["--layers", ""], "--layers must be whole numbers separated by commas, not ''"),
         (["--layers", "784"], "--layers must be 2 to 101 sizes, those of input and output among "
                               "them, not 1: 784"),
