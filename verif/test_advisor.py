@@ -274,7 +274,7 @@ def test_arrays_are_compared(capsys):
         (["--batch", "64"], "--batch 64 is of a network; name its layers with --layers, or write"),
         (["--layers", "8,8", "--batch", "0"], "--batch must be 1 to 65,536, not 0"),
         *(
-            (["--layers", layers], f"such as 784,512,512,10, not {layers!r}")
+            ([f"--layers={layers}"], f"such as 784,512,512,10, not {layers!r}")
             for layers in ("", "8", "8,", "8,0", "8,65537", "8x8", "-1,8", ",".join(["8"] * 66))
         ),
     ],
@@ -293,7 +293,7 @@ def test_the_layer_is_stated(capsys):
     assert f"a layer 1024 -> 16 at batch 8 takes about {fit.cycles:,} cycles;\n" in said
     assert parse(said) == {"training_core": fit.config}
     default = ["--config", "gen/configs/default.toml"]
-    cycles = step_cycles(TrainingCoreConfig(), Layer(60000, 9, 9))
+    cycles = step_cycles(TrainingCoreConfig(structure="ecp5"), Layer(60000, 9, 9))
     assert main([*target, *default, "--layer", "60000x9x9"]) == 0
     assert f"takes about {cycles:,} cycles" in capsys.readouterr().out
     assert main([*target, *default, "--layer", "64x60000x60000"]) == 0
@@ -324,6 +324,23 @@ def test_structure_is_that_of_the_family(tmp_path, capsys):
     assert "structure 'ecp5' is made of cells that nexus-40 has not; choose 'auto'" in (
         capsys.readouterr().err
     )
+
+
+def test_memories_that_make_very_many_products(tmp_path, capsys):
+    """How long they take would take minutes to find out."""
+    core = sizing.smallest_memories(2, 2, 2, ECP5)
+    path = tmp_path / "core.toml"
+    path.write_text(to_toml(core))
+    assert main(["fit", "--config", str(path)]) == 0
+    # 256 forward; 2 rows, 2 inputs and 16 outputs in each of both backward.
+    products = 256 + 2 * (64 // 2) * (256 // 2) * (256 // 16)
+    said = capsys.readouterr().out
+    assert (
+        f"# A training step of a {Layer(64, 256, 256)} becomes about {products:,} products" in said
+    )
+    assert main(["fit", "--config", str(path), "--layer", "64x64x64"]) == 0
+    cycles = step_cycles(core, Layer(64, 64, 64))
+    assert f"takes about {cycles:,} cycles;\n" in capsys.readouterr().out
 
 
 def test_auto_is_plain_without_a_family():

@@ -28,6 +28,9 @@ __all__ = [
     "training_core",
 ]
 
+#: Of more products in a step it is not said how long they take, as that takes minutes.
+MOST_PRODUCTS = 20_000
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this command to a parser."""
@@ -239,6 +242,12 @@ def training_core(
 def speed(core: TrainingCoreConfig, workload: Workload) -> list[str]:
     """Say how long a core takes for a training step, in lines."""
     try:
+        products = throughput.count_products(core, workload)
+        if products > MOST_PRODUCTS:
+            return [
+                f"A training step of a {workload} becomes about {products:,} products, so small",
+                "are these memories; deeper ones, partial_sum_strips first, are worth while.",
+            ]
         report = throughput.step_report(core, workload)
     except InputError:
         return [f"A {workload} does not fit its memories, however it is cut."]

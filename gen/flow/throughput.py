@@ -23,6 +23,7 @@ __all__ = [
     "Layer",
     "Network",
     "Workload",
+    "count_products",
     "least_cycles",
     "parse_layer",
     "parse_network",
@@ -122,6 +123,23 @@ def _sizes(text: str, separator: str) -> list[int]:
     return sizes if good else []
 
 
+def count_products(core: TrainingCoreConfig, workload: Workload) -> int:
+    """Count about how many products a training step is cut into.
+
+    Raises
+    ------
+    InputError
+        If a layer does not fit the memories however it is cut.
+    """
+    size, total = core.size(), 0
+    command = _timing(size, STRUCTURES[core.structure]).drain
+    for shape in workload.shapes.values():
+        forward = forward_cuts(size, shape, command)[0]
+        backward = backward_cuts(size, shape, forward.cut.rows, command)[0]
+        total += forward.products + backward.products
+    return total
+
+
 def step_report(core: TrainingCoreConfig, workload: Workload) -> StepReport:
     """Predict a training step: the forward and the backward pass of each layer.
 
@@ -131,11 +149,9 @@ def step_report(core: TrainingCoreConfig, workload: Workload) -> StepReport:
         If a layer does not fit the memories however it is cut.
     """
     size = core.size()
-    for shape in workload.shapes.values():
-        if shape.inputs * shape.outputs > LARGE:
-            # Whether it fits is known at once; only then it is worth while to make its zeros.
-            forward_cuts(size, shape, 0)
-            backward_cuts(size, shape, shape.rows, 0)
+    if any(shape.inputs * shape.outputs > LARGE for shape in workload.shapes.values()):
+        # Says at once if a layer does not fit, before zeros of its size are made.
+        count_products(core, workload)
     return cycles.step_cycles(size, _timing(size, STRUCTURES[core.structure]), workload.shapes)
 
 
