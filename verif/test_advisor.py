@@ -53,6 +53,7 @@ def test_every_target_gets_an_answer(name, capsys):
     assert answer[1] == name and have == getattr(target, resource) and need > 0.75 * have
 
 
+@pytest.mark.slow
 def test_the_smallest_targets_are_too_small():
     refused = set()
     for name, target in TARGETS.items():

@@ -74,7 +74,13 @@ def rng(request):
     return np.random.default_rng(request.config.getoption("--seed"))
 
 
-@pytest.mark.parametrize("core", CORES)
+QUICK = ("4x4x8", "8x2x4 radix 4", "8x8x16")
+
+
+@pytest.mark.parametrize(
+    "core",
+    [core if core in QUICK else pytest.param(core, marks=pytest.mark.slow) for core in CORES],
+)
 def test_random_networks(core, rng):
     size = config(core).size()
     for _ in range(2):

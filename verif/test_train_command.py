@@ -184,9 +184,13 @@ def test_runs_that_are_saved_are_in_the_table(run, monkeypatch, tmp_path):
         signal.raise_signal(signal.SIGINT)
 
     monkeypatch.setattr(checkpoint, "save", save)
-    before = signal.getsignal(signal.SIGINT)
-    status, _, error = run(*QUICK, "--save", tmp_path / "net.npz")
-    assert signal.getsignal(signal.SIGINT) is before
+    # Where the tests run in the background of a shell, it is ignored, and would be here.
+    outside = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        status, _, error = run(*QUICK, "--save", tmp_path / "net.npz")
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, outside)
     assert status == 130 and "interrupted: 3 of 4 runs are missing" in error
     assert [path.name for path in tmp_path.glob("net*")] == ["net-mlp-float32-0.npz"]
     assert {row["seed"] for row in rows_of(tmp_path / "out" / "accuracy.csv")} == {"0"}
