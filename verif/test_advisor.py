@@ -135,7 +135,7 @@ def test_nothing_that_fits_is_faster_than_the_proposal(name, layer, request):
         if fits(core, target):
             cycles = cycles_or_none(core, layer)
             held += cycles is not None
-            assert cycles is None or cycles > 0.9 * fit.cycles, core
+            assert cycles is None or cycles > 0.98 * fit.cycles, core
     assert held > 5
 
 
