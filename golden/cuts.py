@@ -5,9 +5,10 @@ the three axes. A product of whole operands is then a sum of products of pieces:
 axis the pieces go through the partial sums of the core, which are exact, so the result does not
 depend on the cuts.
 
-X and W are loaded piece by piece. dY is loaded in whole rows, as its random numbers come row by
-row; a piece of its columns is used in place. For that its words must lie side by side in the
-memory: where outputs are cut, a piece has at most ``block`` rows.
+X and W are loaded piece by piece. Forward, what has room as a whole stays one tile, and products
+use parts of it, so that the backward pass finds it there. dY is loaded in whole rows, as its random
+numbers come row by row; a piece of its columns is used in place. For that its words must lie side
+by side in the memory: where outputs are cut, a piece has at most ``block`` rows.
 
 Each way has a bound: cycles that it takes at least, whatever the order of its commands. Those that
 promise the most come first: a low bound, and few products.
@@ -17,7 +18,6 @@ import functools
 import itertools
 import math
 from dataclasses import dataclass
-from typing import Any
 
 from .command import Command, CoreSize, Operation
 from .conversions import section_rows
@@ -29,6 +29,7 @@ __all__ = [
     "LayerShape",
     "Way",
     "backward_cuts",
+    "fits_whole",
     "forward_cuts",
 ]
 
@@ -53,13 +54,26 @@ class LayerShape:
 
 
 @dataclass(frozen=True)
-class ForwardCut:
-    """A way to cut the forward product.
+class Cut:
+    """Pieces of the products of a pass.
 
     Parameters
     ----------
     rows, inputs, outputs : int
         Greatest sizes of a piece, multiples of ``block`` where there are several.
+    """
+
+    rows: int
+    inputs: int
+    outputs: int
+
+
+@dataclass(frozen=True)
+class ForwardCut(Cut):
+    """A way to cut the forward product.
+
+    Parameters
+    ----------
     first_outputs : int
         Size of the first piece of the outputs.
     rows_outside : bool
@@ -69,29 +83,21 @@ class ForwardCut:
         others are still loaded.
     """
 
-    rows: int
-    inputs: int
-    outputs: int
     first_outputs: int
     rows_outside: bool = True
     stream_rows: bool = True
 
 
 @dataclass(frozen=True)
-class BackwardCut:
+class BackwardCut(Cut):
     """A way to cut the two products of the backward pass.
 
     Parameters
     ----------
-    rows, inputs, outputs : int
-        Greatest sizes of a piece, multiples of ``block`` where there are several.
     in_pairs : bool
         Whether both products of a piece come before the next piece.
     """
 
-    rows: int
-    inputs: int
-    outputs: int
     in_pairs: bool = False
 
 
@@ -101,8 +107,8 @@ class Way:
 
     Attributes
     ----------
-    cut : ForwardCut or BackwardCut
-        The cut.
+    cut : Cut
+        How to cut them.
     bound : int
         Cycles that it takes at least.
     estimate : int
@@ -111,7 +117,7 @@ class Way:
         About how many products it makes.
     """
 
-    cut: Any
+    cut: Cut
     bound: int
     estimate: int
     products: int
@@ -185,7 +191,7 @@ def backward_cuts(size: CoreSize, shape: LayerShape, x_rows: int, command: int) 
         can_pair = output_step == shape.outputs and cuts_rows != cuts_inputs
         for in_pairs in (True, False) if can_pair else (False,):
             cuts.add(BackwardCut(row_step, input_step, output_step, in_pairs))
-    return _sorted([_backward_way(size, shape, cut) for cut in cuts], shape, command)
+    return _sorted([_backward_way(size, shape, cut, x_rows) for cut in cuts], shape, command)
 
 
 def _sorted(ways, shape, command):
@@ -200,22 +206,15 @@ def _sorted(ways, shape, command):
 
 
 def _tilings(size, shape, fits, *more_rows) -> list[tuple[int, int, int]]:
-    """List the sizes of pieces that fit; what fits as a whole is not cut."""
+    """List the sizes of pieces that fit."""
     rows, inputs, outputs = shape.rows, shape.inputs, shape.outputs
     row_steps, input_steps, output_steps = (_steps(size, n) for n in (rows, inputs, outputs))
     row_steps = sorted({*row_steps, *(min(more, rows) for more in more_rows)}, reverse=True)
-    found = [
+    return [
         steps
         for steps in itertools.product(row_steps, input_steps, output_steps)
         if fits(size, shape, *steps)
     ]
-    whole_x = [steps for steps in found if steps[:2] == (rows, inputs)]
-    whole_w = [steps for steps in found if steps[1:] == (inputs, outputs)]
-    both = [steps for steps in whole_x if steps in whole_w]
-    if both or not (whole_x or whole_w):
-        return both or found
-    # Where X stays, W is cut by inputs, too, backward.
-    return list({*whole_x, *whole_w, *(steps for steps in found if steps[0] == rows)})
 
 
 def _steps(size, count) -> list[int]:
@@ -268,20 +267,20 @@ def _fits_backward(size, shape, rows, inputs, outputs):
 def _forward_way(size, shape, cut):
     row_cuts, input_cuts, output_cuts = _counts(shape, cut.rows, cut.inputs, cut.outputs)
     x, w = _beats(size, shape.rows, shape.inputs), _beats(size, shape.outputs, shape.inputs)
-    keeps_x, keeps_w = _keeps(size, shape)
+    keeps_x, keeps_w = whole_x, whole_w = fits_whole(size, shape)
     # What is outside stays, if all its terms fit; what is inside comes again for each of these.
     if cut.rows_outside or row_cuts == 1:
-        keeps_x = keeps_x or size.blocks(cut.rows, shape.inputs) <= size.activation_words
+        keeps_x |= size.blocks(cut.rows, shape.inputs) <= size.activation_words
     else:
-        keeps_w = keeps_w or size.blocks(cut.outputs, shape.inputs) <= size.weight_words
+        keeps_w |= size.blocks(cut.outputs, shape.inputs) <= size.weight_words
     bound = x + w
     x *= 1 if keeps_x else output_cuts
     w *= 1 if keeps_w else row_cuts
     array = _array(size, shape, cut.rows, cut.inputs, cut.outputs, Operation.FORWARD)
     # A piece can be loaded beside the one that is used.
-    x_twice = row_cuts * input_cuts == 1 or 2 * _words(size, cut.rows, cut) <= size.activation_words
+    x_twice = whole_x or 2 * _words(size, cut.rows, cut) <= size.activation_words
     second = size.blocks(cut.outputs, cut.inputs)
-    w_twice = output_cuts * input_cuts == 1 or (
+    w_twice = whole_w or (
         max(size.blocks(cut.first_outputs, cut.inputs), second) + second <= size.weight_words
     )
     alone = (not x_twice) * x + (not w_twice) * w
@@ -289,16 +288,19 @@ def _forward_way(size, shape, cut):
     return Way(cut, max(bound, array), estimate, row_cuts * input_cuts * output_cuts)
 
 
-def _backward_way(size, shape, cut):
+def _backward_way(size, shape, cut, x_rows):
     row_cuts, input_cuts, output_cuts = _counts(shape, cut.rows, cut.inputs, cut.outputs)
     x, w = _beats(size, shape.rows, shape.inputs), _beats(size, shape.outputs, shape.inputs)
     dy = bound = _beats(size, shape.rows, shape.outputs) * size.fmt.log2_radix
-    keeps_x, keeps_w = _keeps(size, shape)
+    whole_x, whole_w = fits_whole(size, shape)
+    # The pieces of the forward pass may be there still, if these are the same.
+    keeps_x = whole_x and (cut.rows, cut.inputs) == (x_rows, shape.inputs)
+    keeps_w = whole_w and (cut.outputs, cut.inputs) == (shape.outputs, shape.inputs)
     keeps_dy = size.blocks(shape.rows, shape.outputs) <= size.gradient_words
     if not cut.in_pairs:
         # Masks of the one product, operands of the other one, in pieces of the result.
-        x *= 1 + output_cuts
-        w *= 1 + row_cuts
+        x *= 1 if whole_x else 1 + output_cuts
+        w *= 1 if whole_w else 1 + row_cuts
         dy *= 1 if keeps_dy else 1 + output_cuts * input_cuts
     x *= not keeps_x
     w *= not keeps_w
@@ -306,16 +308,16 @@ def _backward_way(size, shape, cut):
         _array(size, shape, cut.rows, cut.inputs, cut.outputs, operation)
         for operation in (Operation.INPUT_GRADIENT, Operation.WEIGHT_GRADIENT)
     )
-    x_twice = keeps_x or 2 * _words(size, cut.rows, cut) <= size.activation_words
-    w_twice = keeps_w or 2 * _words(size, cut.outputs, cut) <= size.weight_words
+    x_twice = whole_x or 2 * _words(size, cut.rows, cut) <= size.activation_words
+    w_twice = whole_w or 2 * _words(size, cut.outputs, cut) <= size.weight_words
     dy_twice = keeps_dy or 2 * size.blocks(cut.rows, shape.outputs) <= size.gradient_words
     alone = (not x_twice) * x + (not w_twice) * w + (not dy_twice) * dy
     estimate = alone + max(x + w + dy - alone, array)
     return Way(cut, max(bound, array), estimate, 2 * row_cuts * input_cuts * output_cuts)
 
 
-def _keeps(size, shape):
-    """Tell whether X and W fit as a whole."""
+def fits_whole(size: CoreSize, shape: LayerShape) -> tuple[bool, bool]:
+    """Tell whether X and W fit the memories as a whole."""
     return (
         size.blocks(shape.rows, shape.inputs) <= size.activation_words,
         size.blocks(shape.outputs, shape.inputs) <= size.weight_words,

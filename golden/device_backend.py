@@ -31,7 +31,7 @@ from .conversions import (
     step_scale,
     wide_numbers,
 )
-from .cuts import BackwardCut, Way, backward_cuts, forward_cuts
+from .cuts import BackwardCut, Way, backward_cuts, fits_whole, forward_cuts
 from .device import Device
 from .errors import InputError
 from .formats import Scale
@@ -154,7 +154,7 @@ class DeviceBackend:
             ),
         )
         self._last_cuts["forward", layer] = cut
-        state.x_rows = cut.rows
+        state.x_rows = len(x) if fits_whole(self._size, state.shape)[0] else cut.rows
         products = make.forward(cut, biases, last, output)
         issued = self._issue(layer, products, self._weights_after(layer))
         self._scheduler.drop(biases)
@@ -291,7 +291,8 @@ class DeviceBackend:
             weights = self._layers[name].weights
             outputs, inputs = weights.matrix.shape
             cut = self._last_cuts.get(("forward", name))
-            rows = (0, cut.first_outputs if cut else outputs)
+            fits = self._size.blocks(outputs, inputs) <= self._size.weight_words
+            rows = (0, cut.first_outputs if cut and not fits else outputs)
             columns = (0, min(cut.inputs, inputs) if cut else inputs)
             tiles.append(Tile(weights, rows, columns))
         return tiles

@@ -3,14 +3,14 @@
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from .command import Command, CoreSize, Destination, Operation
 from .conversions import section_rows
-from .cuts import BackwardCut, ForwardCut, LayerShape
+from .cuts import BackwardCut, ForwardCut, LayerShape, fits_whole
 from .tiling import Operand, Product, Tile, cuts, part, streamed_pieces, within
 from .timing import CoreTiming
 
@@ -52,6 +52,20 @@ class LayerOperands:
         assert self.activations is not None, "forward comes before backward"
         outputs, inputs = self.weights.matrix.shape
         return LayerShape(len(self.activations.matrix), inputs, outputs)
+
+
+class _Part(NamedTuple):
+    """Rows of an operand: beginning and size of a tile, and of what is used of it."""
+
+    tile: tuple[int, int]
+    used: tuple[int, int]
+
+
+def _parts(pieces, count, whole) -> list[_Part]:
+    """Make a tile of each piece, or one of all of them if it has room as a whole."""
+    if whole:
+        return [_Part((0, count), piece) for piece in pieces]
+    return [_Part(piece, (0, piece[1])) for piece in pieces]
 
 
 class LayerProducts:
@@ -103,12 +117,11 @@ class LayerProducts:
         output : array of float32, shape (rows, outputs)
             What they fill.
         """
-        shape = self._shape
-        rows, first = cuts(shape.rows, cut.rows), cut.first_outputs
-        columns = [
-            (0, first),
-            *((first + begin, n) for begin, n in cuts(shape.outputs - first, cut.outputs)),
-        ]
+        shape, first = self._shape, cut.first_outputs
+        whole_x, whole_w = fits_whole(self._size, shape)
+        rest = [within((first, 0), n) for n in cuts(shape.outputs - first, cut.outputs)]
+        rows = _parts(cuts(shape.rows, cut.rows), shape.rows, whole_x)
+        columns = _parts([(0, first), *rest], shape.outputs, whole_w)
         pairs = [(row, column) for row in rows for column in columns]
         if not cut.rows_outside:
             pairs = [(row, column) for column in columns for row in rows]
@@ -117,16 +130,24 @@ class LayerProducts:
         for row, column in pairs:
             for term in terms:
                 is_last = term is terms[-1]
-                w, x = Tile(self._weights, column, term), Tile(self._activations, row, term)
-                fresh = {tile for tile in (w, x) if tile not in seen and not self._holds(tile)}
-                seen |= {w, x}
-                used_rows, used_columns = [(0, row[1])], [(0, column[1])]
+                w = Tile(self._weights, column.tile, term, column.used)
+                x = Tile(self._activations, row.tile, term, row.used)
+                fresh = {
+                    tile
+                    for tile in (w, x)
+                    if (tile, tile.used) not in seen and not self._holds(tile)
+                }
+                seen |= {(w, w.used), (x, x.used)}
+                used_rows, used_columns = [row.used], [column.used]
+                sizes = (row.used[1], term[1], column.used[1])
                 # In between, whole pieces are loaded while others are multiplied.
                 streams = len(terms) == 1 and row in (rows[0], rows[-1])
                 if streams and x in fresh and (cut.stream_rows or w not in fresh):
-                    used_rows = self._chunks(Operation.FORWARD, 0, (row[1], term[1], column[1]))
+                    chunks = self._chunks(Operation.FORWARD, 0, sizes)
+                    used_rows = [within(row.used, chunk) for chunk in chunks]
                 elif streams and fresh == {w, x}:
-                    used_columns = self._chunks(Operation.FORWARD, 2, (row[1], term[1], column[1]))
+                    chunks = self._chunks(Operation.FORWARD, 2, sizes)
+                    used_columns = [within(column.used, chunk) for chunk in chunks]
                 for used in used_rows:
                     for used_column in used_columns:
                         tiles = [
@@ -136,15 +157,15 @@ class LayerProducts:
                         # What comes piece by piece is loaded last.
                         if len(used_columns) > 1:
                             tiles.reverse()
-                        place = within(column, used_column)
+                        place = within(column.tile, used_column)
                         bias, bias_column = self._bias_tile(biases, column, used_column)
                         products.append(
                             self._product(
                                 Operation.FORWARD,
-                                (within(row, used), term, place),
+                                (within(row.tile, used), term, place),
                                 [*bias, *tiles] if is_last else tiles,
                                 last if is_last else None,
-                                part(output, within(row, used), place),
+                                part(output, within(row.tile, used), place),
                                 accumulate=term[0] > 0,
                                 bias_column=bias_column,
                             )
@@ -152,13 +173,14 @@ class LayerProducts:
         return products
 
     def _bias_tile(self, biases, column, used):
-        """Find the tile of the biases of some outputs, and where they begin in it."""
+        """Find the tile of the biases of a part, and where those of what is used begin in it."""
         if biases is None:
             return [], 0
-        outputs = self._shape.outputs
+        begin, outputs = column.tile[0] + used[0], self._shape.outputs
         if -(-outputs // self._size.columns) <= self._size.bias_words:
-            return [Tile(biases, (0, 1), (0, outputs))], column[0] + used[0]
-        return [Tile(biases, (0, 1), column)], used[0]
+            return [Tile(biases, (0, 1), (0, outputs))], begin
+        piece = within(column.tile, column.used)
+        return [Tile(biases, (0, 1), piece)], begin - piece[0]
 
     def to_inputs(
         self,

@@ -198,9 +198,9 @@ class Scheduler:
             product.result[...] = self._size.wide_format.decode(codes)
 
     def holds(self, tile: Tile) -> bool:
-        """Tell whether a tile has been loaded, or is being loaded, as a whole."""
+        """Tell whether what is used of a tile has been loaded, or is being loaded."""
         cache = self._caches[tile.operand.memory]
-        return cache.find(tile) is not None and self._loaded[tile] == tile.rows[1]
+        return cache.find(tile) is not None and self._loaded[tile] >= sum(tile.used_rows)
 
     def there(self, operands: Collection[Operand | None]) -> tuple:
         """Tell which pieces of operands, or parts of them, have been loaded, or are being."""

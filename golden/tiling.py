@@ -1,5 +1,6 @@
 """Pieces of matrices, products of them, and where they lie in the memories of a training core."""
 
+import itertools
 from collections.abc import Callable, Collection, Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
@@ -227,22 +228,27 @@ class TileCache(Generic[Name]):
         int or None
             Its base; None, and nothing changes, if there is no room beside those that must stay.
         """
-        places = dict(self._places)
-        places.pop(tile, None)
-        base = self._gap(places, words)
-        if base is None:
-            kept = set(keep) - self._dropped
-            victims = [other for other in places if other in self._dropped]
-            victims += [o for o in places if o not in self._dropped and o not in kept]
-            for victim in victims:
-                del places[victim]
-                base = self._gap(places, words)
-                if base is not None:
-                    break
-            else:
+        # If it is there, it was dropped.
+        before = self._places.pop(tile, None)
+        taken = sorted(self._places.values())
+        kept = set(keep) - self._dropped
+        victims = itertools.chain(
+            (other for other in self._places if other in self._dropped),
+            (o for o in self._places if o not in self._dropped and o not in kept),
+        )
+        gone = []
+        while (base := self._gap(taken, words)) is None:
+            victim = next(victims, None)
+            if victim is None:
+                if before is not None:
+                    self._places[tile] = before
                 return None
-        self._places = {**places, tile: (base, words)}
-        self._dropped &= places.keys()
+            taken.remove(self._places[victim])
+            gone.append(victim)
+        for other in gone:
+            del self._places[other]
+        self._places[tile] = base, words
+        self._dropped -= {tile, *gone}
         return base
 
     def drop(self, useless: Callable[[Name], bool]) -> None:
@@ -251,14 +257,15 @@ class TileCache(Generic[Name]):
 
     def forget(self) -> None:
         """Give the room of all that was dropped back; nothing uses it any more."""
-        self._places = {t: at for t, at in self._places.items() if t not in self._dropped}
+        for tile in self._dropped:
+            del self._places[tile]
         self._dropped.clear()
 
-    def _gap(self, places, words):
-        """First gap of so many words."""
+    def _gap(self, taken, words):
+        """First gap of so many words between places that are taken, in their order."""
         base = 0
-        for begin, taken in sorted(places.values()):
+        for begin, size in taken:
             if begin - base >= words:
                 return base
-            base = begin + taken
+            base = begin + size
         return base if self._depth - base >= words else None
