@@ -109,7 +109,7 @@ STEPS = {
             "convolution1": LayerShape(64 * 16, 144, 32),
             "dense": LayerShape(64, 128, 10),
         },
-        63_400,
+        63_200,
     ),
     "28 x 28, cnn": (
         {
