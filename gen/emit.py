@@ -13,6 +13,7 @@ from golden.errors import InputError
 
 from . import config, packaging, registers
 from .outputs import Content, OutputFolder
+from .sources import digest, sources
 from .verilog import to_verilog
 
 __all__ = ["add_arguments", "files", "run"]
@@ -94,15 +95,13 @@ def _folder_of(configuration: Path) -> Path:
 
 def _inputs(modules: dict[str, config.CoreConfig]) -> str:
     """Compute a digest of all that the files depend on: parameters, this package, its tools."""
-    digest = hashlib.sha256()
+    total = hashlib.sha256()
     for name, module in modules.items():
-        digest.update(repr((name, module.core, dataclasses.asdict(module))).encode())
+        total.update(repr((name, module.core, dataclasses.asdict(module))).encode())
     for package in TOOLS:
-        digest.update(f"{package} {importlib.metadata.version(package)}\n".encode())
-    for source in ("golden", "hdl", "gen"):
-        for path in sorted((Path(__file__).parent.parent / source).rglob("*.py")):
-            digest.update(path.read_bytes())
-    return digest.hexdigest()
+        total.update(f"{package} {importlib.metadata.version(package)}\n".encode())
+    total.update(digest(sources()).encode())
+    return total.hexdigest()
 
 
 def _by_folder(done: dict[str, str]) -> dict[str, str]:

@@ -6,6 +6,7 @@ import contextlib
 import numpy as np
 import pytest
 
+from gen import sources
 from gen.verilog import to_verilog
 from golden.command import Command, CoreSize, Destination, ErrorCode, Memory, Operation
 from golden.device import CoreError
@@ -45,6 +46,23 @@ def library():
 @pytest.fixture
 def device(library):
     return RtlDevice(SIZE, library)
+
+
+def test_key_of_a_library_knows_every_source(tmp_path):
+    """However deep it lies, what it is called and what is in it."""
+    deep = tmp_path / "hdl" / "engine" / "parts" / "tile_drain.py"
+    for path in (deep, tmp_path / "golden" / "command.py", tmp_path / "gen" / "verilog.py"):
+        path.parent.mkdir(parents=True)
+        path.write_text("LATENCY = 3\n")
+    keys = {build._generator.__wrapped__(tmp_path)}
+    deep.write_text("LATENCY = 4\n")
+    keys.add(build._generator.__wrapped__(tmp_path))
+    deep.rename(deep.with_name("drain.py"))
+    keys.add(build._generator.__wrapped__(tmp_path))
+    assert len(keys) == 3
+    real = sources.sources()
+    assert {path.parent.name for path in real} >= {"golden", "hdl", "gen", "flow", "packaging"}
+    assert build.ROOT / "hdl" / "shift_lane.py" in real
 
 
 def load(rng, count):

@@ -19,6 +19,7 @@ from tqdm import tqdm
 from gen.flow.cache import cached
 from gen.flow.parallel import ended, processes
 from gen.interrupts import put_off
+from gen.sources import ROOT, digest, sources
 from golden.data import Dataset
 from golden.errors import InputError
 from golden.networks import Settings
@@ -42,7 +43,6 @@ __all__ = [
 #: The yardstick of float32: the classifier of scikit-learn with defaults of its own, for mlp only.
 SKLEARN = "sklearn"
 
-_ROOT = Path(__file__).resolve().parent.parent.parent
 # What is done with results does not change them.
 _REPORTING = ("chart.py", "command.py", "report.py")
 
@@ -112,18 +112,18 @@ class Run:
 def look_at(case: Case) -> Facts:
     """Make the data set of a case, and say what it is."""
     dataset = case.make()
-    digest = hashlib.sha256()
+    total = hashlib.sha256()
     for array in (dataset.train_x, dataset.train_labels, dataset.test_x, dataset.test_labels):
-        digest.update(f"{array.dtype.str} {array.shape} ".encode())
-        digest.update(array.tobytes())
-    digest.update(str(dataset.image_shape).encode())
+        total.update(f"{array.dtype.str} {array.shape} ".encode())
+        total.update(array.tobytes())
+    total.update(str(dataset.image_shape).encode())
     return Facts(
         classes=dataset.classes,
         features=dataset.train_x.shape[1],
         train_rows=len(dataset.train_x),
         test_rows=len(dataset.test_x),
         chance=100 * float(np.bincount(dataset.test_labels).max()) / len(dataset.test_labels),
-        digest=digest.hexdigest(),
+        digest=total.hexdigest(),
     )
 
 
@@ -171,7 +171,7 @@ def _effort(case, facts, recipe):
     return steps * slowdown * (2e-4 + products * batch * 1e-9)
 
 
-def source_digest(root: Path = _ROOT) -> str:
+def source_digest(root: Path = ROOT) -> str:
     """Digest the sources that decide what a run gives.
 
     These are all of ``golden``, and of this package all but what only reports.
@@ -181,21 +181,11 @@ def source_digest(root: Path = _ROOT) -> str:
     root : Path
         Folder of ``golden`` and ``gen``.
     """
-    return _digest(root, (*(root / "golden").rglob("*.py"), *_own_sources(root)))
+    return digest([*sources(["golden"], root), *_own_sources(root)], root)
 
 
 def _own_sources(root):
-    paths = (root / "gen" / "robust").glob("*.py")
-    return [path for path in paths if path.name not in _REPORTING]
-
-
-def _digest(root, paths):
-    digest = hashlib.sha256()
-    for path in sorted(paths):
-        text = path.read_bytes()
-        digest.update(f"{path.relative_to(root).as_posix()} {len(text)} ".encode())
-        digest.update(text)
-    return digest.hexdigest()
+    return [p for p in sources(["gen/robust"], root) if p.name not in _REPORTING]
 
 
 def train(case: Case, recipe: str, seed: int) -> dict[str, Any]:
@@ -281,7 +271,7 @@ def measure(
     list of Run
         In the order of ``todo``; fewer than that after an interrupt.
     """
-    digests = {True: _digest(_ROOT, _own_sources(_ROOT)), False: source_digest()}
+    digests = {True: digest(_own_sources(ROOT)), False: source_digest()}
     runs: dict[Job, Run] = {}
     futures: dict[Future, Job] = {}
     try:

@@ -10,6 +10,7 @@ import subprocess
 from pathlib import Path
 
 from gen.outputs import write_if_changed
+from gen.sources import ROOT, digest, sources
 from gen.verilog import to_verilog
 from golden.errors import InputError
 from hdl.structure import Structure
@@ -20,7 +21,6 @@ from verif.sim import _locked, set_up_tools
 
 __all__ = ["BUILD", "build_core", "build_library"]
 
-ROOT = Path(__file__).resolve().parent.parent.parent
 BUILD = ROOT / "build" / "harness"
 SOURCES = [Path(__file__).with_name(name) for name in ("harness.cpp", "driver.h", "harness.h")]
 
@@ -147,10 +147,9 @@ def _port_bytes(verilog, port):
 
 
 @functools.cache
-def _generator():
+def _generator(root=ROOT):
     """Digest what the text of a core's Verilog depends on."""
-    paths = sorted(path for part in ("golden", "hdl", "gen") for path in (ROOT / part).glob("*.py"))
-    return _digest(*(path.read_text() for path in paths))
+    return digest(sources(root=root), root)
 
 
 @functools.cache
