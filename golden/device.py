@@ -1,8 +1,8 @@
 """The training core as its host sees it: commands in, beats in, strips out.
 
-The golden model, the simulated Verilog and, one day, a board are devices; whoever drives one drives
-them all. Beats and strips are arrays of lane words: codes of the wide format, ready four-bit codes,
-or, for biases, the words that 32-bit integers are cut into.
+The golden model, the simulated Verilog and a board behind the host bridge are devices; whoever
+drives one drives them all. Beats and strips are arrays of lane words: codes of the wide format,
+ready four-bit codes, or, for biases, the words that 32-bit integers are cut into.
 """
 
 from typing import Protocol

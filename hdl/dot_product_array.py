@@ -80,7 +80,7 @@ class DotProductArray(wiring.Component):
         self._accumulator_bits = accumulator_bits
         self._structure = structure
         self._sum_latency = sum_latency(structure, lanes, fmt.log2_radix)
-        self.latency = 2 + self._sum_latency
+        self.latency = self.cycles(fmt, lanes, structure)
         super().__init__(
             {
                 "flags": In(pass_flags()),
@@ -92,6 +92,11 @@ class DotProductArray(wiring.Component):
                 "sums": Out(signed(accumulator_bits)).array(rows, columns),
             }
         )
+
+    @staticmethod
+    def cycles(fmt, lanes, structure):
+        """Count the cycles of an array's latency."""
+        return 2 + sum_latency(structure, lanes, fmt.log2_radix)
 
     def elaborate(self, platform):
         m = Module()

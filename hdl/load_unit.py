@@ -22,6 +22,7 @@ __all__ = ["EVENTS", "LoadUnit", "load_write"]
 
 EVENTS = ("saturation", "underflow", "nonfinite")
 #: What a lane calls them.
+#: Outputs of the lanes, in the order of the events that they are counted as.
 _FLAGS = ("saturated", "underflowed", "was_nonfinite")
 
 
@@ -99,6 +100,8 @@ class LoadUnit(wiring.Component):
     """
 
     latency = 3 + Fp4Lane.latency + Outlet.latency
+    #: Stages from a beat that is taken to the outlet.
+    outlet_stages = latency - 1 - Outlet.latency
     #: Cycles of a load beside its beats and their way: until the first one is taken, and from the
     #: last write on until the next load can start.
     turnaround = 5
@@ -160,7 +163,7 @@ class LoadUnit(wiring.Component):
         m.d.comb += ends.eq(row.end & rows_left.end)
 
         width = max(size.load_lanes * size.wide_format.width, _quantized(size).size)
-        m.submodules.outlet = outlet = Outlet(width, self.latency - 1 - Outlet.latency)
+        m.submodules.outlet = outlet = Outlet(width, self.outlet_stages)
         m.d.comb += [
             self.i.ready.eq((running & outlet.room) | skipping),
             self.taken.eq(running & outlet.room & self.i.valid),
@@ -301,9 +304,7 @@ class LoadUnit(wiring.Component):
                 kept.derivatives[k].in_range.eq(raw | integer.in_range),
                 kept.derivatives[k].value.eq(Mux(raw, 0, derivative)),
             ]
-            for event, name in zip(
-                EVENTS, ("saturated", "underflowed", "was_nonfinite"), strict=True
-            ):
+            for event, name in zip(EVENTS, _FLAGS, strict=True):
                 events[event].append(Mux(to_fp4, getattr(fp4, name), getattr(integer, name)))
         with m.If(is_biases):
             m.d.comb += data_now.eq(Cat(numbers))

@@ -49,9 +49,8 @@ class Outlet(wiring.Component):
 
     def __init__(self, shape, stages=0, depth=None):
         self._shape = shape
-        # A beat counts for `stages` + 2 cycles, and `room` looks three cycles back.
         self._slow = depth is not None
-        self._depth = depth or 1 << (stages + 4).bit_length()
+        self._depth = depth or self.words(stages)
         super().__init__(
             {
                 "room": Out(1),
@@ -63,6 +62,12 @@ class Outlet(wiring.Component):
                 "inside": Out(1),
             }
         )
+
+    @staticmethod
+    def words(stages):
+        """Count the words of the memory behind so many stages, if nothing else is said."""
+        # A beat counts for `stages` + 2 cycles, and `room` looks three cycles back.
+        return 1 << (stages + 4).bit_length()
 
     def elaborate(self, platform):
         m = Module()

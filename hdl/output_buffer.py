@@ -49,11 +49,13 @@ class OutputBuffer(wiring.Component):
 
     #: A block RAM, a register before and behind it, and the outlet that it needs to be stopped.
     latency = 4 + Outlet.latency
+    #: Stages from the outlet's `entered` to its `put`.
+    outlet_stages = 2
 
     def __init__(self, width, strip, under_way):
         self._width = width
         self._strip = strip
-        self.depth = 1 << (under_way + 4 * strip + LATE).bit_length()
+        self.depth = self.words(strip, under_way)
         super().__init__(
             {
                 "put": In(1),
@@ -69,11 +71,16 @@ class OutputBuffer(wiring.Component):
             }
         )
 
+    @staticmethod
+    def words(strip, under_way):
+        """Count the strips that can wait, for parameters as above."""
+        return 1 << (under_way + 4 * strip + LATE).bit_length()
+
     def elaborate(self, platform):
         m = Module()
         buffer = Memory(shape=self._width, depth=self.depth, init=[], attrs=UNCHECKED)
         m.submodules.strips = buffer
-        m.submodules.outlet = outlet = Outlet(self._width, 2)
+        m.submodules.outlet = outlet = Outlet(self._width, self.outlet_stages)
         wiring.connect(m, outlet.o, wiring.flipped(self.o))
         write = buffer.write_port()
         read = buffer.read_port()

@@ -121,6 +121,9 @@ class ResultUnit(wiring.Component):
     first_tile = 5
     #: Cycles from the end of a product to a tile of the next one with other settings.
     turnaround = 1
+    #: Cycles of a strip from the array to the end of the pipeline.
+    _way = 8 + ResultPipeline.latency
+    latency = _way + OutputBuffer.latency
 
     def __init__(self, size, accumulator_bits, flight):
         self._size = size
@@ -132,9 +135,6 @@ class ResultUnit(wiring.Component):
             {"last": 1, "address": 16, "row": range(size.block), "column": range(size.block)}
         )
         self._pipeline = ResultPipeline(size, self._tag.size)
-        #: Cycles of a strip from the array to the end of the pipeline.
-        self._way = 8 + self._pipeline.latency
-        self.latency = self._way + OutputBuffer.latency
         #: Cycles from the last pass of a product to its end, beside the strips of its last tile.
         self.drain = flight + 6 + self._way
         self._buffer = OutputBuffer(

@@ -1,5 +1,5 @@
 # amaranth: UnusedElaboratable=no
-"""What the pipelines of a training core take, told by the units themselves."""
+"""What the pipelines of a training core take, and what waits in them, told by the units."""
 
 import functools
 
@@ -16,7 +16,7 @@ from .result_unit import ResultUnit
 from .structure import Structure
 from .training_engine import TrainingEngine
 
-__all__ = ["core_timing"]
+__all__ = ["buffer_words", "core_timing"]
 
 
 @functools.cache
@@ -52,3 +52,15 @@ def core_timing(size, structure=Structure.PLAIN):
         output=OutputBuffer.latency,
         settings=ResultUnit.turnaround,
     )
+
+
+def buffer_words(size, structure=Structure.PLAIN):
+    """Count the strips that can wait for the stream: more, the longer they are under way.
+
+    Parameters
+    ----------
+    size, structure :
+        As in :func:`core_timing`.
+    """
+    under_way = TrainingEngine.flight(size, structure) + ResultUnit.latency
+    return OutputBuffer.words(size.strip, under_way)

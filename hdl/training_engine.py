@@ -43,8 +43,9 @@ class TrainingEngine(wiring.Component):
     """Queue, loads, memories, array and results, tied together.
 
     The throughput is one pass, one beat and one strip per cycle, all at once; the latency from the
-    last beat of a load to the first strip of a product that waits for it is ``latency`` cycles and
-    the passes of a tile. Whoever instantiates it provides :data:`RESULTS`.
+    last beat of a load to the first strip of a product that waits for it is ``latency`` cycles, and
+    one more for each pass of the first tile beyond six. Whoever instantiates it provides
+    :data:`RESULTS`.
 
     Parameters
     ----------
@@ -87,12 +88,12 @@ class TrainingEngine(wiring.Component):
         self._array = DotProductArray(
             size.fmt, size.rows, size.columns, size.lanes, INTEGER_BITS, bits, structure
         )
-        # Address and memory, then the array.
-        flight = ProductUnit.latency + OperandStore.latency + self._array.latency
+        flight = self.flight(size, structure)
         self._results = ResultUnit(size, bits, flight)
         self.drain = self._results.drain
-        # A product begins, and finds room, 8 cycles after the load has ended.
-        self.latency = LoadUnit.latency + 10 + flight + self._results.latency
+        # A product begins 6 cycles after the load has ended.
+        first_tile = 6 + ResultUnit.first_tile
+        self.latency = LoadUnit.latency + first_tile + flight + self._results.latency
         super().__init__(
             {
                 "command": In(command_layout()),
@@ -117,6 +118,12 @@ class TrainingEngine(wiring.Component):
                 **{name: Out(bits) for name, bits in COUNTERS.items()},
             }
         )
+
+    @staticmethod
+    def flight(size, structure):
+        """Count the cycles from a pass to the sums: address and memory, then the array."""
+        array = DotProductArray.cycles(size.fmt, size.lanes, structure)
+        return ProductUnit.latency + OperandStore.latency + array
 
     def elaborate(self, platform):
         m = Module()

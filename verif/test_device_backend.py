@@ -1,6 +1,7 @@
 """Training on a core: the same bits as in NumPy, however small the memories, and no races."""
 
 import dataclasses
+import itertools
 import math
 from collections import Counter
 
@@ -173,9 +174,13 @@ def compare(digits, network, recipe, core, steps):
     return runs
 
 
-@pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("recipe", FORMATS)
-@pytest.mark.parametrize("network", SETTINGS)
+@pytest.mark.parametrize(
+    "network, recipe, size",
+    [
+        pytest.param(*case, marks=[pytest.mark.slow] * (case[::2] == ("cnn", "least")))
+        for case in itertools.product(SETTINGS, FORMATS, SIZES)
+    ],
+)
 def test_core_trains_to_the_same_bits(digits, network, recipe, size):
     core, runs = train(digits, network, recipe, SIZES[size], steps=1 if size == "least" else 3)
     if size == "large":
@@ -197,9 +202,13 @@ GRADIENTS = {
 }
 
 
-@pytest.mark.parametrize("size", ["large", "small"])
-@pytest.mark.parametrize("name", GRADIENTS)
-@pytest.mark.parametrize("network", SETTINGS)
+@pytest.mark.parametrize(
+    "network, name, size",
+    [
+        pytest.param(*case, marks=[pytest.mark.slow] * (case[::2] == ("cnn", "small")))
+        for case in itertools.product(SETTINGS, GRADIENTS, ["large", "small"])
+    ],
+)
 def test_core_takes_every_kind_of_gradient(digits, network, name, size):
     gradient = GRADIENTS[name]
     core = AuditedCore(dataclasses.replace(SIZES[size], fmt=gradient.fmt))

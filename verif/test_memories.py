@@ -4,6 +4,7 @@
 import re
 import shutil
 import subprocess
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,12 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from gen import config
+from gen.flow.memories import core_memories, outlets
 from gen.verilog import to_verilog
+from golden.command import CoreSize
+from golden.formats import FLOAT32, Fp4Format
+from hdl.structure import Structure
+from hdl.training_core import TrainingCore
 from verif.sim import run_tool
 from verif.test_gen import yosys
 
@@ -151,3 +157,30 @@ def test_yosys_makes_block_memory_of_zeros(tmp_path, depth):
     values = re.findall(r"\.INITVAL_\w+\(320'h([0-9a-fx]+)\)", netlist)
     assert values and {*"".join(values)} == {"0"}
     assert "TRELLIS_DPR16X4" not in netlist
+
+
+@pytest.mark.parametrize(
+    "size, structure",
+    [
+        (CoreSize(rows=2, columns=2, lanes=4, wide_format=FLOAT32), Structure.PLAIN),
+        pytest.param(
+            CoreSize(rows=2, columns=2, lanes=32, fmt=Fp4Format(2)),
+            Structure.ECP5,
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            CoreSize(rows=8, columns=4, lanes=8), Structure.PIPELINED, marks=pytest.mark.slow
+        ),
+    ],
+)
+def test_the_size_model_has_the_memories_of_the_core(size, structure):
+    """Depth and width of each, as the Verilog has them."""
+    verilog = to_verilog(TrainingCore(size, structure), "core")
+    found = Counter(
+        (int(words) + 1, int(bits or 0) + 1)
+        for bits, words in re.findall(r"^ +reg (?:\[(\d+):0\] )?\S+ +\[(\d+):0\];", verilog, re.M)
+    )
+    memories = [*core_memories(size, structure), *outlets(size)]
+    for memory in memories:
+        # Memories alike are one module of the Verilog, several times.
+        assert found[memory.depth, memory.width], memory

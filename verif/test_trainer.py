@@ -39,8 +39,19 @@ def test_same_seed_same_bits(digits, recipe, settings):
     assert not any(np.array_equal(first[key], other[key]) for key in first)
 
 
-@pytest.mark.parametrize("network", NETWORKS)
-@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize(
+    "network, recipe",
+    [
+        pytest.param(
+            network,
+            recipe,
+            # By far the slowest.
+            marks=[pytest.mark.slow] * ((network, recipe) == ("cnn", "luq")),
+        )
+        for network in NETWORKS
+        for recipe in RECIPES
+    ],
+)
 def test_five_epochs_teach(digits, recipe, network):
     settings = Settings(network=network, hidden=(64, 64), epochs=5)
     history = Trainer(RECIPES[recipe], digits, settings, seed=7).run()

@@ -2,10 +2,12 @@
 
 import itertools
 from collections.abc import Iterator
+from typing import Any
 
 from golden.errors import InputError
 
 from ..config import TrainingCoreConfig
+from . import sizing
 from .search import Fit, fastest, fits, shortage
 from .sizing import is_measured, predict, smallest_memories
 from .targets import RESOURCES, TARGETS, Target
@@ -15,6 +17,9 @@ __all__ = ["MARGIN", "best", "check_fits", "ranking", "shapes"]
 
 #: Share of a device that stays free. The fullest that were routed with every seed are 73 % full.
 MARGIN = 0.25
+
+# What was found before, by all that it depends on: it takes seconds.
+_RANKINGS: dict[Any, list[Fit]] = {}
 
 #: How many times as long a step may take on an array that is worth a line in a table.
 FAR = 3
@@ -53,6 +58,14 @@ def ranking(
     InputError
         If no core fits, or none that fits can hold a layer, or the family was not measured.
     """
+    model = sizing.MODEL, sizing.MODEL.stat().st_mtime_ns if sizing.MODEL.exists() else 0
+    key = repr(target), workload, margin, count, model
+    if key not in _RANKINGS:
+        _RANKINGS[key] = _rank(target, workload, margin, count)
+    return list(_RANKINGS[key])
+
+
+def _rank(target, workload, margin, count) -> list[Fit]:
     found: list[Fit] = []
     arrays = [core for core in shapes(target) if fits(core, target, margin)]
     # A bound that no memories can beat.

@@ -3,11 +3,24 @@
 from dataclasses import dataclass
 
 from golden.command import CoreSize
+from hdl.load_unit import LoadUnit
 from hdl.operand_memory import bank_depths
+from hdl.outlet import Outlet
+from hdl.output_buffer import OutputBuffer
+from hdl.structure import Structure
+from hdl.timing import buffer_words
 
 from .targets import Target
 
-__all__ = ["CODE", "Memory", "MemoryUse", "core_memories", "map_memory", "memory_use"]
+__all__ = [
+    "CODE",
+    "Memory",
+    "MemoryUse",
+    "core_memories",
+    "map_memory",
+    "memory_use",
+    "outlets",
+]
 
 #: What Yosys 0.70 takes a block RAM to cost. What a bit costs that is read from one was found by
 #: trying: a word that is written meanwhile is kept beside.
@@ -38,14 +51,21 @@ class MemoryUse:
     luts: int
 
 
-def core_memories(size: CoreSize) -> list[Memory]:
-    """List the memories of a training core whose size depends on its parameters."""
+def core_memories(size: CoreSize, structure: Structure) -> list[Memory]:
+    """List the memories of a training core whose size depends on its parameters.
+
+    Parameters
+    ----------
+    size : CoreSize
+        Parameters of the core.
+    structure : Structure
+        What its array is built of: the latency of it decides how many strips may be under way.
+    """
     block, group, strip = size.block, size.load_lanes, size.strip
     derivative = max(CODE, size.residual_bits) + 2
     parts = size.columns // size.biases_per_beat
     result_width = strip * size.wide_format.width + 1
-    # hdl.output_buffer.OutputBuffer: a power of two that holds what may be under way.
-    buffer = 1 << (48 + 4 * strip).bit_length()
+    buffer = buffer_words(size, structure)
     codes = block * block // group
     strips = block * block // strip
     return [
@@ -72,7 +92,7 @@ def core_memories(size: CoreSize) -> list[Memory]:
     ]
 
 
-def _outlets(size: CoreSize) -> list[Memory]:
+def outlets(size: CoreSize) -> list[Memory]:
     """List the memories that are read at once, of a few words each.
 
     They are distributed memory, counted with the logic. A family that has none makes block RAM of
@@ -81,16 +101,21 @@ def _outlets(size: CoreSize) -> list[Memory]:
     derivative = max(CODE, size.residual_bits) + 2
     load_width = size.load_lanes * max(size.wide_format.width, CODE + derivative)
     return [
-        Memory("loads on their way", 1, 32, load_width),
-        Memory("results on their way", 1, 16, size.strip * size.wide_format.width + 1),
+        Memory("loads on their way", 1, Outlet.words(LoadUnit.outlet_stages), load_width),
+        Memory(
+            "results on their way",
+            1,
+            Outlet.words(OutputBuffer.outlet_stages),
+            size.strip * size.wide_format.width + 1,
+        ),
     ]
 
 
 def memory_use(size: CoreSize, target: Target) -> MemoryUse:
     """Sum up what the memories of a training core take on a target."""
-    memories = core_memories(size)
+    memories = core_memories(size, Structure(target.family.structure))
     if not target.family.distributed_shapes:
-        memories += _outlets(size)
+        memories += outlets(size)
     uses = [(memory.count, map_memory(memory.depth, memory.width, target)) for memory in memories]
     return MemoryUse(
         sum(count * use.block_rams for count, use in uses),
