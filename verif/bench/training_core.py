@@ -186,7 +186,6 @@ async def interrupts(dut):
         assert await interrupt(driver) == (0, 0)
         driver.sink.pause = False
         await driver.receive()
-        await driver.finish()
         assert await interrupt(driver) == (done, 1)
 
     await driver.write("INTERRUPT", done | error)
@@ -383,23 +382,19 @@ async def latency(dut):
     """From the last beat of a load to the first strip, to the cycle."""
     driver, _, _ = await begin(dut)
     for inputs in (1, 3 * SIZE.lanes, 3 * SIZE.lanes + 1, 6 * SIZE.lanes):
-        beats = np.ones((-(-inputs // SIZE.load_lanes), SIZE.load_lanes), np.uint32)
+        beats = np.repeat(BEAT, -(-inputs // SIZE.load_lanes), axis=0)
         await driver.run([(dataclasses.replace(LOAD, inputs=inputs), beats)])
-        product = Command(Operation.FORWARD, inputs=inputs)
         await driver.issue(Command(Operation.LOAD_ACTIVATIONS, inputs=inputs))
-        await driver.issue(product)
+        await driver.issue(product := Command(Operation.FORWARD, inputs=inputs))
         await ClockCycles(dut.aclk, 100)
         driver.send(beats)
-        taken = None
-        for cycle in range(400):
+        cycle = 0
+        while not dut.m_axis_tvalid.value:
+            cycle += 1
+            assert cycle < 400, "no strip came"
             await ClockCycles(dut.aclk, 1)
             if dut.s_axis_tvalid.value and dut.s_axis_tready.value:
                 taken = cycle
-            if dut.m_axis_tvalid.value:
-                break
-        else:
-            raise AssertionError("no strip came")
         more = max(SIZE.passes(product) - ResultUnit.first_tile - 1, 0)
         assert cycle - taken == PARAMS["latency"] + more, inputs
         await driver.receive()
-        await driver.finish()
