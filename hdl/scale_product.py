@@ -1,10 +1,12 @@
 """Sums times a scale, exactly: what comes before a result is rounded."""
 
+from functools import partial
+
 from amaranth import *
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from .rounding import deepen
+from .pipeline import Flow, settled
 from .shifter import normalize
 
 __all__ = [
@@ -122,71 +124,84 @@ class ScaleProduct(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        always = Const(1)
-        sign, value = add_bias(m, "lane", (always, always), self.number, self.bias, self.relu)
-
-        distance = Const(0, 0)
-        for stage, steps in enumerate(self._STEPS):
-            shifted, flags = normalize(m, f"normal_{stage}", value, steps)
-            value = Signal(MAGNITUDE_BITS, name=f"normal_{stage}", reset_less=True)
-            shifts = Cat(flags, distance)
-            distance = Signal(len(shifts), name=f"distance_{stage}", reset_less=True)
-            m.d.sync += [value.eq(shifted), distance.eq(shifts)]
+        flow = Flow(m)
+        number, bias = flow.input("number", self.number), flow.input("bias", self.bias)
+        total = flow.stage("total", lambda n, b: n + b, number, bias)
+        sign, value = flow.stage("sign magnitude", self._part, total)
+        distance = None
+        for k, steps in enumerate(self._STEPS):
+            value, distance = self._normalize(m, flow, k, steps, value, distance)
+        distance = flow.stage("shifted_by", lambda d: Cat(d[:4], d[5] ^ d[4], d[4]), distance)
 
         # Two multipliers of 18 bits, and their sum. A multiplier takes most of a cycle: registers
         # of its own are around it, with nothing but wires to the next, so that they can lie close.
-        factors = deepen(m, True, "factor", self.factor_0, self.factor_1)
-        small, second = distance[:4], distance[4]
-        distance = Cat(small, distance[5] ^ second, second)
-        value, distance = deepen(m, True, "normalized", value, distance)
-        low, high, distance = deepen(
-            m,
-            True,
-            "part",
-            value[:PART_BITS] * factors[0],
-            value[PART_BITS:] * factors[1],
-            distance,
+        factors = settled(m, "factor", self.factor_0, self.factor_1)
+        value = flow.keep("normalized", value)
+        low, high = flow.stage(
+            "low high", lambda v: (v[:PART_BITS] * factors[0], v[PART_BITS:] * factors[1]), value
         )
-        low, high, distance = deepen(m, True, "kept_part", low, high, distance)
-        product = Signal(PRODUCT_BITS, reset_less=True)
-        low_set = Signal(reset_less=True)
-        m.d.sync += [
-            product.eq(low + (high << PART_BITS)),
-            low_set.eq(low[:PART_BITS].any()),
-        ]
+        low, high = flow.keep("low_kept high_kept", low, high)
+        product, low_set = flow.stage("product low_set", _add_parts, low, high)
 
         # Factors with their top bits set: the product has one of its two top bits set.
-        normal, large = deepen(
-            m, True, "normal_product", Mux(product[-1], product, product << 1), product[-1]
+        normal, large = flow.stage(
+            "normal large", lambda p: (Mux(p[-1], p, p << 1), p[-1]), product
         )
+        outputs = {"sign": sign}
         for k, width in enumerate(self._widths):
             lost = PRODUCT_BITS - width + 1
-            # Whether any of those below is set, group by group.
-            groups = [low_set] if lost > PART_BITS else []
-            first = PART_BITS if groups else 0
-            groups += [
-                product[at : min(at + 16, lost - 1)].any() for at in range(first, lost - 1, 16)
-            ]
-            set_groups, next_bit = deepen(
-                m, True, f"rest_{k}", Cat(groups), product[-1] & product[lost - 1]
+            groups, next_bit = flow.stage(
+                f"groups_{k} next_bit_{k}", partial(_lost_bits, lost), product, low_set
             )
-            origin = Signal(signed(10), name=f"origin_{k}", reset_less=True)
-            base = Signal(signed(10), name=f"base_{k}", reset_less=True)
-            base_kept = Signal(signed(10), name=f"base_kept_{k}", reset_less=True)
+            outputs[f"significand_{k}"] = flow.stage(
+                f"significand_{k}",
+                lambda g, b, n, lost=lost: Cat(g.any() | b, n[lost:])[:-1],
+                groups,
+                next_bit,
+                normal,
+            )
             offset = getattr(self, f"offset_{k}")
-            m.d.sync += [
-                origin.eq(self.exponent - offset + (PRODUCT_BITS - 2)),
-                base.eq(origin - distance),
-                base_kept.eq(base),
-                getattr(self, f"exponent_{k}").eq(base_kept + large),
-                getattr(self, f"significand_{k}").eq(
-                    Cat(set_groups.any() | next_bit, normal[lost:])
-                ),
-            ]
-
-        for k in range(len(self._STEPS) + 5):
-            delayed = Signal(name=f"sign_{k}", reset_less=True)
-            m.d.sync += delayed.eq(sign)
-            sign = delayed
-        m.d.sync += self.sign.eq(sign)
+            origin = self.exponent - offset + (PRODUCT_BITS - 2)
+            (origin,) = settled(m, f"origin_{k}", _exponent(origin))
+            # The distance waits for the product, as it has fewer bits than the exponent.
+            base = flow.stage(f"base_{k}", lambda d, _, o=origin: _exponent(o - d), distance, low)
+            outputs[f"exponent_{k}"] = flow.stage(
+                f"exponent_{k}", lambda b, more: _exponent(b + more), base, large
+            )
+        values = flow.close(self.latency, **outputs)
+        m.d.comb += [getattr(self, n).eq(v) for n, v in zip(outputs, values, strict=True)]
         return m
+
+    def _part(self, total):
+        """Part a sum into sign and magnitude."""
+        magnitude = Mux(total[-1], Mux(self.relu, 0, -total), total)
+        return total[-1] & ~self.relu, magnitude[:MAGNITUDE_BITS]
+
+    @staticmethod
+    def _normalize(m, flow, k, steps, value, distance):
+        """Shift by some of the distances, and note by which."""
+
+        def shift(value, *before):
+            shifted, flags = normalize(m, f"normal_{k}", value, steps)
+            return shifted, Cat(flags, *before)
+
+        before = [] if distance is None else [distance]
+        return flow.stage(f"normal_{k} distance_{k}", shift, value, *before)
+
+
+def _add_parts(low, high):
+    """Add the products of both parts; tells whether any bit of the lower part is set."""
+    return (low + (high << PART_BITS))[:PRODUCT_BITS], low[:PART_BITS].any()
+
+
+def _lost_bits(lost, product, low_set):
+    """Tell group by group whether any of the bits is set that are lost in any case, and whether
+    that one is which is lost if the product has its top bit set."""
+    groups = [low_set] if lost > PART_BITS else []
+    first = PART_BITS if groups else 0
+    groups += [product[at : min(at + 16, lost - 1)].any() for at in range(first, lost - 1, 16)]
+    return Cat(groups), product[-1] & product[lost - 1]
+
+
+def _exponent(value):
+    return value[:10].as_signed()

@@ -74,7 +74,7 @@ def rng(request):
     return np.random.default_rng(request.config.getoption("--seed"))
 
 
-QUICK = ("4x4x8", "8x2x4 radix 4", "8x8x16")
+QUICK = ("4x4x8", "8x2x4 radix 4")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,157 @@
+"""Pipelines that never stall, and count their own stages."""
+
+from dataclasses import dataclass
+
+from amaranth import *
+
+__all__ = ["Flow", "Timed", "settled"]
+
+
+@dataclass(frozen=True, eq=False)
+class Timed:
+    """A value, and the cycle in which it is there, counted from that of the first input.
+
+    Attributes
+    ----------
+    name : str
+        What its registers are called.
+    value : Value
+        The value.
+    cycle : int
+        Its cycle.
+    is_reset : bool
+        Whether its registers are reset.
+    """
+
+    name: str
+    value: Value
+    cycle: int
+    is_reset: bool = False
+
+
+class Flow:
+    """Register stages through which values flow, one step in each cycle.
+
+    A value carries the cycle in which it is there. Those that meet in a stage are delayed until
+    the last of them is there, and a value that is needed late by several waits in the same
+    registers for all of them. So no stage is ever counted by hand, and :meth:`close` tells the
+    count.
+
+    Data are not reset, as nobody looks at them before they are valid.
+
+    Parameters
+    ----------
+    m : Module
+        Where the registers go.
+    """
+
+    def __init__(self, m):
+        self._m = m
+        # The registers behind a value, in their order.
+        self._delays = {}
+
+    def input(self, name, value, cycle=0, reset=False):
+        """Take a value that is there in a cycle.
+
+        Parameters
+        ----------
+        name : str
+            What registers behind it are called.
+        value : Value
+            The value.
+        cycle : int
+            When it is there.
+        reset : bool
+            Whether registers behind it are reset, as those of valid bits must be.
+        """
+        return Timed(name, Value.cast(value), cycle, reset)
+
+    def stage(self, names, make, *values, reset=False):
+        """Register what is made of values when all of them are there.
+
+        Parameters
+        ----------
+        names : str
+            Names of the registers, separated by spaces.
+        make : function of Values
+            Gives a Value, or as many as there are names, for the values. Their shapes are those of
+            the registers.
+        values : sequence of Timed
+            What meets.
+        reset : bool
+            Whether the registers are reset.
+
+        Returns
+        -------
+        Timed or tuple of Timed
+            What is registered: as many as there are names.
+        """
+        cycle = max(value.cycle for value in values)
+        made = make(*(self.at(value, cycle) for value in values))
+        names = names.split()
+        made = made if isinstance(made, tuple) else (made,)
+        registered = tuple(
+            Timed(name, self._register(name, value, reset), cycle + 1, reset)
+            for name, value in zip(names, made, strict=True)
+        )
+        return registered if len(names) > 1 else registered[0]
+
+    def keep(self, names, *values):
+        """Register values as they are, when all of them are there.
+
+        For registers with nothing but wires before or behind them, such as those of a multiplier.
+        """
+        return self.stage(names, lambda *together: together, *values)
+
+    def at(self, value, cycle):
+        """Give a value as it is in a later cycle, or in its own."""
+        assert cycle >= value.cycle, f"{value.name} is there in cycle {value.cycle}, not {cycle}"
+        registers = self._delays.setdefault(value, [value.value])
+        while len(registers) <= cycle - value.cycle:
+            name = f"{value.name}_after_{len(registers)}"
+            registers.append(self._register(name, registers[-1], value.is_reset))
+        return registers[cycle - value.cycle]
+
+    def close(self, latency, **outputs):
+        """Say when outputs are there, all in the same cycle.
+
+        Parameters
+        ----------
+        latency : int
+            When that is.
+        outputs : Timed by str
+            What goes out; the names are for the message only.
+
+        Returns
+        -------
+        tuple of Value
+            The outputs.
+
+        Raises
+        ------
+        AssertionError
+            If the last of them is there in another cycle than ``latency`` says.
+        """
+        name, last = max(outputs.items(), key=lambda item: item[1].cycle)
+        assert last.cycle == latency, (
+            f"{name} is there after {last.cycle} cycles, where a latency of {latency} is stated"
+        )
+        return tuple(self.at(value, latency) for value in outputs.values())
+
+    def _register(self, name, value, reset):
+        value = Value.cast(value)
+        if not len(value):
+            return value  # without bits needs none
+        register = Signal(value.shape(), name=name, reset_less=not reset)
+        self._m.d.sync += register.eq(value)
+        return register
+
+
+def settled(m, name, *values):
+    """Register settings, which stand still while anything flows; their cycle does not matter."""
+    registers = []
+    for k, value in enumerate(values):
+        register = Signal(value.shape(), name=f"{name}_{k}", reset_less=True)
+        m.d.sync += register.eq(value)
+        registers.append(register)
+    return registers
