@@ -10,7 +10,7 @@ from golden.rounding import RoundMode
 
 from .level import Level
 from .outlet import Outlet
-from .rounding import deepen
+from .pipeline import deepen, delays, register
 from .select import choose, equals
 
 __all__ = ["CommandQueue", "command_layout"]
@@ -29,21 +29,14 @@ SETTINGS = (
 )
 
 
-def _keep(m, name, value):
-    """Register what follows from a command that stands still."""
-    register = Signal(Value.cast(value).shape(), name=name, reset_less=True)
-    m.d.sync += register.eq(value)
-    return register
-
-
 def command_layout():
     """Lay out a command: the fields of :class:`golden.command.Command`."""
     members = {}
     for name in SETTINGS:
         part = BY_NAME[name.upper()].fields[0]
         members[name] = Shape(part.bits, signed=part.signed)
-    for register in ("SCALE", "COMMAND"):
-        for part in BY_NAME[register].fields:
+    for name in ("SCALE", "COMMAND"):
+        for part in BY_NAME[name].fields:
             members[part.name] = Shape(part.bits, signed=part.signed)
     return data.StructLayout(members)
 
@@ -108,26 +101,26 @@ class CommandQueue(wiring.Component):
         size = self._size
         candidate = Signal(command_layout(), reset_less=True)
         operation = candidate.operation
-        is_forward = _keep(m, "is_forward", operation == Operation.FORWARD)
-        is_input = _keep(m, "is_input", operation == Operation.INPUT_GRADIENT)
-        is_weight = _keep(m, "is_weight", operation == Operation.WEIGHT_GRADIENT)
+        is_forward = register(m, "is_forward", operation == Operation.FORWARD)
+        is_input = register(m, "is_input", operation == Operation.INPUT_GRADIENT)
+        is_weight = register(m, "is_weight", operation == Operation.WEIGHT_GRADIENT)
         is_product = is_forward | is_input | is_weight
 
         failed = Signal(len(ErrorCode))  # one bit per code, for the first to be found
         chain = Signal(data.StructLayout({"open": 1, "operation": 4, "rows": 16, "columns": 16}))
         chain_terms = Signal(33, reset_less=True)
         rows, columns, terms = self._result(m, candidate, is_forward, is_weight)
-        same_rows = _keep(m, "same_rows", chain.rows == rows)
-        same_columns = _keep(m, "same_columns", chain.columns == columns)
-        same_chain = _keep(
+        same_rows = register(m, "same_rows", chain.rows == rows)
+        same_columns = register(m, "same_columns", chain.columns == columns)
+        same_chain = register(
             m,
             "same_chain",
             chain.open & (chain.operation == operation) & same_rows & same_columns,
         )
-        before = _keep(m, "before", Mux(candidate.accumulate & same_chain, chain_terms, 0))
-        total_terms = _keep(m, "total_terms", before + terms)
-        too_many = _keep(m, "too_many", total_terms > size.chain_terms)
-        too_long = _keep(m, "too_long", terms > size.max_terms)
+        before = register(m, "before", Mux(candidate.accumulate & same_chain, chain_terms, 0))
+        total_terms = register(m, "total_terms", before + terms)
+        too_many = register(m, "too_many", total_terms > size.chain_terms)
+        too_long = register(m, "too_long", terms > size.max_terms)
 
         # A region per cycle, in stages: choose (twice), multiply (with registers of its own), add,
         # compare.
@@ -156,12 +149,8 @@ class CommandQueue(wiring.Component):
         far_over = Signal()
         at_end = Signal()
         m.d.sync += at_end.eq(step == len(checks) - 2)
-        stages = [choosing & at_end]
-        for k in range(8):
-            # A reset must leave no verdict on its way.
-            final = Signal(name=f"final_{k}")
-            m.d.sync += final.eq(stages[-1])
-            stages.append(final)
+        # A reset must leave no verdict on its way.
+        stages = delays(m, "final", choosing & at_end, 8, reset=True)
         fits = Signal()
         idle = ~self.checking & ~full
         m.d.comb += self.ready.eq(idle)
@@ -303,7 +292,7 @@ class CommandQueue(wiring.Component):
 
         def ceiling(name, value, unit):
             words = (value + (unit - 1)) >> (unit.bit_length() - 1)
-            return _keep(m, f"words_{name}", words)
+            return register(m, f"words_{name}", words)
 
         batch, inputs, outputs = (
             ceiling(name, command[name], size.block) for name in ("batch", "inputs", "outputs")
@@ -327,7 +316,7 @@ class CommandQueue(wiring.Component):
         wide = ceiling("biases", command.outputs, size.columns)
         conditions = (activations, weights, gradients, to_operand, biases, sums)
         activations, weights, gradients, to_operand, biases, sums = (
-            _keep(m, f"wanted_{k}", condition) for k, condition in enumerate(conditions)
+            register(m, f"wanted_{k}", condition) for k, condition in enumerate(conditions)
         )
         return [
             (activations, command.activation_base, size.activation_words, batch, inputs),
@@ -351,7 +340,8 @@ class CommandQueue(wiring.Component):
         radix4 = self._size.fmt.log2_radix == 2
         is_gradient = is_product & ~is_forward
         no_batch, no_inputs, no_outputs = (
-            _keep(m, f"no_{name}", ~command[name].any()) for name in ("batch", "inputs", "outputs")
+            register(m, f"no_{name}", ~command[name].any())
+            for name in ("batch", "inputs", "outputs")
         )
         load_activations = operation == Operation.LOAD_ACTIVATIONS
         load_weights = operation == Operation.LOAD_WEIGHTS
@@ -375,7 +365,7 @@ class CommandQueue(wiring.Component):
             command.mode == RoundMode.SELF_STOCHASTIC,
             is_input & to_operand & foreign,
         )
-        wrong_product = Cat(_keep(m, f"wrong_{k}", each) for k, each in enumerate(wrong)).any()
+        wrong_product = Cat(register(m, f"wrong_{k}", each) for k, each in enumerate(wrong)).any()
         scaled = (destination == Destination.STREAM) | to_operand
         uses_scale = ((load_activations | load_weights) & ~command.codes) | (is_product & scaled)
         m.d.sync += [

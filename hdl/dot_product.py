@@ -7,6 +7,7 @@ from amaranth.lib.wiring import In, Out
 from .accumulator import Accumulator
 from .adder_tree import AdderTree, tree_depth
 from .carry_adders import SelectingAdder
+from .pipeline import register
 from .shift_lane import ShiftLane, lane_latency, stage_control
 from .structure import Structure
 
@@ -114,19 +115,13 @@ class DotProduct(wiring.Component):
                     adder.select.eq(control.fold),
                     adder.carry.eq(pending.pop()),
                 ]
-                terms.append(_register(m, adder.total, f"sum_{lane // 2}"))
-                pending.append(_register(m, control.pending, f"pending_{lane // 2}"))
+                terms.append(register(m, f"sum_{lane // 2}", adder.total))
+                pending.append(register(m, f"pending_{lane // 2}", control.pending))
             else:
                 terms.append(unit.product)
                 pending.append(control.pending)
         if folding and self._lanes % 2 and self._lanes > 1:
             # The last lane has no partner, but comes in time with the sums of the others.
-            terms[-1] = _register(m, terms[-1], "alone")
-            pending[-1] = _register(m, pending[-1], "alone_pending")
+            terms[-1] = register(m, "alone", terms[-1])
+            pending[-1] = register(m, "alone_pending", pending[-1])
         return terms, pending
-
-
-def _register(m, value, name):
-    register = Signal.like(value, name=name, reset_less=True)
-    m.d.sync += register.eq(value)
-    return register

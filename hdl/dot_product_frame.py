@@ -6,6 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from .accumulator import Accumulator
 from .adder_tree import AdderTree, tree_depth
+from .pipeline import delay
 
 __all__ = ["add_up", "delay_flags", "frame_latency", "frame_members", "register_operands"]
 
@@ -46,11 +47,7 @@ def register_operands(m, unit):
 
 def delay_flags(m, unit, cycles):
     """Delay the flags of a unit, and set ``done`` with the sum. Returns valid, first and last."""
-    flags = Cat(unit.valid, unit.first, unit.last)
-    for k in range(cycles):
-        register = Signal(3, name=f"flags_{k}")
-        m.d.sync += register.eq(flags)
-        flags = register
+    flags = delay(m, "flags", Cat(unit.valid, unit.first, unit.last), cycles, reset=True)
     m.d.sync += unit.done.eq(flags[0] & flags[2])
     return flags[0], flags[1], flags[2]
 

@@ -10,6 +10,7 @@ from golden.shift_multiply_array import ShiftOperand
 from .carry_adders import carry_chain
 from .dot_product_frame import add_up, frame_latency, frame_members, register_operands
 from .integer_multiplier import IntegerMultiplier, Multiplication
+from .pipeline import delay
 from .shift_lane import ShiftControl, ShiftDecoder, ShiftLane, lane_latency, shift_control
 from .structure import Structure
 
@@ -123,10 +124,10 @@ class DualDotProduct(wiring.Component):
         late = self._lane_latency - shifter.latency
         later = self._lane_latency - multiplier.latency
         return (
-            _delay(m, shifter.product, late, f"shifted_{lane}"),
-            _delay(m, stages.o.pending, late, f"shifted_one_{lane}"),
-            _delay(m, multiplier.product, later, f"multiplied_{lane}"),
-            _delay(m, multiplier.pending, later, f"multiplied_one_{lane}"),
+            delay(m, f"shifted_{lane}", shifter.product, late),
+            delay(m, f"shifted_one_{lane}", stages.o.pending, late),
+            delay(m, f"multiplied_{lane}", multiplier.product, later),
+            delay(m, f"multiplied_one_{lane}", multiplier.pending, later),
         )
 
     def _join(self, m, pairs):
@@ -161,11 +162,3 @@ class DualDotProduct(wiring.Component):
 
 def _width(pairs):
     return max(len(value) for shifted, _, multiplied, _ in pairs for value in (shifted, multiplied))
-
-
-def _delay(m, value, cycles, name):
-    for k in range(cycles):
-        register = Signal.like(value, name=f"{name}_{k}", reset_less=True)
-        m.d.sync += register.eq(value)
-        value = register
-    return value

@@ -10,9 +10,10 @@ from amaranth.lib.wiring import In, Out
 from golden.float_dot_product import WINDOW, DotProductFormat
 
 from .adder_tree import AdderTree, tree_depth
-from .float_product import FloatProduct, delay
+from .float_product import FloatProduct
 from .float_sum import FloatSum
 from .parameters import check_integer, check_type
+from .pipeline import delay
 
 __all__ = ["FloatDotProduct"]
 
@@ -104,7 +105,7 @@ class FloatDotProduct(wiring.Component):
 
         m.submodules.sum = unit = self._sum
         flags = delay(
-            m, "flags", Cat(self.valid, self.first, self.last), self._total_at, reset_less=False
+            m, "flags", Cat(self.valid, self.first, self.last), self._total_at, reset=True
         )
         m.d.comb += [
             Cat(unit.valid, unit.first, unit.last).eq(flags),

@@ -4,7 +4,8 @@ from amaranth import *
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from .rounding import deepen, round_up
+from .pipeline import deepen
+from .rounding import round_up
 from .shifter import shift_right
 
 __all__ = ["FloatEncoder"]

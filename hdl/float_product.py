@@ -10,17 +10,9 @@ from amaranth.lib.wiring import In, Out
 from golden.float_dot_product import BIAS, DotProductFormat
 
 from .parameters import check_type
+from .pipeline import delay
 
-__all__ = ["FloatProduct", "SignificandMultiplier", "delay"]
-
-
-def delay(m, name, value, cycles, reset_less=True):
-    """Put ``cycles`` registers behind a value."""
-    for k in range(cycles):
-        register = Signal(value.shape(), name=f"{name}_{k}", reset_less=reset_less)
-        m.d.sync += register.eq(value)
-        value = register
-    return value
+__all__ = ["FloatProduct", "SignificandMultiplier"]
 
 
 class SignificandMultiplier(wiring.Component):

@@ -6,8 +6,8 @@ from amaranth.lib.wiring import In, Out
 
 from golden.float_dot_product import WINDOW, DotProductFormat
 
-from .float_product import delay
 from .parameters import check_type
+from .pipeline import delay
 
 __all__ = ["FloatSum"]
 
@@ -110,13 +110,13 @@ class FloatSum(wiring.Component):
         highest = Mux(place[4], value << 16, value)
         placed = Signal(highest.shape(), reset_less=True)
         m.d.sync += placed.eq(Mux(delay(m, "lower", lower, 1), highest >> WINDOW, highest))
-        with m.If(~delay(m, "valid_1", valid, 1, reset_less=False)):
+        with m.If(~delay(m, "valid_1", valid, 1, reset=True)):
             m.d.sync += placed.eq(0)
 
         # The loop. Sum and term are there three cycles after the term came; the register is cleared
         # in the cycle before.
         first, rises = (
-            delay(m, n, s, 1, False) for n, s in (("first_1", first), ("rises_1", rises))
+            delay(m, n, s, 1, reset=True) for n, s in (("first_1", first), ("rises_1", rises))
         )
         so_far = Signal(signed(bits), reset_less=True)
         aside = Signal(signed(bits - WINDOW), reset_less=True)
@@ -192,4 +192,4 @@ class FloatSum(wiring.Component):
         with m.Else():
             m.d.sync += code.eq(Cat(body[:special], sign & ~signless))
         m.d.comb += self.total.eq(code)
-        m.d.comb += self.done.eq(delay(m, "done", last, self.latency - 1, reset_less=False))
+        m.d.comb += self.done.eq(delay(m, "done", last, self.latency - 1, reset=True))

@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from golden.fp4_quantizer import Underflow
 
-from .rounding import deepen
+from .pipeline import deepen
 from .shifter import shift_right
 
 __all__ = ["Fp4Encoder"]

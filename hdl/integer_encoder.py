@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from golden.quantizer import InRange
 
-from .rounding import deepen
+from .pipeline import deepen
 from .shifter import shift_right
 
 __all__ = ["IntegerEncoder"]

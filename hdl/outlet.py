@@ -6,6 +6,7 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from .level import Level
+from .pipeline import delays
 
 __all__ = ["Outlet", "connect_outlet"]
 
@@ -151,10 +152,7 @@ def connect_outlet(m, core, outlet, stages, ready=1):
         core.i.ready.eq(outlet.room & ready),
         outlet.entered.eq(core.i.valid & core.i.ready),
     ]
-    valid, last = [outlet.entered], [core.i.p.last]
-    for k in range(stages):
-        valid.append(Signal(name=f"valid_{k}"))
-        last.append(Signal(name=f"last_{k}", reset_less=True))
-        m.d.sync += [valid[-1].eq(valid[-2]), last[-1].eq(last[-2])]
+    valid = delays(m, "valid", outlet.entered, stages, reset=True)
+    last = delays(m, "last", core.i.p.last, stages)
     m.d.comb += outlet.put.eq(valid[-1])
     return valid, last

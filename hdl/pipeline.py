@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from amaranth import *
 
-__all__ = ["Flow", "Timed", "settled"]
+__all__ = ["Flow", "Timed", "deepen", "delay", "delays", "register", "settled"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,11 +147,62 @@ class Flow:
         return register
 
 
+def register(m, name, value):
+    """Put a register behind a value, which nobody looks at before it is valid."""
+    value = Value.cast(value)
+    kept = Signal(value.shape(), name=name, reset_less=True)
+    m.d.sync += kept.eq(value)
+    return kept
+
+
 def settled(m, name, *values):
     """Register settings, which stand still while anything flows; their cycle does not matter."""
-    registers = []
-    for k, value in enumerate(values):
-        register = Signal(value.shape(), name=f"{name}_{k}", reset_less=True)
-        m.d.sync += register.eq(value)
-        registers.append(register)
-    return registers
+    return [register(m, f"{name}_{k}", value) for k, value in enumerate(values)]
+
+
+def delays(m, name, value, cycles, reset=False):
+    """Give a value, and the same in each of the next ``cycles``.
+
+    Parameters
+    ----------
+    m : Module
+        Where the registers go.
+    name : str
+        Prefix of their names.
+    value : Value
+        What is delayed.
+    cycles : int
+        How often.
+    reset : bool
+        Whether the registers are reset, as those of valid bits must be.
+
+    Returns
+    -------
+    list of Value
+        The value first.
+    """
+    values = [Value.cast(value)]
+    for k in range(cycles):
+        later = Signal(values[0].shape(), name=f"{name}_{k}", reset_less=not reset)
+        m.d.sync += later.eq(values[-1])
+        values.append(later)
+    return values
+
+
+def delay(m, name, value, cycles, reset=False):
+    """Give a value ``cycles`` later; see :func:`delays`."""
+    return delays(m, name, value, cycles, reset)[-1]
+
+
+def deepen(m, deep, name, *values):
+    """Put a register behind each value, where ``deep``; otherwise give back the values.
+
+    The registers have no clock enable: for pipelines that never stall.
+    """
+    if not deep:
+        return values
+    # A value without bits needs none.
+    return [
+        register(m, f"{name}_{k}", value) if len(value) else Const(0, 0)
+        for k, value in enumerate(values)
+    ]

@@ -9,7 +9,7 @@ from golden.shift_multiply_array import ShiftOperand
 from .command_queue import command_layout
 from .countdown import Countdown
 from .dot_product_array import pass_flags
-from .rounding import deepen
+from .pipeline import deepen, delay
 
 __all__ = ["ProductUnit", "operand_read", "pass_control"]
 
@@ -350,10 +350,7 @@ class ProductUnit(wiring.Component):
         (lanes,) = deepen(m, True, "kept", lanes)
         lanes, factor = deepen(m, True, "factor", lanes, units)
         m.d.sync += [units.eq(rows * columns), product.eq(factor * lanes)]
-        for k in range(4):
-            delayed = Signal(name=f"completed_{k}")
-            m.d.sync += delayed.eq(completes)
-            completes = delayed
+        completes = delay(m, "completed", completes, 4, reset=True)
         m.d.comb += self.macs.eq(Mux(completes, product, 0))
 
     def _take(self, m, whole):

@@ -15,7 +15,7 @@ from .event_counters import EventCounters, event_members
 from .integer_encoder import IntegerEncoder
 from .outlet import Outlet, connect_outlet
 from .parameters import check_integer, check_type
-from .rounding import deepen
+from .pipeline import deepen
 from .stream import beat_signature
 from .wide_float import FloatDecoder
 

@@ -17,6 +17,7 @@ from .float_encoder import FloatEncoder
 from .fp4_encoder import Fp4Encoder
 from .integer_encoder import IntegerEncoder
 from .parameters import check_integer, check_type
+from .pipeline import delay, delays
 from .random_bits import RandomBits
 from .scale_product import SCALE_BITS, ScaleProduct
 from .step_gradient import TOTAL_BITS, ProductSum, derivative_layout
@@ -170,18 +171,11 @@ class ResultPipeline(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         size = self._size
-        valid = [self.valid]
-        tag = self.tag
-        for k in range(self.latency):
-            arrived = Signal(name=f"valid_{k}")
-            carried = Signal.like(self.tag, name=f"tag_{k}", reset_less=True)
-            m.d.sync += [arrived.eq(valid[-1]), carried.eq(tag)]
-            valid.append(arrived)
-            tag = carried
+        valid = delays(m, "valid", self.valid, self.latency, reset=True)
         m.d.comb += [
             self.o_valid.eq(valid[-1]),
             self.o_soon.eq(valid[-2]),
-            self.o_tag.eq(tag),
+            self.o_tag.eq(delay(m, "tag", self.tag, self.latency)),
         ]
 
         # An encoder adds random bits to what its third stage holds; they come from registers.
@@ -323,10 +317,7 @@ class ResultPipeline(wiring.Component):
             )
         for which in range(2):
             adding = self.valid & self.step_gradient & (self.step_select == which)
-            for k in range(products.latency):
-                arrived = Signal(name=f"step_{which}_{k}")
-                m.d.sync += arrived.eq(adding)
-                adding = arrived
+            adding = delay(m, f"step_{which}", adding, products.latency, reset=True)
             # In two halves, the upper one a cycle later: what the clear finds between them is gone.
             total = self.step_gradients[which]
             clear = self.clear_step[which]

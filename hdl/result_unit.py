@@ -12,6 +12,7 @@ from .copies import spread
 from .level import Level
 from .operand_memory import StripMemory
 from .output_buffer import OutputBuffer
+from .pipeline import delay
 from .result_pipeline import ResultPipeline, Target
 from .select import assign_all
 from .step_gradient import derivative_layout
@@ -248,11 +249,7 @@ class ResultUnit(wiring.Component):
         with m.If(stored):
             m.d.sync += active.eq(0)
         # Where another one follows at once, the end comes when the strips are through.
-        overtaken = begin & active
-        for k in range(self._way - 1):
-            delayed = Signal(name=f"overtaken_{k}")
-            m.d.sync += delayed.eq(overtaken)
-            overtaken = delayed
+        overtaken = delay(m, "overtaken", begin & active, self._way - 1, reset=True)
         m.d.comb += self.ended.eq(stored | overtaken)
 
         may_begin = active & ~alone & (~remembered | follows)

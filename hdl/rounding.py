@@ -4,24 +4,7 @@ from amaranth import *
 
 from golden.rounding import RoundMode
 
-__all__ = ["deepen", "round_up"]
-
-
-def deepen(m, deep, name, *values):
-    """Put a register behind each value, where ``deep``; otherwise give back the values.
-
-    The registers have no clock enable: for pipelines that never stall.
-    """
-    if not deep:
-        return values
-    registers = []
-    for k, value in enumerate(values):
-        register = Const(0, 0)  # a value without bits needs none
-        if len(value):
-            register = Signal(value.shape(), name=f"{name}_{k}", reset_less=True)
-            m.d.sync += register.eq(value)
-        registers.append(register)
-    return registers
+__all__ = ["round_up"]
 
 
 def round_up(

@@ -8,6 +8,7 @@ from amaranth.lib.wiring import In, Out
 
 from golden.shift_multiply_array import ShiftOperand
 
+from .pipeline import delay
 from .structure import Structure
 
 __all__ = [
@@ -170,24 +171,17 @@ class ShiftControl(wiring.Component):
         m = Module()
         control, o = self.control, self.o
 
-        def delayed(value, name, cycles):
-            for k in range(cycles):
-                register = Signal(name=f"{name}_{k}", reset_less=True)
-                m.d.sync += register.eq(value)
-                value = register
-            return value
-
         if self._structure.staged:
             stages = _stages(self._log2_radix, self._digits)
             for k, bit in enumerate(stages):
                 cycles = min(k, self.latency)
                 m.d.comb += [
-                    o.amount[bit].eq(delayed(control.amount[bit], f"amount_{bit}", cycles)),
-                    o.negate[k].eq(delayed(control.negate, f"negate_{k}", cycles)),
+                    o.amount[bit].eq(delay(m, f"amount_{bit}", control.amount[bit], cycles)),
+                    o.negate[k].eq(delay(m, f"negate_{k}", control.negate, cycles)),
                 ]
             m.d.comb += [
-                o.enable.eq(delayed(control.enable, "enable", min(1, self.latency))),
-                o.fold.eq(delayed(control.amount[-1], "fold", self.latency)),
+                o.enable.eq(delay(m, "enable", control.enable, min(1, self.latency))),
+                o.fold.eq(delay(m, "fold", control.amount[-1], self.latency)),
             ]
         else:
             m.d.comb += [
@@ -195,7 +189,7 @@ class ShiftControl(wiring.Component):
                 o.negate.eq(control.negate),
                 o.enable.eq(control.enable),
             ]
-        m.d.comb += o.pending.eq(delayed(control.negate, "pending", self.latency))
+        m.d.comb += o.pending.eq(delay(m, "pending", control.negate, self.latency))
         return m
 
 

@@ -2,7 +2,7 @@
 
 from amaranth import *
 
-from .rounding import deepen
+from .pipeline import deepen
 
 __all__ = ["normalize", "shift_right"]
 

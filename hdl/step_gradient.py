@@ -9,7 +9,7 @@ from amaranth.lib.wiring import In, Out
 
 from .adder_tree import AdderTree, tree_depth
 from .parameters import check_integer
-from .rounding import deepen
+from .pipeline import deepen, delay
 from .stream import beat_signature
 
 __all__ = ["TOTAL_BITS", "ProductSum", "StepGradient", "derivative_layout"]
@@ -184,11 +184,8 @@ class StepGradient(wiring.Component):
             products.numbers.eq(self.i.p.data),
             products.derivatives.eq(self.i.p.user),
         ]
-        valid, last = self.i.valid, self.i.p.last
-        for k in range(products.latency):
-            before = (valid, last)
-            valid, last = Signal(name=f"valid_{k}"), Signal(name=f"last_{k}", reset_less=True)
-            m.d.sync += [valid.eq(before[0]), last.eq(before[1])]
+        valid = delay(m, "valid", self.i.valid, products.latency, reset=True)
+        last = delay(m, "last", self.i.p.last, products.latency)
         m.d.sync += [
             self.total.eq(Mux(self.clear, 0, self.total) + Mux(valid, products.total, 0)),
             self.complete.eq((self.complete & ~self.clear) | (valid & last)),

@@ -9,6 +9,7 @@ from golden.command import Operation
 from .command_queue import command_layout
 from .copies import spread
 from .countdown import Countdown
+from .pipeline import delay, delays
 
 __all__ = ["TileDrain", "strip_layout"]
 
@@ -104,12 +105,8 @@ class TileDrain(wiring.Component):
 
         # How many strips a tile has was known when it was begun. That it is there is known by the
         # same way, as `done` has its wires to the sums.
-        tile, strips, coming = self.tile, self.tile_strips, None
-        for k in range(self._flight):
-            tile_then = Signal(name=f"tile_{k}")
-            strips_then = Signal(range(size.strip + 1), name=f"strips_{k}", reset_less=True)
-            m.d.sync += [tile_then.eq(tile), strips_then.eq(strips)]
-            tile, strips, coming = tile_then, strips_then, strips
+        tile = delay(m, "tile", self.tile, self._flight, reset=True)
+        *_, coming, strips = delays(m, "strips", self.tile_strips[: len(strips_left)], self._flight)
         only_one = Signal(reset_less=True)
         m.d.sync += only_one.eq(coming == 1)
         with m.If(tile):

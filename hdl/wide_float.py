@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from golden.formats import FloatFormat
 
-from .rounding import deepen
+from .pipeline import deepen
 from .shifter import normalize
 
 __all__ = ["FloatDecoder", "exponent_shape"]
