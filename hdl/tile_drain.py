@@ -58,7 +58,7 @@ class TileDrain(wiring.Component):
     -------
     begin : ``In(1)``, coming : ``In(command_layout())``
         The next product, whose tiles are to come; it may begin in the cycle after the last strip
-        of this one, once it has been stable for 2 cycles, and stays for one more.
+        of this one, once it has been stable for 3 cycles, and stays for one more.
     tile : ``In(1)``, tile_strips : ``In(7)``
         The last pass of a tile, ``flight`` cycles before ``done``, and how many strips it has.
         Tiles come no closer than that, and the first one of a product no closer than one more.
