@@ -7,7 +7,7 @@ import sys
 
 from .door import run_guarded
 
-__all__ = ["main"]
+__all__ = ["COMMANDS", "main"]
 
 #: Commands: module with ``add_arguments`` and ``run``, and what the command does.
 COMMANDS = {

@@ -25,7 +25,16 @@ from hdl.training_core import TrainingCore
 
 from .module_names import check_names
 
-__all__ = ["CORES", "DEFAULT", "STRUCTURES", "CoreConfig", "load", "parse"]
+__all__ = [
+    "CORES",
+    "DEFAULT",
+    "STRUCTURES",
+    "CoreConfig",
+    "QuantizerConfig",
+    "TrainingCoreConfig",
+    "load",
+    "parse",
+]
 
 #: The configuration that is used when none is named.
 DEFAULT = Path(__file__).parent / "configs" / "default.toml"

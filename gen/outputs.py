@@ -188,7 +188,7 @@ class OutputFolder:
         staged: dict[str, Path] = {}
         name = MANIFEST
         try:
-            with self._locked():
+            with self.locked():
                 self._refuse([each for each in contents if self._is_behind_a_link(each)])
                 for name, content in contents.items():
                     staged[name] = _stage(self.path / name, content)
@@ -298,7 +298,7 @@ class OutputFolder:
         replace_file(path, json.dumps(document, indent=1) + "\n")
 
     @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
+    def locked(self) -> Iterator[None]:
         """Keep other programs out of the folder; the lock is on the folder, and leaves no file."""
         with contextlib.ExitStack() as stack:
             # Windows and some file systems have no such locks.

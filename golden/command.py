@@ -13,6 +13,9 @@ from .rounding import RoundMode
 from .shift_multiply_array import accumulator_bits
 
 __all__ = [
+    "INTEGER_BITS",
+    "PRODUCTS",
+    "SUM_BITS",
     "Command",
     "CoreSize",
     "Destination",

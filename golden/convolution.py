@@ -16,6 +16,7 @@ from .learned_step import LearnedStep
 from .stochastic_rounder import round_float
 
 __all__ = [
+    "KERNEL",
     "BatchNormalization",
     "Convolution",
     "Flatten",

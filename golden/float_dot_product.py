@@ -19,6 +19,7 @@ from .errors import InputError
 from .formats import DLFLOAT16, FLOAT32, FloatFormat
 
 __all__ = [
+    "BIAS",
     "BINARY16_OPERANDS",
     "HYBRID_FP8",
     "WINDOW",

@@ -23,6 +23,9 @@ from .random_bits import RandomBits, seed_state
 from .recipes import Recipe
 
 __all__ = [
+    "JUDGED_ROWS",
+    "MOST_BATCH",
+    "MOST_LAYERS",
     "NETWORKS",
     "NetworkBuilder",
     "Settings",

@@ -22,7 +22,7 @@ from .layers import Layer, QuantizedDense
 from .learned_step import LearnedStep, PublishedStep
 from .quantizer import quantize
 
-__all__ = ["Finding", "LayerFigures", "Watch"]
+__all__ = ["LEAST_HELD", "LEAST_INTERVAL", "Finding", "LayerFigures", "Watch"]
 
 #: Steps between two looks at the codes: at least so many, and a quarter of an epoch.
 LEAST_INTERVAL = 16

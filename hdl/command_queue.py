@@ -13,7 +13,7 @@ from .outlet import Outlet
 from .pipeline import deepen, delays, register
 from .select import choose, equals
 
-__all__ = ["CommandQueue", "command_layout"]
+__all__ = ["SETTINGS", "CommandQueue", "command_layout"]
 
 #: Registers that a command takes with it as they are, beside COMMAND and SCALE.
 SETTINGS = (

@@ -19,7 +19,15 @@ from gen.outputs import write_if_changed
 from gen.verilog import to_verilog
 from verif.netlist import Netlist, with_cells
 
-__all__ = ["BUILD", "REPORTS", "bench_params", "run_tool", "set_up_tools", "simulate"]
+__all__ = [
+    "BUILD",
+    "REPORTS",
+    "bench_params",
+    "locked",
+    "run_tool",
+    "set_up_tools",
+    "simulate",
+]
 
 BUILD = Path(__file__).resolve().parent.parent / "build" / "sim"
 REPORTS = BUILD / "reports"
@@ -120,7 +128,7 @@ def simulate(design, bench, params, *, seed, waves=False, test=None):
     build_dir = BUILD / f"{name}-{digest.hexdigest()[:12]}"
     build_dir.mkdir(parents=True, exist_ok=True)
     runner = get_runner("verilator")
-    with _locked(build_dir / "lock"):
+    with locked(build_dir / "lock"):
         if not (build_dir / "dut").exists():
             write_if_changed(build_dir / "dut.v", verilog)
             runner.build(
@@ -161,7 +169,8 @@ def bench_params():
 
 
 @contextlib.contextmanager
-def _locked(path):
+def locked(path):
+    """Hold the lock of a file, which other processes wait for."""
     with open(path, "w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

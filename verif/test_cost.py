@@ -9,7 +9,7 @@ import pytest
 from gen.__main__ import main
 from gen.cost import chart, measure, report
 from gen.cost.catalogue import DESIGNS, FORMATS, LANES, designs_for
-from gen.cost.cells import _nand_area, find_liberty
+from gen.cost.cells import find_liberty, nand_area
 from gen.cost.measure import Figures, Job
 from gen.flow import tools
 from gen.outputs import MANIFEST
@@ -146,7 +146,7 @@ LIBRARY = """library (tiny) {
 
 
 def test_gates_are_counted_by_the_smallest_nand():
-    assert _nand_area(LIBRARY) == 2.5
+    assert nand_area(LIBRARY) == 2.5
 
 
 @pytest.mark.parametrize(

@@ -102,3 +102,45 @@ def test_modules_stay_small():
         for path in modules(package):
             lines = len(path.read_text().splitlines())
             assert lines <= 400, f"{path.relative_to(ROOT)} has {lines} lines; make it two"
+
+
+def _module_of(path):
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def _public(tree):
+    """Read ``__all__``; None where there is none."""
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and any(
+            isinstance(target, ast.Name) and target.id == "__all__" for target in node.targets
+        ):
+            return set(ast.literal_eval(node.value))
+    return None
+
+
+def test_what_is_imported_is_public():
+    """A name that another module takes is in ``__all__``, whatever it begins with."""
+    paths = [
+        path for part in ("golden", "hdl", "gen", "verif") for path in (ROOT / part).rglob("*.py")
+    ]
+    trees = {_module_of(path): ast.parse(path.read_text()) for path in paths}
+    public = {name: _public(tree) for name, tree in trees.items()}
+    packages = {_module_of(path) for path in paths if path.stem == "__init__"}
+    wrong = []
+    for name, tree in trees.items():
+        for node in ast.walk(tree):
+            if not isinstance(node, ast.ImportFrom):
+                continue
+            here = name.split(".") if name in packages else name.split(".")[:-1]
+            base = here[: len(here) + 1 - node.level] if node.level else []
+            module = ".".join([*base, *([node.module] if node.module else [])])
+            if public.get(module) is None:
+                continue
+            wrong += [
+                f"{name} takes {alias.name} from {module}"
+                for alias in node.names
+                if alias.name not in public[module] | {"*"}
+                and f"{module}.{alias.name}" not in trees
+            ]
+    assert not wrong

@@ -29,7 +29,7 @@ from golden.trainer import RECIPES, Trainer
 from verif.harness.device import RtlDevice
 from verif.roofline import layer_report
 
-__all__ = ["compare", "main", "train_in_rtl"]
+__all__ = ["compare", "main", "numpy_backend", "train_in_rtl"]
 
 CONFIG = Path(__file__).parent.parent / "gen" / "configs" / "training_8x8x16.toml"
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from gen.flow import cache, tools
 from golden.errors import InputError
 
-__all__ = ["DEFAULT_LIBERTY", "CellArea", "find_liberty", "map_to_cells"]
+__all__ = ["DEFAULT_LIBERTY", "CellArea", "find_liberty", "map_to_cells", "nand_area"]
 
 #: From Debian's package qflow-tech-osu018, where it is installed.
 DEFAULT_LIBERTY = Path("/usr/share/qflow/tech/osu018/osu018_stdcells.lib")
@@ -59,7 +59,7 @@ def _text(library: Path) -> str:
     return (gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data).decode(errors="replace")
 
 
-def _nand_area(text: str) -> float:
+def nand_area(text: str) -> float:
     """Find the area of the smallest two-input NAND gate."""
     areas = []
     for cell in re.finditer(r'\bcell\s*\(\s*"?(\w+)"?\s*\)\s*\{', text):
@@ -135,4 +135,4 @@ def map_to_cells(
         "version": version,
     }
     _, result = cache.cached(key, make, folder)
-    return CellArea(gates=result["area"] / _nand_area(text), **result)
+    return CellArea(gates=result["area"] / nand_area(text), **result)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-__all__ = ["BOARDS", "Board"]
+__all__ = ["BAUD", "BOARDS", "Board"]
 
 
 @dataclass(frozen=True)

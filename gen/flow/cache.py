@@ -70,7 +70,7 @@ def cached(key: dict[str, Any], make: Callable[[Path], dict[str, Any]], root: Pa
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:20]
     folder = root / digest
     if not (folder / RESULT).exists():
-        with _locked(root / f"{digest}.lock"):
+        with locked(root / f"{digest}.lock"):
             # Another process may have made it meanwhile.
             if not (folder / RESULT).exists():
                 partial = root / f"{digest}.part"
@@ -83,7 +83,7 @@ def cached(key: dict[str, Any], make: Callable[[Path], dict[str, Any]], root: Pa
 
 
 @contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def locked(path: Path) -> Iterator[None]:
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "w") as file:
         while not _is_locked(file):

@@ -14,7 +14,15 @@ from amaranth.lib.wiring import In
 from ..axi import AxiWrapper
 from ..config import CoreConfig
 
-__all__ = ["Bus", "Interface", "Port", "describe"]
+__all__ = [
+    "CLOCK",
+    "INTERRUPT",
+    "RESET",
+    "Bus",
+    "Interface",
+    "Port",
+    "describe",
+]
 
 CLOCK, RESET, INTERRUPT = "aclk", "aresetn", "irq"
 

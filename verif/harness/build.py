@@ -17,7 +17,7 @@ from hdl.structure import Structure
 from hdl.training_core import TrainingCore
 from verif.netlist import with_cells
 from verif.sim import BUILD as SIM_BUILD
-from verif.sim import _locked, set_up_tools
+from verif.sim import locked, set_up_tools
 
 __all__ = ["BUILD", "build_core", "build_library"]
 
@@ -69,7 +69,7 @@ def build_core(size, optimize=2, structure=Structure.PLAIN):
     key = _digest(_generator(), repr(dataclasses.asdict(size)), structure.value)
     path = BUILD / "verilog" / f"{key}.v"
     path.parent.mkdir(parents=True, exist_ok=True)
-    with _locked(path.with_suffix(".lock")):
+    with locked(path.with_suffix(".lock")):
         if not path.exists():
             write_if_changed(path, with_cells(to_verilog(TrainingCore(size, structure), "dut")))
     return build_library(path.read_text(), optimize)
@@ -117,7 +117,7 @@ def build_library(verilog, optimize=2):
     folder = BUILD / digest[:16]
     library = folder / "libdut.so"
     folder.mkdir(parents=True, exist_ok=True)
-    with _locked(folder / "lock"):
+    with locked(folder / "lock"):
         if not library.exists():
             write_if_changed(folder / "dut.v", verilog)
             _run_verilator(folder, arguments)
