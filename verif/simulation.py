@@ -8,7 +8,7 @@ from amaranth.sim import Simulator
 __all__ = ["registers", "simulate"]
 
 
-def simulate(part, *benches, background=()):
+def simulate(part, *benches, background=(), patience=50_000):
     """Run a part with a clock until its benches have ended.
 
     Parameters
@@ -19,12 +19,19 @@ def simulate(part, *benches, background=()):
         Each gets the context of the simulator; it drives, waits and asserts.
     background : sequence of async function
         Likewise, but nobody waits for their end.
+    patience : int
+        Cycles after which a bench that still waits has failed.
     """
+
+    async def watch(ctx):
+        await ctx.tick().repeat(patience)
+        raise AssertionError(f"a bench has not ended after {patience:,} cycles")
+
     simulator = Simulator(part)
     simulator.add_clock(1e-6)
     for bench in benches:
         simulator.add_testbench(bench)
-    for bench in background:
+    for bench in (*background, watch):
         simulator.add_testbench(bench, background=True)
     simulator.run()
 
