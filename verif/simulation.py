@@ -24,7 +24,8 @@ def simulate(part, *benches, background=(), patience=50_000):
     """
 
     async def watch(ctx):
-        await ctx.tick().repeat(patience)
+        for _ in range(patience):
+            await ctx.tick()
         raise AssertionError(f"a bench has not ended after {patience:,} cycles")
 
     simulator = Simulator(part)
