@@ -2,6 +2,8 @@
 
 from amaranth import *
 
+from .contracts import promise
+
 __all__ = ["Level"]
 
 
@@ -26,6 +28,7 @@ class Level:
     def __init__(self, m, name, greatest, least=1):
         self._m = m
         self._least = least
+        self._greatest = greatest
         #: The count, minus ``least``.
         self.rest = Signal(signed(max(greatest, least).bit_length() + 1), name=name, init=-least)
         #: Whether there are ``least`` or more.
@@ -37,6 +40,11 @@ class Level:
         by = Signal(signed(2), name=f"{self.rest.name}_by")
         self._m.d.comb += by.eq(Cat(up ^ down, down & ~up))
         self._m.d.sync += self.rest.eq(self.rest + by)
+        name, none, full = self.rest.name, -self._least, self._greatest - self._least
+        promise(self._m, f"{name} does not fall below 0", ~down | up | (self.rest != none))
+        promise(
+            self._m, f"{name} does not exceed {self._greatest}", ~up | down | (self.rest != full)
+        )
 
     def clear(self):
         """Forget all."""

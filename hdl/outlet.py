@@ -5,6 +5,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
+from .contracts import promise
 from .level import Level
 from .pipeline import delays
 
@@ -107,8 +108,22 @@ class Outlet(wiring.Component):
             with m.If(self.o.valid & self.o.ready):
                 m.d.sync += self.o.valid.eq(0)
 
-        # Never more than the depth inside, one of them in the output register. What enters and
-        # leaves is counted a cycle later.
+        full = waiting.rest == self._depth - 1
+        promise(m, "an outlet is given no more than it can keep", ~(self.put & full))
+        if not self._slow:
+            self._admit(m)
+        with m.If(self.clear):
+            m.d.sync += [
+                Cat(self.o.valid, was_read, write.addr, read.addr).eq(0),
+                following.eq(1),
+            ]
+            for level in (waiting, several):
+                level.clear()
+        return m
+
+    def _admit(self, m):
+        """Let never more than the depth inside, one of them in the output register."""
+        # What enters and leaves is counted a cycle later.
         entered = Signal()
         left = Signal()
         m.d.sync += [entered.eq(self.entered), left.eq(self.o.valid & self.o.ready)]
@@ -116,14 +131,11 @@ class Outlet(wiring.Component):
         count.change(entered, left)
         m.d.comb += self.inside.eq(count.any | entered)
         m.d.sync += self.room.eq(count.rest < self._depth - 3)
+        what = "what enters the pipeline of an outlet finds room"
+        promise(m, what, ~self.entered | self.room)
         with m.If(self.clear):
-            m.d.sync += [
-                Cat(self.o.valid, was_read, entered, left, write.addr, read.addr).eq(0),
-                following.eq(1),
-            ]
-            for level in (waiting, several, count):
-                level.clear()
-        return m
+            m.d.sync += Cat(entered, left).eq(0)
+            count.clear()
 
 
 def connect_outlet(m, core, outlet, stages, ready=1):

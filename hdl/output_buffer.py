@@ -5,6 +5,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
+from .contracts import promise
 from .level import Level
 from .operand_memory import UNCHECKED
 from .outlet import Outlet
@@ -107,6 +108,9 @@ class OutputBuffer(wiring.Component):
             moved.eq(Cat(outlet.entered, moved[0])),
             kept.eq(read.data),
         ]
+        full = waiting.rest == self.depth - 1
+        promise(m, "no tile begins whose strips find no room", ~(arrived & full))
+        promise(m, "a tile begins only where there is room", ~self.tile | self.room)
         self._admit(m)
         return m
 

@@ -7,9 +7,10 @@ from amaranth.lib.wiring import In, Out
 from golden.command import Operation
 
 from .command_queue import command_layout
+from .contracts import are_checked, promise
 from .copies import spread
 from .countdown import Countdown
-from .pipeline import delay, delays
+from .pipeline import delay, delays, register
 
 __all__ = ["TileDrain", "strip_layout"]
 
@@ -109,6 +110,13 @@ class TileDrain(wiring.Component):
         *_, coming, strips = delays(m, "strips", self.tile_strips[: len(strips_left)], self._flight)
         only_one = Signal(reset_less=True)
         m.d.sync += only_one.eq(coming == 1)
+        promise(
+            m,
+            "a tile is done when the strips of the one before have left",
+            ~(tile & self.popped & ~last_strip),
+        )
+        promise(m, "every row of a tile is done with it", self.done == tile.replicate(size.rows))
+        self._promise_begin(m)
         with m.If(tile):
             m.d.sync += [
                 self.popped.eq(1),
@@ -131,6 +139,16 @@ class TileDrain(wiring.Component):
             m.d.sync += [left.eq(head), kept.eq(left)]
             m.d.comb += number.eq(kept)
         return m
+
+    def _promise_begin(self, m):
+        """State that the next product stands for three cycles before it begins."""
+        if not are_checked():
+            return
+        coming = self.coming.as_value()
+        same = delays(m, "stood", register(m, "coming_before", coming) == coming, 1, reset=True)
+        promise(
+            m, "a product has stood for three cycles when it begins", ~self.begin | Cat(same).all()
+        )
 
     def _registers(self, m, forward):
         """Hold a tile; returns the strip at its head."""

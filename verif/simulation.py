@@ -3,13 +3,16 @@
 import re
 
 from amaranth.back import rtlil
+from amaranth.hdl import Fragment
 from amaranth.sim import Simulator
+
+from hdl.contracts import checked
 
 __all__ = ["registers", "simulate"]
 
 
 def simulate(part, *benches, background=(), patience=50_000):
-    """Run a part with a clock until its benches have ended.
+    """Run a part with a clock until its benches have ended, or a part breaks a promise.
 
     Parameters
     ----------
@@ -28,7 +31,8 @@ def simulate(part, *benches, background=(), patience=50_000):
             await ctx.tick()
         raise AssertionError(f"a bench has not ended after {patience:,} cycles")
 
-    simulator = Simulator(part)
+    with checked():
+        simulator = Simulator(Fragment.get(part, None))
     simulator.add_clock(1e-6)
     for bench in benches:
         simulator.add_testbench(bench)

@@ -1,0 +1,42 @@
+"""What parts promise each other: checked in simulation and proofs, absent from the Verilog."""
+
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+from amaranth import *
+from amaranth.hdl import Assert
+
+__all__ = ["are_checked", "checked", "promise"]
+
+_checked = ContextVar("checked", default=False)
+
+
+@contextmanager
+def checked():
+    """Let all that is elaborated meanwhile check its promises."""
+    token = _checked.set(True)
+    try:
+        yield
+    finally:
+        _checked.reset(token)
+
+
+def are_checked():
+    """Tell whether promises are checked: what only they need is left out else."""
+    return _checked.get()
+
+
+def promise(m, what, condition):
+    """State what a part relies on, or gives its word for.
+
+    Parameters
+    ----------
+    m : Module
+        The part.
+    what : str
+        The promise, as a sentence that names who breaks it.
+    condition : Value
+        Whether it is kept in this cycle.
+    """
+    if are_checked():
+        m.d.sync += Assert(condition, what)
