@@ -11,7 +11,8 @@ from .copies import fan_out
 from .dot_product_array import pass_flags
 from .load_unit import load_write
 from .operand_memory import OperandMemory, StripMemory
-from .product_unit import operand_read, pass_control
+from .operand_walk import operand_read
+from .product_unit import pass_control
 from .result_unit import derivative_address_bits, result_write
 from .select import equals
 from .step_gradient import derivative_layout

@@ -9,28 +9,10 @@ from golden.shift_multiply_array import ShiftOperand
 from .command_queue import command_layout
 from .countdown import Countdown
 from .dot_product_array import pass_flags
+from .operand_walk import OperandWalk, operand_read
 from .pipeline import deepen, delay
 
-__all__ = ["ProductUnit", "operand_read", "pass_control"]
-
-
-def operand_read(size, wide):
-    """Lay out the reading of an operand: address of a word, and part and lanes of it.
-
-    Parameters
-    ----------
-    size : CoreSize
-        Parameters of the core.
-    wide : int
-        Count of vectors that are read at once.
-    """
-    return data.StructLayout(
-        {
-            "address": 16,
-            "part": range(max(size.block // wide, 2)),
-            "lanes": range(max(size.block // size.lanes, 2)),
-        }
-    )
+__all__ = ["ProductUnit", "pass_control"]
 
 
 def pass_control(size):
@@ -58,69 +40,6 @@ def _is_by_input(operation):
 
 def _is_by_weight(operation):
     return operation[:2].all()
-
-
-class _Walk:
-    """Address of the part of a matrix that meets the array: an index and a term count upward.
-
-    The matrix is read by row (index is a row, terms are columns), or by column. The address is
-    that of the word; additions of whole rows of words replace a multiplication.
-    """
-
-    def __init__(self, m, name, size, wide):
-        self._m = m
-        self._size = size
-        self._parts = size.block // wide
-        self._slots = size.block // size.lanes
-        self.base = Signal(16, name=f"{name}_base", reset_less=True)
-        #: Words from one part, or one run of lanes, to the next, in the direction of each.
-        self.index_stride = Signal(16, name=f"{name}_index_stride", reset_less=True)
-        self.term_stride = Signal(16, name=f"{name}_term_stride", reset_less=True)
-        self._index_word = Signal(16, name=f"{name}_index_word", reset_less=True)
-        self._term_word = Signal(16, name=f"{name}_term_word", reset_less=True)
-        self._part = Signal(range(max(self._parts, 2)), name=f"{name}_part", reset_less=True)
-        self._slot = Signal(range(max(self._slots, 2)), name=f"{name}_slot", reset_less=True)
-        self.read = Signal(operand_read(size, wide), name=f"{name}_read")
-        # Added up in two stages, and kept in between; what is chosen by comes along.
-        adding = data.StructLayout(
-            {"matrix": 16, "term": 16, "part": self._part.shape(), "slot": self._slot.shape()}
-        )
-        #: The two parts of the address of the word, two cycles before it is in `read`.
-        self.parts = Signal(adding, name=f"{name}_parts", reset_less=True)
-        kept = Signal(adding, name=f"{name}_kept", reset_less=True)
-        m.d.sync += [
-            self.parts.matrix.eq(self.base + self._index_word),
-            self.parts.term.eq(self._term_word),
-            self.parts.part.eq(self._part),
-            self.parts.slot.eq(self._slot),
-            kept.eq(self.parts),
-            self.read.address.eq(kept.matrix + kept.term),
-            self.read.part.eq(kept.part),
-            self.read.lanes.eq(kept.slot),
-        ]
-
-    def start(self, base, across, by_column):
-        """Begin at the first word of a matrix that is ``across`` words wide."""
-        self._m.d.sync += [
-            self.base.eq(base),
-            self.index_stride.eq(Mux(by_column, 1, across)),
-            self.term_stride.eq(Mux(by_column, across, 1)),
-            Cat(self._index_word, self._part, self._term_word, self._slot).eq(0),
-        ]
-
-    def move(self, terms, indices):
-        """Go on, or back to the first: the steps of terms and indices."""
-        self._step(terms, self._slot, self._slots, self._term_word, self.term_stride)
-        self._step(indices, self._part, self._parts, self._index_word, self.index_stride)
-
-    def _step(self, step, counter, count, word, stride):
-        m = self._m
-        with m.If(step.first):
-            m.d.sync += [counter.eq(0), word.eq(0)]
-        with m.Elif(step.next & (counter == count - 1)):
-            m.d.sync += [counter.eq(0), word.eq(word + stride)]
-        with m.Elif(step.next):
-            m.d.sync += counter.eq(counter + 1)
 
 
 def _step_layout():
@@ -257,47 +176,19 @@ class ProductUnit(wiring.Component):
             for extent in (terms, fast, slow):
                 extent.start()
 
-        end = running & final_digit
-        tile_end = end & terms.end
-        row_end = tile_end & fast.end
         with m.If(move):
             m.d.sync += [
                 passing.valid.eq(running),
-                passing.tile.eq(tile_end),
-                passing.within.eq(~tile_end),
-                passing.end.eq(row_end & slow.end),
                 passing.first.eq(first),
                 passing.digit.eq(final_digit & forward),
                 passing.forward.eq(forward),
                 passing.operation.eq(operation),
                 passing.signed_activations.eq(signed_activations),
-                passing.rows.eq(Mux(forward, slow.used(size.rows), fast.used(size.rows))),
-                passing.columns.eq(Mux(forward, fast.used(size.columns), slow.used(size.columns))),
-                passing.strips.eq(Mux(forward, slow.used(size.rows), slow.used(size.columns))),
-                passing.gap.eq(
-                    Mux(
-                        forward,
-                        Mux(slow.end, slow.rest(size.rows) + fast.end, size.rows - 1),
-                        Mux(slow.end, slow.rest(size.columns) + fast.end, size.columns - 1),
-                    )
-                ),
-                passing.lanes.eq(terms.used(size.lanes)),
-                passing.lanes_used.eq(Cat(terms.reaches(size.lanes, k) for k in range(size.lanes))),
-                passing.completes.eq(end),
-                passing.term.first.eq(tile_end),
-                passing.term.next.eq(end & ~terms.end),
             ]
-            for step, is_fast in (
-                (passing.integer_index, ~forward),
-                (passing.code_index, forward),
-            ):
-                m.d.sync += [
-                    step.first.eq(Mux(is_fast, row_end, row_end & slow.end)),
-                    step.next.eq(Mux(is_fast, tile_end & ~fast.end, row_end & ~slow.end)),
-                ]
+            self._decide(m, passing, running & final_digit, forward, terms, fast, slow)
 
-        integers = _Walk(m, "integers", size, size.rows)
-        codes = _Walk(m, "codes", size, size.columns)
+        integers = OperandWalk(m, "integers", size, size.rows)
+        codes = OperandWalk(m, "codes", size, size.columns)
         m.d.comb += [self.integers.eq(integers.read), self.codes.eq(codes.read)]
         places = self._take(m, whole)
         with m.If(move):
@@ -317,6 +208,47 @@ class ProductUnit(wiring.Component):
             with m.If(self.command.valid):
                 m.d.sync += [self.busy.eq(1), starting.eq(1)]
 
+        self._send(m, passing, move, integers, codes)
+        self._count(m, passing.rows, passing.columns, passing.lanes, move & passing.completes)
+        return m
+
+    def _decide(self, m, passing, end, forward, terms, fast, slow):
+        """Find how large a pass and its tile are, and how the walks go on; ``end`` of a term."""
+        size = self._size
+        tile_end = end & terms.end
+        row_end = tile_end & fast.end
+        m.d.sync += [
+            passing.tile.eq(tile_end),
+            passing.within.eq(~tile_end),
+            passing.end.eq(row_end & slow.end),
+            passing.rows.eq(Mux(forward, slow.used(size.rows), fast.used(size.rows))),
+            passing.columns.eq(Mux(forward, fast.used(size.columns), slow.used(size.columns))),
+            passing.strips.eq(Mux(forward, slow.used(size.rows), slow.used(size.columns))),
+            passing.gap.eq(
+                Mux(
+                    forward,
+                    Mux(slow.end, slow.rest(size.rows) + fast.end, size.rows - 1),
+                    Mux(slow.end, slow.rest(size.columns) + fast.end, size.columns - 1),
+                )
+            ),
+            passing.lanes.eq(terms.used(size.lanes)),
+            passing.lanes_used.eq(Cat(terms.reaches(size.lanes, k) for k in range(size.lanes))),
+            passing.completes.eq(end),
+            passing.term.first.eq(tile_end),
+            passing.term.next.eq(end & ~terms.end),
+        ]
+        for step, is_fast in (
+            (passing.integer_index, ~forward),
+            (passing.code_index, forward),
+        ):
+            m.d.sync += [
+                step.first.eq(Mux(is_fast, row_end, row_end & slow.end)),
+                step.next.eq(Mux(is_fast, tile_end & ~fast.end, row_end & ~slow.end)),
+            ]
+
+    def _send(self, m, passing, move, integers, codes):
+        """Let what goes with a pass follow it, until its words are addressed."""
+        size = self._size
         decided, kept = (
             Signal(pass_control(size), name=f"control_{x}") for x in ("decided", "kept")
         )
@@ -337,8 +269,6 @@ class ProductUnit(wiring.Component):
             by_code = decided.operand == ShiftOperand.INT4
             m.d.sync += weights[part].eq(Mux(by_code, codes.parts[part], integers.parts[part]))
         m.d.sync += self.weight_address.eq(weights.matrix + weights.term)
-        self._count(m, passing.rows, passing.columns, passing.lanes, move & passing.completes)
-        return m
 
     def _count(self, m, rows, columns, lanes, completes):
         """Tell how many products of two numbers the passes complete."""
