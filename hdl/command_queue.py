@@ -122,35 +122,16 @@ class CommandQueue(wiring.Component):
         too_many = register(m, "too_many", total_terms > size.chain_terms)
         too_long = register(m, "too_long", terms > size.max_terms)
 
-        # A region per cycle, in stages: choose (twice), multiply (with registers of its own), add,
-        # compare.
         checks = self._region_checks(m, candidate, rows, columns, is_forward, is_input, is_weight)
         step = Signal(range(len(checks)))
-        started, prepared, choosing, full, verdict, wrong, beyond = (
-            Signal(name=name)
-            for name in "started prepared choosing full verdict wrong beyond".split()
+        started, prepared, choosing, full, verdict, wrong = (
+            Signal(name=name) for name in "started prepared choosing full verdict wrong".split()
         )
-        region = Signal(
-            data.StructLayout({"wanted": 1, "base": 16, "limit": 16, "first": 17, "second": 17})
-        )
-        low, high, factors, multiplied, kept, added = (
-            Signal.like(region, name=name)
-            for name in "low high factors multiplied kept added".split()
-        )
-        from_high = Signal()
-        chosen = Signal()
-        words = Signal(34, reset_less=True)
-        words_kept = Signal(34, reset_less=True)
-        # Not reset, so that a multiplier can have them inside.
-        first, second = deepen(m, True, "factor", region.first, region.second)
-        end = Signal(35, reset_less=True)
-        end_wanted = Signal()
-        over = Signal()
-        far_over = Signal()
         at_end = Signal()
         m.d.sync += at_end.eq(step == len(checks) - 2)
         # A reset must leave no verdict on its way.
         stages = delays(m, "final", choosing & at_end, 8, reset=True)
+        beyond = self._find_beyond(m, checks, step, choosing)
         fits = Signal()
         idle = ~self.checking & ~full
         m.d.comb += self.ready.eq(idle)
@@ -158,21 +139,6 @@ class CommandQueue(wiring.Component):
             full.eq(0),
             started.eq(self.write & idle & ~self.blocked & fits),
             prepared.eq(started),
-            from_high.eq(step[2]),
-            chosen.eq(choosing),
-            region.eq(Mux(from_high, high, low)),
-            region.wanted.eq(chosen & Mux(from_high, high.wanted, low.wanted)),
-            factors.eq(region),
-            multiplied.eq(factors),
-            kept.eq(multiplied),
-            added.eq(kept),
-            words.eq(first * second),
-            words_kept.eq(words),
-            end.eq(kept.base + words_kept),
-            end_wanted.eq(added.wanted),
-            over.eq((added.limit - end[: len(added.limit)])[-1]),
-            far_over.eq(end[len(added.limit) :].any()),
-            beyond.eq(end_wanted & (over | far_over)),
             wrong.eq(failed.any() | beyond),
             verdict.eq(stages[-1]),
         ]
@@ -183,8 +149,6 @@ class CommandQueue(wiring.Component):
             m.d.sync += [self.checking.eq(fits), full.eq(~fits)]
         with m.If(prepared):
             m.d.sync += choosing.eq(1)
-        options = [Cat(*check) for check in self._cut(region, checks)]
-        m.d.sync += [low.eq(choose(options[:4], step)), high.eq(choose(options[4:], step))]
         with m.If(choosing):
             m.d.sync += step.eq(step + 1)
             with m.If(at_end):
@@ -200,21 +164,14 @@ class CommandQueue(wiring.Component):
             with m.If(beyond):
                 m.d.sync += failed[ErrorCode.MEMORY].eq(1)
 
-        # The command stands still for one more cycle.
         accepted = Signal()
         judged = Signal()
+        # The command stands still for one more cycle.
         m.d.sync += [
             accepted.eq(verdict & ~wrong & ~self.blocked & ~self.drop),
             judged.eq(verdict),
         ]
-        m.d.comb += [
-            self.error.eq(full | (verdict & wrong & ~self.drop)),
-        ]
-        for code in reversed(ErrorCode):
-            with m.If(failed[code]):
-                m.d.comb += self.error_code.eq(code)
-        with m.If(full):
-            m.d.comb += self.error_code.eq(ErrorCode.QUEUE_FULL)
+        self._tell(m, full, verdict & wrong & ~self.drop, failed)
         to_sums = candidate.destination == Destination.PARTIAL_SUMS
         # A cycle later: the next command comes no sooner.
         chained = Signal()
@@ -233,6 +190,60 @@ class CommandQueue(wiring.Component):
             m.d.sync += chain.open.eq(0)
         self._queue(m, candidate, accepted, fits)
         return m
+
+    def _tell(self, m, full, refused, failed):
+        """Tell the first error that was found."""
+        m.d.comb += self.error.eq(full | refused)
+        for code in reversed(ErrorCode):
+            with m.If(failed[code]):
+                m.d.comb += self.error_code.eq(code)
+        with m.If(full):
+            m.d.comb += self.error_code.eq(ErrorCode.QUEUE_FULL)
+
+    def _find_beyond(self, m, checks, step, choosing):
+        """Tell whether a region ends beyond its memory: a region per cycle, in stages.
+
+        It is chosen (twice), multiplied (with registers of its own), added, compared.
+        """
+        region = Signal(
+            data.StructLayout({"wanted": 1, "base": 16, "limit": 16, "first": 17, "second": 17})
+        )
+        low, high, factors, multiplied, kept, added = (
+            Signal.like(region, name=name)
+            for name in "low high factors multiplied kept added".split()
+        )
+        from_high = Signal()
+        chosen = Signal()
+        words = Signal(34, reset_less=True)
+        words_kept = Signal(34, reset_less=True)
+        # Not reset, so that a multiplier can have them inside.
+        first, second = deepen(m, True, "factor", region.first, region.second)
+        end = Signal(35, reset_less=True)
+        end_wanted = Signal()
+        over = Signal()
+        far_over = Signal()
+        beyond = Signal()
+        options = [Cat(*check) for check in self._cut(region, checks)]
+        m.d.sync += [
+            from_high.eq(step[2]),
+            chosen.eq(choosing),
+            low.eq(choose(options[:4], step)),
+            high.eq(choose(options[4:], step)),
+            region.eq(Mux(from_high, high, low)),
+            region.wanted.eq(chosen & Mux(from_high, high.wanted, low.wanted)),
+            factors.eq(region),
+            multiplied.eq(factors),
+            kept.eq(multiplied),
+            added.eq(kept),
+            words.eq(first * second),
+            words_kept.eq(words),
+            end.eq(kept.base + words_kept),
+            end_wanted.eq(added.wanted),
+            over.eq((added.limit - end[: len(added.limit)])[-1]),
+            far_over.eq(end[len(added.limit) :].any()),
+            beyond.eq(end_wanted & (over | far_over)),
+        ]
+        return beyond
 
     def _queue(self, m, candidate, accepted, fits):
         """Keep the commands that are right, the first of them in a register."""
