@@ -76,7 +76,10 @@ def test_verdicts_are_those_of_the_golden_checks(request, name):
         chain = None
         right = Command(Operation.LOAD_WEIGHTS)
         full_at_first = [right] * (size.queue_depth + 2)
-        for number, command in enumerate([*full_at_first, *commands(rng, size, 400)]):
+        # Every cause of a refusal once, while no chain is open; then chance.
+        wrong = [command for _, command in malformed_commands(size)]
+        rest = [*wrong, *commands(rng, size, 300)]
+        for number, command in enumerate([*full_at_first, *rest]):
             if number == len(full_at_first):
                 ctx.set(takes, 1)
             while not ctx.get(queue.ready):

@@ -28,10 +28,12 @@ def test_level_is_the_count(rng, greatest, least):
 
     async def bench(ctx):
         count = 0
-        for _ in range(2000):
-            rises = rng.random() < 0.6 and count < greatest
-            falls = rng.random() < 0.5 and count > 0
-            clears = rng.random() < 0.01
+        for cycle in range(2000):
+            # Up to the greatest count, and down again; then by chance.
+            likely = (1, 0) if cycle < greatest else (0, 1) if cycle < 2 * greatest else (0.6, 0.5)
+            rises = rng.random() < likely[0] and count < greatest
+            falls = rng.random() < likely[1] and count > 0
+            clears = cycle > 2 * greatest and rng.random() < 0.01
             ctx.set(up, rises)
             ctx.set(down, falls)
             ctx.set(clear, clears)
