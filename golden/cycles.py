@@ -257,7 +257,8 @@ def run_step(
             backend.backward(name, dy, gradient, want_input_gradient=wanted, exponent=0)
         )
     for each in gradients:
-        each.weights  # noqa: B018 (is waited for)
+        # To look at it is to wait for it, as a trainer does.
+        each.weights  # noqa: B018
     backend.finish()
 
 

@@ -91,7 +91,7 @@ class Flow:
         names = names.split()
         made = made if isinstance(made, tuple) else (made,)
         registered = tuple(
-            Timed(name, self._register(name, value, reset), cycle + 1, reset)
+            Timed(name, self._register(name, Value.cast(value), reset), cycle + 1, reset)
             for name, value in zip(names, made, strict=True)
         )
         return registered if len(names) > 1 else registered[0]
@@ -139,18 +139,13 @@ class Flow:
         return tuple(self.at(value, latency) for value in outputs.values())
 
     def _register(self, name, value, reset):
-        value = Value.cast(value)
-        if not len(value):
-            return value  # without bits needs none
-        register = Signal(value.shape(), name=name, reset_less=not reset)
-        self._m.d.sync += register.eq(value)
-        return register
+        return register(self._m, name, value, reset) if len(value) else value
 
 
-def register(m, name, value):
-    """Put a register behind a value, which nobody looks at before it is valid."""
+def register(m, name, value, reset=False):
+    """Put a register behind a value; without reset if nobody looks at it before it is valid."""
     value = Value.cast(value)
-    kept = Signal(value.shape(), name=name, reset_less=True)
+    kept = Signal(value.shape(), name=name, reset_less=not reset)
     m.d.sync += kept.eq(value)
     return kept
 
@@ -183,9 +178,7 @@ def delays(m, name, value, cycles, reset=False):
     """
     values = [Value.cast(value)]
     for k in range(cycles):
-        later = Signal(values[0].shape(), name=f"{name}_{k}", reset_less=not reset)
-        m.d.sync += later.eq(values[-1])
-        values.append(later)
+        values.append(register(m, f"{name}_{k}", values[-1], reset))
     return values
 
 

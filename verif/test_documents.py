@@ -76,6 +76,7 @@ def in_the_text():
 def checkout(tmp_path_factory):
     """A copy of what is checked out, with the packages of this environment."""
     prefix = Path(sys.prefix)
+    # The commands need what make installs, and nothing may be installed here.
     if not (prefix / ".installed-test").exists():
         pytest.skip("this environment was not made by make")
     where = tmp_path_factory.mktemp("documents") / "code"
