@@ -125,7 +125,7 @@ def test_the_way_that_ends_first_is_taken(monkeypatch):
     size = dataclasses.replace(SIZE, activation_words=200, weight_words=60, gradient_words=300)
     rng = np.random.default_rng(3)
     for _ in range(4):
-        layers = {"layer": LayerShape(*(int(n) for n in rng.integers(60, 300, 3)))}
+        layers = {"layer": LayerShape(*(int(n) for n in rng.integers(100, 400, 3)))}
         chosen = step_cycles(size, TIMING, layers).cycles
         monkeypatch.setattr(device_backend, "_TRIES", 1000)
         monkeypatch.setattr(device_backend, "_TRIED_PRODUCTS", 10**9)
