@@ -141,9 +141,14 @@ class TileDrain(wiring.Component):
         return m
 
     def _promise_begin(self, m):
-        """State that the next product stands for three cycles before it begins."""
+        """State that the next product stands for three cycles, and begins when this one is out."""
         if not are_checked():
             return
+        promise(
+            m,
+            "a product begins when the strips of the one before have left",
+            ~(self.begin & self.popped & ~self.final),
+        )
         coming = self.coming.as_value()
         same = delays(m, "stood", register(m, "coming_before", coming) == coming, 1, reset=True)
         promise(

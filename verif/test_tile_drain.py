@@ -96,7 +96,7 @@ class Environment:
         simulate(module, self._bench)
 
     async def _bench(self, ctx):
-        self.cycle, self.arriving = 0, {}
+        self.cycle, self.arriving, self.left = 0, {}, -1
         for product in self.products:
             for name in ("operation", "batch", "inputs", "outputs"):
                 ctx.set(self.drain.coming[name], getattr(product.command, name))
@@ -104,7 +104,7 @@ class Environment:
                 ctx.set(self.drain.coming[name], getattr(product.command, name))
             await self._step(ctx, 3)
             # It begins in the cycle after the last strip of the one before, or later.
-            while self._strips_left():
+            while self.cycle <= self.left:
                 await self._step(ctx)
             await self._step(ctx, self.rng.choice(self.spare))
             ctx.set(self.drain.begin, 1)
@@ -122,9 +122,6 @@ class Environment:
                 # A tile has as many cycles as it has strips, at least.
                 wait = strips - 1 + self.rng.choice(self.spare)
         await self._step(ctx, FLIGHT + self.size.strip + 8)
-
-    def _strips_left(self):
-        return bool(self.strips or self.arriving) and self.cycle <= self.left
 
     async def _step(self, ctx, cycles=1):
         for _ in range(cycles):
