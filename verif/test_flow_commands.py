@@ -13,7 +13,7 @@ import re
 import pytest
 
 from gen.__main__ import COMMANDS, main
-from gen.flow import calibrate, fpga, sizing, tools
+from gen.flow import calibrate, compare, fpga, sizing, tools
 from gen.flow.fit import to_toml
 from gen.flow.fpga_report import report_names
 from gen.flow.targets import TARGETS
@@ -33,12 +33,18 @@ NUMBERS = {
     },
     "cost": {"--seeds": int, "--jobs": int, "--period": int},
     "calibrate": {"--cores": int, "--jobs": int},
+    "compare": {"--seeds": int},
 }
+
+#: Commands that have no name.
+PROGRAMS = {"calibrate": calibrate.main, "compare": compare.main}
 
 
 def command_line(command, arguments):
-    """Run a command, also the one that has no name."""
-    return calibrate.main(arguments) if command == "calibrate" else main([command, *arguments])
+    """Run a command, also one that has no name."""
+    if command == "compare":
+        arguments = [*arguments, "."]
+    return PROGRAMS[command](arguments) if command in PROGRAMS else main([command, *arguments])
 
 
 @pytest.fixture
@@ -107,7 +113,7 @@ def test_bad_numbers(command, option, capsys, monkeypatch):
 def test_every_number_is_in_the_list_above():
     for command, options in NUMBERS.items():
         parser = argparse.ArgumentParser()
-        module = "gen.flow.calibrate" if command == "calibrate" else COMMANDS[command][0]
+        module = f"gen.flow.{command}" if command in PROGRAMS else COMMANDS[command][0]
         importlib.import_module(module).add_arguments(parser)
         found = {a.option_strings[0]: a.type for a in parser._actions if a.type in (int, float)}
         assert found == options
