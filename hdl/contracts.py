@@ -36,7 +36,8 @@ def promise(m, what, condition):
     what : str
         The promise, as a sentence that names who breaks it.
     condition : Value
-        Whether it is kept in this cycle.
+        Whether it is kept in this cycle; while the part is in reset it need not be.
     """
     if are_checked():
-        m.d.sync += Assert(condition, what)
+        # In reset nothing is promised.
+        m.d.sync += Assert(ResetSignal(allow_reset_less=True) | condition, what)

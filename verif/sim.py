@@ -17,6 +17,7 @@ from cocotb_tools.runner import get_runner
 
 from gen.outputs import write_if_changed
 from gen.verilog import to_verilog
+from hdl.contracts import checked
 from verif.netlist import Netlist, with_cells
 
 __all__ = [
@@ -33,6 +34,7 @@ BUILD = Path(__file__).resolve().parent.parent / "build" / "sim"
 REPORTS = BUILD / "reports"
 
 VERILATOR_ARGS = [
+    "--assert",  # what parts promise each other
     # The ports are all that a bench may see; keeping every signal visible makes building slow.
     "--no-public-flat-rw",
     "--public-depth",
@@ -93,7 +95,8 @@ def simulate(design, bench, params, *, seed, waves=False, test=None):
     """Run the cocotb tests in the module ``bench`` on the Verilog of a component, or on a netlist.
 
     The model is rebuilt only when its Verilog changes, or the arguments of Verilator. The bench
-    runs on what users get: the module with AXI4-Stream ports, called ``dut``.
+    runs on what users get, the module with AXI4-Stream ports, called ``dut``, and on assertions of
+    what its parts promise each other (:mod:`hdl.contracts`).
 
     Parameters
     ----------
@@ -113,7 +116,7 @@ def simulate(design, bench, params, *, seed, waves=False, test=None):
     Raises
     ------
     AssertionError
-        If a test fails, or if there was no test to run.
+        If a test fails, a promise is broken, or there was no test to run.
     """
     version = set_up_tools()
     name = bench.rpartition(".")[2]
@@ -123,7 +126,8 @@ def simulate(design, bench, params, *, seed, waves=False, test=None):
         arguments = arguments + NETLIST_ARGS
         plusargs = ["+verilator+rand+reset+2", f"+verilator+seed+{seed % (1 << 31) or 1}"]
     else:
-        verilog = with_cells(to_verilog(design, "dut"))
+        with checked():
+            verilog = with_cells(to_verilog(design, "dut"))
     digest = hashlib.sha256("\0".join([verilog, version, *arguments, str(waves)]).encode())
     build_dir = BUILD / f"{name}-{digest.hexdigest()[:12]}"
     build_dir.mkdir(parents=True, exist_ok=True)
@@ -160,7 +164,7 @@ def simulate(design, bench, params, *, seed, waves=False, test=None):
                 },
                 log_file=build_dir / "test.log",
             )
-        _check(results, f"seed {seed}, log {os.path.relpath(build_dir / 'test.log')}")
+        _check(results, build_dir / "test.log", seed)
 
 
 def bench_params():
@@ -176,7 +180,11 @@ def locked(path):
         yield
 
 
-def _check(results, where):
+def _check(results, log, seed):
+    where = f"seed {seed}, log {os.path.relpath(log)}"
+    # The simulator ends with a promise that is broken, and says which.
+    broken = [line for line in _lines(log) if "Assertion failed" in line]
+    assert not broken, f"{broken[0]} ({where})"
     assert results.exists(), f"simulator did not finish ({where})"
     tests = ElementTree.parse(results).findall(".//testcase")
     run = [test for test in tests if test.find("skipped") is None]
@@ -189,6 +197,10 @@ def _check(results, where):
     assert not failures, "\n".join(
         [f"{len(failures)} of {len(run)} tests failed ({where})", *failures]
     )
+
+
+def _lines(log):
+    return log.read_text(errors="replace").splitlines() if log.exists() else []
 
 
 def _message(failure):

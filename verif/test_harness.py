@@ -5,6 +5,7 @@ import contextlib
 
 import numpy as np
 import pytest
+from amaranth import Signal
 
 from gen import sources
 from gen.verilog import to_verilog
@@ -14,6 +15,7 @@ from golden.errors import InputError
 from golden.formats import FLOAT32
 from golden.registers import IDENTIFIER
 from golden.training_core import TrainingCore
+from hdl.contracts import checked, promise
 from verif.core_scenarios import Layer
 from verif.core_stimulus import random_program
 from verif.harness import build
@@ -63,6 +65,33 @@ def test_key_of_a_library_knows_every_source(tmp_path):
     real = sources.sources()
     assert {path.parent.name for path in real} >= {"golden", "hdl", "gen", "flow", "packaging"}
     assert build.ROOT / "hdl" / "shift_lane.py" in real
+
+
+class Promising(StandIn):
+    """A stand-in that breaks a promise with the third strip of a product."""
+
+    def elaborate(self, platform):
+        m = super().elaborate(platform)
+        count = Signal(8)
+        with m.If(self.o.valid & self.o.ready):
+            m.d.sync += count.eq(count + 1)
+        promise(m, "no product has more than two strips", ~self.o.valid | (count < 2))
+        return m
+
+
+def test_a_broken_promise_is_named():
+    with checked():
+        verilog = to_verilog(Promising(SIZE), "dut")
+    assert "assert" not in to_verilog(Promising(SIZE), "dut")
+    device = RtlDevice(SIZE, build.build_library(verilog, optimize=1))
+    assert device.result(device.issue(product(2))).shape == (2, SIZE.strip)
+    for _ in range(2):
+        # What is broken stays so, whatever else happens.
+        with pytest.raises(HarnessError, match="more than two strips, in cycle") as caught:
+            device.result(device.issue(product(1)))
+        assert caught.value.status is Status.BROKEN_PROMISE
+    with pytest.raises(HarnessError, match="BROKEN_PROMISE: no product has more than two strips"):
+        device.read_register("STATUS")
 
 
 def load(rng, count):

@@ -13,6 +13,7 @@ from gen.outputs import write_if_changed
 from gen.sources import ROOT, digest, sources
 from gen.verilog import to_verilog
 from golden.errors import InputError
+from hdl.contracts import checked
 from hdl.structure import Structure
 from hdl.training_core import TrainingCore
 from verif.netlist import with_cells
@@ -35,7 +36,7 @@ VERILATOR_ARGS = [
     "fast",
     "--x-initial",
     "fast",
-    "--noassert",
+    "--assert",  # what parts promise each other
     "--no-public-flat-rw",
     "--public-depth",
     "1",
@@ -71,7 +72,9 @@ def build_core(size, optimize=2, structure=Structure.PLAIN):
     path.parent.mkdir(parents=True, exist_ok=True)
     with locked(path.with_suffix(".lock")):
         if not path.exists():
-            write_if_changed(path, with_cells(to_verilog(TrainingCore(size, structure), "dut")))
+            with checked():
+                verilog = to_verilog(TrainingCore(size, structure), "dut")
+            write_if_changed(path, with_cells(verilog))
     return build_library(path.read_text(), optimize)
 
 
@@ -108,7 +111,7 @@ def build_library(verilog, optimize=2):
     arguments = [
         *VERILATOR_ARGS,
         "-CFLAGS",
-        " ".join([*flags, *defines, "-fPIC", "-std=c++20"]),
+        " ".join([*flags, *defines, "-fPIC", "-std=c++20", "-DVL_USER_STOP"]),
         "-LDFLAGS",
         "-shared",
     ]

@@ -1,6 +1,7 @@
 """The simulated Verilog as a device: the same commands as the golden core's, in clock cycles."""
 
 import ctypes
+import re
 
 import numpy as np
 
@@ -24,7 +25,7 @@ _SETTLE = 8
 
 
 class HarnessError(Exception):
-    """The core broke a rule of its ports, or stood still.
+    """The core broke a rule of its ports, stood still, or a part of it broke a promise.
 
     Attributes
     ----------
@@ -32,8 +33,9 @@ class HarnessError(Exception):
         What happened.
     """
 
-    def __init__(self, status, cycles):
-        super().__init__(f"The simulated core: {status.name} in cycle {cycles}")
+    def __init__(self, status, cycles, promise=""):
+        what = f"{status.name}: {promise}," if promise else status.name
+        super().__init__(f"The simulated core: {what} in cycle {cycles}")
         self.status = status
 
 
@@ -81,7 +83,9 @@ class RtlDevice:
         self.timing = core_timing(size)
         self.ended: dict[int, int] | None = None
         self._lane_type = _LANE_TYPES[size.wide_format.width]
-        self._library = load_library(library or build_core(size, optimize))
+        path = library or build_core(size, optimize)
+        self._verilog = path.with_name("dut.v")
+        self._library = load_library(path)
         self._check_width("beat", size.load_lanes)
         self._check_width("strip", size.strip)
         self._patience = 100_000
@@ -322,7 +326,7 @@ class RtlDevice:
         value = ctypes.c_uint32()
         status = self._library.harness_read(self._core, address, ctypes.byref(value))
         if status:
-            raise HarnessError(Status(status), self.cycles)
+            raise self._error(Status(status))
         return value.value
 
     def write_register(self, name, value):
@@ -352,4 +356,13 @@ class RtlDevice:
         elif status is Status.NO_RESULT:
             raise InputError(f"Command {number} has no result on the stream")
         elif status is not Status.DONE:
-            raise HarnessError(status, self.cycles)
+            raise self._error(status)
+
+    def _error(self, status):
+        """Say what happened, and which promise is broken, by what the Verilog prints of it."""
+        line = self._library.harness_promise(self._core)
+        if not line:
+            return HarnessError(status, self.cycles)
+        before = self._verilog.read_text().splitlines()[: line - 1]
+        text = re.search(r'\$write\("(.*)"\);$', before[-1]) if before else None
+        return HarnessError(status, self.cycles, text[1] if text else f"line {line}")

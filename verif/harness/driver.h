@@ -62,6 +62,7 @@ struct harness {
     bool watching = true;
     uint32_t pause_beats = 0, pause_strips = 0, pause_registers = 0;
     uint64_t random = 1;
+    int promise = 0;  // line of the first assertion that failed
 
 private:
     enum class Reader { nobody, caller, commands_done, status };

@@ -14,7 +14,13 @@ constexpr uint64_t quiet_cycles = 64;
 constexpr uint64_t reset_cycles = 4;
 constexpr uint64_t no_command = ~uint64_t{0};
 
+// Line of the last assertion that failed in this thread.
+thread_local int failed_line = 0;
+
 }  // namespace
+
+// In place of what ends the process.
+void vl_stop(const char *, int line, const char *) VL_MT_UNSAFE { failed_line = line; }
 
 void harness::reset() {
     writing = has_address = has_data = asked = false;
@@ -79,7 +85,7 @@ int harness::run(int goal, uint64_t number, uint64_t limit) {
     want_idle = goal == HARNESS_IDLE;
     const bool patient = goal == HARNESS_CYCLES;
     int status = HARNESS_LIMIT;
-    for (uint64_t k = 0;; ++k) {
+    for (uint64_t k = 0; !promise; ++k) {
         if (reached(goal, number)) {
             status = HARNESS_DONE;
             break;
@@ -95,6 +101,7 @@ int harness::run(int goal, uint64_t number, uint64_t limit) {
         cycle();
     }
     want_idle = false;
+    if (promise) return HARNESS_BROKEN_PROMISE;
     if (status == HARNESS_LIMIT && goal == HARNESS_CYCLES) status = HARNESS_DONE;
     return status == HARNESS_DONE || !failure ? status : failure;
 }
@@ -121,6 +128,7 @@ int harness::read(uint32_t address, uint32_t &value) {
         }
         cycle();
     }
+    if (promise) return HARNESS_BROKEN_PROMISE;
     value = read_value;
     return failure == HARNESS_BAD_RESPONSE ? failure : HARNESS_DONE;
 }
@@ -158,9 +166,11 @@ void harness::cycle() {
     sample_read();
     sample_streams();
     const bool interrupt = watching && top.irq;
+    failed_line = 0;
     top.aclk = 1;
     top.eval();
     ++cycles;
+    if (failed_line && !promise) promise = failed_line;
     if (interrupt && !stopping) {
         stop();
         stopping = true;
@@ -351,6 +361,8 @@ void harness_stalls(harness *self, uint32_t beats, uint32_t strips, uint32_t reg
 uint64_t harness_cycles(const harness *self) { return self->cycles; }
 
 int harness_interrupt(const harness *self) { return self->top.irq; }
+
+int harness_promise(const harness *self) { return self->promise; }
 
 uint64_t harness_beats_left(const harness *self) { return self->beats_left(); }
 

@@ -37,7 +37,8 @@ typedef enum {
     HARNESS_UNEXPECTED = 4,     /* a strip came that no command asked for */
     HARNESS_WRONG_LAST = 5,     /* TLAST was missing from the last strip, or came with another */
     HARNESS_BAD_RESPONSE = 6,   /* AXI4-Lite answered with an error */
-    HARNESS_NO_RESULT = 7       /* the command has no result, or it was taken before */
+    HARNESS_NO_RESULT = 7,      /* the command has no result, or it was taken before */
+    HARNESS_BROKEN_PROMISE = 8  /* an assertion of the Verilog failed: see harness_promise */
 } harness_status;
 
 /* A core in reset for some cycles, then ready. */
@@ -90,6 +91,9 @@ void harness_stalls(harness *self, uint32_t beats, uint32_t strips, uint32_t reg
 
 uint64_t harness_cycles(const harness *self);
 int harness_interrupt(const harness *self);
+
+/* Line of the Verilog with the first assertion that failed; 0 if none has. */
+int harness_promise(const harness *self);
 
 /* Beats that were queued and not yet accepted. */
 uint64_t harness_beats_left(const harness *self);

@@ -17,6 +17,7 @@ class Status(enum.IntEnum):
     WRONG_LAST = 5
     BAD_RESPONSE = 6
     NO_RESULT = 7
+    BROKEN_PROMISE = 8
 
 
 class Goal(enum.IntEnum):
@@ -56,6 +57,7 @@ _SIGNATURES = {
     "harness_stalls": (None, [_POINTER, _U32, _U32, _U32, _U64]),
     "harness_cycles": (_U64, [_POINTER]),
     "harness_interrupt": (ctypes.c_int, [_POINTER]),
+    "harness_promise": (ctypes.c_int, [_POINTER]),
     "harness_beats_left": (_U64, [_POINTER]),
 }
 
