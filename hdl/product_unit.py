@@ -11,6 +11,7 @@ from .countdown import Countdown
 from .dot_product_array import pass_flags
 from .operand_walk import OperandWalk, operand_read
 from .pipeline import deepen, delay
+from .tile_credits import tile_signature
 
 __all__ = ["ProductUnit", "pass_control"]
 
@@ -78,7 +79,7 @@ class ProductUnit(wiring.Component):
     """Walk through the tiles of a product and the terms of each, one pass per cycle.
 
     The tiles come in the order of the results: rows of tiles, and in each the tiles from left to
-    right. The last pass of a tile waits until ``room``.
+    right. The last pass of a tile waits for room.
 
     The latency from a pass to ``integers``, ``codes`` and ``control`` is ``latency`` cycles.
 
@@ -93,11 +94,8 @@ class ProductUnit(wiring.Component):
         Products to do; ready while none is under way.
     busy : ``Out(1)``
         Passes are still to come.
-    room : ``In(1)``
-        Whether the results of one more tile can be taken.
-    tile : ``Out(1)``, tile_strips : ``Out(7)``, tile_gap : ``Out(7)``
-        The last pass of a tile, for which there was room, how many rows of the result it has, and
-        how many cycles must pass before the next one: as many, less 1, and one more at the end.
+    tile : ``Out(tile_signature(size.strip))``
+        Tiles, each issued with its last pass, which waits for room.
     integers : ``Out(operand_read(size, rows))``, codes : ``Out(operand_read(size, columns))``
         What to read of the integer and of the shift operand.
     weight_address : ``Out(16)``
@@ -118,10 +116,7 @@ class ProductUnit(wiring.Component):
             {
                 "command": In(stream.Signature(command_layout())),
                 "busy": Out(1),
-                "room": In(1),
-                "tile": Out(1),
-                "tile_strips": Out(7),
-                "tile_gap": Out(7),
+                "tile": Out(tile_signature(size.strip)),
                 "integers": Out(operand_read(size, size.rows)),
                 "codes": Out(operand_read(size, size.columns)),
                 "weight_address": Out(16),
@@ -145,10 +140,10 @@ class ProductUnit(wiring.Component):
         passing = Signal(_pass_layout(size), init={"within": 1})
         move = Signal()
         m.d.comb += [
-            move.eq(~passing.tile | self.room),
-            self.tile.eq(passing.tile & self.room),
-            self.tile_strips.eq(passing.strips),
-            self.tile_gap.eq(passing.gap),
+            move.eq(~passing.tile | self.tile.room),
+            self.tile.issued.eq(passing.tile & self.tile.room),
+            self.tile.strips.eq(passing.strips),
+            self.tile.gap.eq(passing.gap),
             self.command.ready.eq(~self.busy),
         ]
 
@@ -159,7 +154,7 @@ class ProductUnit(wiring.Component):
         fast = Countdown(m, "fast", whole["fast"], Mux(forward, size.columns, size.rows))
         slow = Countdown(m, "slow", whole["slow"], Mux(forward, size.rows, size.columns), once=True)
         # The same as `move`, from a register that others do not use.
-        decide = passing.within | self.room
+        decide = passing.within | self.tile.room
         with m.If(decide):
             m.d.sync += first.eq(final_digit & terms.end)
             m.d.sync += final_digit.eq(~(final_digit & forward))
@@ -256,7 +251,7 @@ class ProductUnit(wiring.Component):
         m.d.sync += [
             decided.flags.valid.eq(passing.valid & move),
             decided.flags.first.eq(passing.first),
-            decided.flags.last.eq(self.tile),
+            decided.flags.last.eq(self.tile.issued),
             decided.operation.eq(passing.operation),
             decided.signed_activations.eq(passing.signed_activations),
             decided.operand.eq(Mux(passing.forward, ShiftOperand.INT4, ShiftOperand.FP4)),

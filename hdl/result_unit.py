@@ -17,6 +17,7 @@ from .result_pipeline import ResultPipeline, Target
 from .select import assign_all
 from .step_gradient import derivative_layout
 from .stream import beat_signature
+from .tile_credits import TileCredits, tile_signature
 from .tile_drain import TileDrain
 
 __all__ = ["ResultUnit", "derivative_address_bits", "result_write"]
@@ -81,11 +82,8 @@ class ResultUnit(wiring.Component):
     -------
     command : ``In(stream.Signature(command_layout()))``
         Products whose results are to come; ready when the next one can be remembered.
-    room : ``Out(1)``
-        Whether the results of one more tile can be taken.
-    tile : ``In(1)``, tile_strips : ``In(7)``, tile_gap : ``In(7)``
-        A tile was begun for which there was room, how many strips it has, and how many cycles
-        must pass before the next one: as many, less 1, and one more at the end of a product.
+    tile : ``In(tile_signature(size.strip))``
+        Tiles that are issued where there is room; see :mod:`hdl.tile_credits`.
     done : ``In(rows)``, sums : ``In(...)``
         A tile is complete; see :class:`hdl.dot_product_array.DotProductArray`.
     bias_address : ``Out(16)``, biases : ``In(ArrayLayout(signed(32), columns))``
@@ -138,16 +136,13 @@ class ResultUnit(wiring.Component):
         self._pipeline = ResultPipeline(size, self._tag.size)
         #: Cycles from the last pass of a product to its end, beside the strips of its last tile.
         self.drain = flight + 6 + self._way
-        self._buffer = OutputBuffer(
-            size.strip * size.wide_format.width + 1, size.strip, flight + self.latency
-        )
+        places = TileCredits.places(size.strip, flight + self.latency)
+        self._credits = TileCredits(size.strip, places)
+        self._buffer = OutputBuffer(size.strip * size.wide_format.width + 1, places)
         super().__init__(
             {
                 "command": In(stream.Signature(command_layout())),
-                "room": Out(1),
-                "tile": In(1),
-                "tile_strips": In(7),
-                "tile_gap": In(7),
+                "tile": In(tile_signature(size.strip)),
                 "done": In(size.rows),
                 "sums": sums,
                 "bias_address": Out(16),
@@ -226,8 +221,6 @@ class ResultUnit(wiring.Component):
         m.d.comb += [
             drain.begin.eq(begin),
             drain.coming.eq(coming),
-            drain.tile.eq(self.tile),
-            drain.tile_strips.eq(self.tile_strips),
             drain.done.eq(self.done),
             *assign_all(drain.sums, self.sums),
         ]
@@ -253,7 +246,14 @@ class ResultUnit(wiring.Component):
         m.d.comb += self.ended.eq(stored | overtaken)
 
         may_begin = active & ~alone & (~remembered | follows)
-        self._deliver(m, pipeline, to_stream, to_operand, forward, may_begin)
+        self._deliver(m, pipeline, to_stream, to_operand, forward)
+        m.submodules.credits = credits = self._credits
+        wiring.connect(m, wiring.flipped(self.tile), credits.tile, drain.tile)
+        m.d.comb += [
+            credits.enabled.eq(may_begin),
+            credits.to_stream.eq(to_stream),
+            credits.sent.eq(self.o.valid & self.o.ready),
+        ]
         return m
 
     def _feed(self, m, pipeline, drain, command, by_weight, to_sums):
@@ -365,7 +365,7 @@ class ResultUnit(wiring.Component):
         ]
         wiring.connect(m, wiring.flipped(self.i_seed), pipeline.i_seed)
 
-    def _deliver(self, m, pipeline, to_stream, to_operand, forward, may_begin):
+    def _deliver(self, m, pipeline, to_stream, to_operand, forward):
         """Write codes where they belong; let wide floats wait for the output."""
         tag = self._tag(pipeline.o_tag)
         m.d.sync += [
@@ -388,10 +388,4 @@ class ResultUnit(wiring.Component):
             self.o.valid.eq(buffer.o.valid),
             buffer.o.ready.eq(self.o.ready),
             self.pending.eq(buffer.pending),
-            buffer.tile.eq(self.tile),
-            buffer.tile_strips.eq(self.tile_strips),
-            buffer.tile_gap.eq(self.tile_gap),
-            buffer.to_stream.eq(to_stream),
-            buffer.may_begin.eq(may_begin),
-            self.room.eq(buffer.room),
         ]

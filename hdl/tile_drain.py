@@ -11,6 +11,7 @@ from .contracts import are_checked, promise
 from .copies import spread
 from .countdown import Countdown
 from .pipeline import delay, delays, register
+from .tile_credits import watched_tile_signature
 
 __all__ = ["TileDrain", "strip_layout"]
 
@@ -60,9 +61,8 @@ class TileDrain(wiring.Component):
     begin : ``In(1)``, coming : ``In(command_layout())``
         The next product, whose tiles are to come; it may begin in the cycle after the last strip
         of this one, once it has been stable for 3 cycles, and stays for one more.
-    tile : ``In(1)``, tile_strips : ``In(7)``
-        The last pass of a tile, ``flight`` cycles before ``done``, and how many strips it has.
-        Tiles come no closer than that, and the first one of a product no closer than one more.
+    tile : ``In(watched_tile_signature(size.strip))``
+        Tiles, ``flight`` cycles before they are done; see :mod:`hdl.tile_credits`.
     done : ``In(rows)``, sums : ``In(signed(accumulator_bits)).array(rows, columns)``
         A tile is complete; see :class:`hdl.dot_product_array.DotProductArray`.
     popped, final : ``Out(1)``
@@ -82,8 +82,7 @@ class TileDrain(wiring.Component):
             {
                 "begin": In(1),
                 "coming": In(command_layout()),
-                "tile": In(1),
-                "tile_strips": In(7),
+                "tile": In(watched_tile_signature(size.strip)),
                 "done": In(size.rows),
                 "sums": In(bits).array(size.rows, size.columns),
                 "popped": Out(1),
@@ -106,8 +105,8 @@ class TileDrain(wiring.Component):
 
         # How many strips a tile has was known when it was begun. That it is there is known by the
         # same way, as `done` has its wires to the sums.
-        tile = delay(m, "tile", self.tile, self._flight, reset=True)
-        *_, coming, strips = delays(m, "strips", self.tile_strips[: len(strips_left)], self._flight)
+        tile = delay(m, "tile", self.tile.issued, self._flight, reset=True)
+        *_, coming, strips = delays(m, "strips", self.tile.strips, self._flight)
         only_one = Signal(reset_less=True)
         m.d.sync += only_one.eq(coming == 1)
         promise(

@@ -14,6 +14,7 @@ from .product_unit import ProductUnit
 from .quantizer import IntegerLane
 from .result_unit import ResultUnit
 from .structure import Structure
+from .tile_credits import TileCredits
 from .training_engine import TrainingEngine
 
 __all__ = ["buffer_words", "core_timing"]
@@ -63,4 +64,4 @@ def buffer_words(size, structure=Structure.PLAIN):
         As in :func:`core_timing`.
     """
     under_way = TrainingEngine.flight(size, structure) + ResultUnit.latency
-    return OutputBuffer.words(size.strip, under_way)
+    return TileCredits.places(size.strip, under_way)

@@ -187,6 +187,7 @@ class TrainingEngine(wiring.Component):
         """Tie the units together."""
         wiring.connect(m, wiring.flipped(self.i), loads.i)
         wiring.connect(m, results.o, wiring.flipped(self.o))
+        wiring.connect(m, products.tile, results.tile)
         m.d.comb += [
             store.load.eq(loads.write),
             store.load_memory.eq(loads.memory),
@@ -200,10 +201,6 @@ class TrainingEngine(wiring.Component):
             array.digit.eq(store.digit),
             *assign_all(array.integers, store.operand_integers),
             *assign_all(array.codes, store.operand_codes),
-            products.room.eq(results.room),
-            results.tile.eq(products.tile),
-            results.tile_strips.eq(products.tile_strips),
-            results.tile_gap.eq(products.tile_gap),
             results.done.eq(array.done),
             *assign_all(results.sums, array.sums),
             store.bias_address.eq(results.bias_address),

@@ -149,9 +149,9 @@ class Run:
     async def _watch(self, ctx):
         unit = self.unit
         while True:
-            ctx.set(unit.room, self.rng.random() < self.room)
-            if ctx.get(unit.tile):
-                self.tiles.append((ctx.get(unit.tile_strips), ctx.get(unit.tile_gap)))
+            ctx.set(unit.tile.room, self.rng.random() < self.room)
+            if ctx.get(unit.tile.issued):
+                self.tiles.append((ctx.get(unit.tile.strips), ctx.get(unit.tile.gap)))
                 self.tiles_at.append(self.cycle)
             if ctx.get(unit.command.valid) and ctx.get(unit.command.ready):
                 self.starts.append(self.cycle)

@@ -113,12 +113,12 @@ class Environment:
             wait = 0
             for sums, strips in product.tiles:
                 await self._step(ctx, wait)
-                ctx.set(self.drain.tile, 1)
-                ctx.set(self.drain.tile_strips, strips)
+                ctx.set(self.drain.tile.issued, 1)
+                ctx.set(self.drain.tile.strips, strips)
                 self.arriving[self.cycle + FLIGHT] = sums
                 self.left = self.cycle + FLIGHT + strips
                 await self._step(ctx)
-                ctx.set(self.drain.tile, 0)
+                ctx.set(self.drain.tile.issued, 0)
                 # A tile has as many cycles as it has strips, at least.
                 wait = strips - 1 + self.rng.choice(self.spare)
         await self._step(ctx, FLIGHT + self.size.strip + 8)
