@@ -9,6 +9,7 @@ from amaranth.lib.wiring import In, Out
 
 from golden.host_bridge import PRESENT, UNKNOWN, Code
 
+from .axi_lite import axi_lite_signature
 from .parameters import check_integer
 from .stream import beat_signature
 from .structure import Structure
@@ -136,42 +137,30 @@ class HostBridge(wiring.Component):
     ----------
     in_bytes, out_bytes : int
         Bytes of a beat to the core, and from it, 1 to 256.
+    address_bits : int
+        Width of an address, 1 to 16. Bits of a message beyond it are ignored.
 
     Members
     -------
     i_host : ``In(stream.Signature(8))``, o_host : ``Out(stream.Signature(8))``
         Bytes from and to the host.
-    m_axi_aw..., m_axi_w..., m_axi_b..., m_axi_ar..., m_axi_r...
-        The channels of AXI4-Lite, 16 bits of address and 32 bits of data.
+    m_axi : ``Out(axi_lite_signature(address_bits))``
+        AXI4-Lite. Words are always written as a whole.
     o : ``Out(beat_signature(8 * in_bytes))``, i : ``In(beat_signature(8 * out_bytes))``
         Beats to the core, and from it.
     """
 
-    def __init__(self, in_bytes, out_bytes):
+    def __init__(self, in_bytes, out_bytes, address_bits=16):
         check_integer("Bytes of a beat to the core", in_bytes, 1, 256)
         check_integer("Bytes of a beat from the core", out_bytes, 1, 256)
+        check_integer("Width of an address", address_bits, 1, 16)
         self._in_bytes = in_bytes
         self._out_bytes = out_bytes
         super().__init__(
             {
                 "i_host": In(BYTE),
                 "o_host": Out(BYTE),
-                "m_axi_awaddr": Out(16),
-                "m_axi_awvalid": Out(1),
-                "m_axi_awready": In(1),
-                "m_axi_wdata": Out(32),
-                "m_axi_wvalid": Out(1),
-                "m_axi_wready": In(1),
-                "m_axi_bresp": In(2),
-                "m_axi_bvalid": In(1),
-                "m_axi_bready": Out(1),
-                "m_axi_araddr": Out(16),
-                "m_axi_arvalid": Out(1),
-                "m_axi_arready": In(1),
-                "m_axi_rdata": In(32),
-                "m_axi_rresp": In(2),
-                "m_axi_rvalid": In(1),
-                "m_axi_rready": Out(1),
+                "m_axi": Out(axi_lite_signature(address_bits)),
                 "o": Out(beat_signature(8 * in_bytes)),
                 "i": In(beat_signature(8 * out_bytes)),
             }
@@ -208,19 +197,20 @@ class HostBridge(wiring.Component):
             go("answering")
 
         for valid, ready in (
-            (self.m_axi_awvalid, self.m_axi_awready),
-            (self.m_axi_wvalid, self.m_axi_wready),
-            (self.m_axi_arvalid, self.m_axi_arready),
+            (self.m_axi.awvalid, self.m_axi.awready),
+            (self.m_axi.wvalid, self.m_axi.wready),
+            (self.m_axi.arvalid, self.m_axi.arready),
             (self.o.valid, self.o.ready),
         ):
             with m.If(ready):
                 m.d.sync += valid.eq(0)
         m.d.comb += [
-            self.m_axi_awaddr.eq(header),
-            self.m_axi_araddr.eq(header),
-            self.m_axi_wdata.eq(held[-32:]),
-            self.m_axi_bready.eq(1),
-            self.m_axi_rready.eq(1),
+            self.m_axi.awaddr.eq(header),
+            self.m_axi.araddr.eq(header),
+            self.m_axi.wdata.eq(held[-32:]),
+            self.m_axi.wstrb.eq(0b1111),
+            self.m_axi.bready.eq(1),
+            self.m_axi.rready.eq(1),
             host.ready.eq(states["idle"] | states["in_header"] | states["in_body"]),
             answer.payload.eq(held[:8]),
             answer.valid.eq(states["answering"]),
@@ -247,7 +237,7 @@ class HostBridge(wiring.Component):
         with m.If(states["beginning"]):
             m.d.sync += left.eq(Mux(sends, self._in_bytes, 4))
             with m.If(code == Code.READ):
-                m.d.sync += self.m_axi_arvalid.eq(1)
+                m.d.sync += self.m_axi.arvalid.eq(1)
                 go("reading")
             with m.Elif(code == Code.TAKE):
                 go("taking")
@@ -261,7 +251,7 @@ class HostBridge(wiring.Component):
             with m.If(last_byte & sends):
                 go("sending")
             with m.Elif(last_byte):
-                m.d.sync += [self.m_axi_awvalid.eq(1), self.m_axi_wvalid.eq(1)]
+                m.d.sync += [self.m_axi.awvalid.eq(1), self.m_axi.wvalid.eq(1)]
                 go("writing")
         with m.If(states["sending"]):
             # A beat that waits must not change: the new one is given up.
@@ -275,10 +265,10 @@ class HostBridge(wiring.Component):
                 ]
             m.d.sync += header.eq(header - 1)
             go("counting")
-        with m.If(states["writing"] & self.m_axi_bvalid):
-            begin(self.m_axi_bresp, 1)
-        with m.If(states["reading"] & self.m_axi_rvalid):
-            begin(Cat(self.m_axi_rresp, C(0, 6), self.m_axi_rdata), 5)
+        with m.If(states["writing"] & self.m_axi.bvalid):
+            begin(self.m_axi.bresp, 1)
+        with m.If(states["reading"] & self.m_axi.rvalid):
+            begin(Cat(self.m_axi.rresp, C(0, 6), self.m_axi.rdata), 5)
         with m.If(states["taking"]):
             with m.If(~some_left):
                 go("idle")
@@ -332,20 +322,16 @@ class HostedCore(wiring.Component):
         )
         m.submodules.receiver = receiver = SerialReceiver(self._clocks)
         m.submodules.transmitter = transmitter = SerialTransmitter(self._clocks)
-        m.submodules.bridge = bridge = HostBridge(in_bytes, out_bytes)
         m.submodules.core = core = self._core
+        m.submodules.bridge = bridge = HostBridge(in_bytes, out_bytes, len(core.s_axi.awaddr))
         wiring.connect(m, receiver.o, bridge.i_host)
         wiring.connect(m, bridge.o_host, transmitter.i)
         m.d.comb += [
             receiver.rx.eq(self.rx),
             self.tx.eq(transmitter.tx),
             self.irq.eq(core.irq),
-            core.s_axi_wstrb.eq(0b1111),
         ]
-        for name, member in bridge.signature.members.items():
-            if name.startswith("m_axi_"):
-                mine, theirs = getattr(bridge, name), getattr(core, name.replace("m_", "s_", 1))
-                m.d.comb += theirs.eq(mine) if member.flow is Out else mine.eq(theirs)
+        wiring.connect(m, bridge.m_axi, core.s_axi)
         for source, sink in ((bridge.o, core.i), (core.o, bridge.i)):
             m.d.comb += [
                 sink.valid.eq(source.valid),
