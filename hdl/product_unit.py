@@ -8,26 +8,12 @@ from golden.shift_multiply_array import ShiftOperand
 
 from .command_queue import command_layout
 from .countdown import Countdown
-from .dot_product_array import pass_flags
-from .operand_walk import OperandWalk, operand_read
+from .operand_walk import OperandWalk
 from .pipeline import deepen, delay
+from .store_ports import pass_control, pass_read_signature
 from .tile_credits import tile_signature
 
-__all__ = ["ProductUnit", "pass_control"]
-
-
-def pass_control(size):
-    """Lay out what goes with a pass through memories and array."""
-    return data.StructLayout(
-        {
-            "flags": pass_flags(),
-            "operation": 4,
-            "signed_activations": 1,
-            "operand": 1,
-            "digit": 1,
-            "lanes_used": size.lanes,
-        }
-    )
+__all__ = ["ProductUnit"]
 
 
 # Of a product, two bits of the operation tell which one it is.
@@ -81,7 +67,7 @@ class ProductUnit(wiring.Component):
     The tiles come in the order of the results: rows of tiles, and in each the tiles from left to
     right. The last pass of a tile waits for room.
 
-    The latency from a pass to ``integers``, ``codes`` and ``control`` is ``latency`` cycles.
+    The latency from a pass to ``read`` is ``latency`` cycles.
 
     Parameters
     ----------
@@ -96,19 +82,17 @@ class ProductUnit(wiring.Component):
         Passes are still to come.
     tile : ``Out(tile_signature(size.strip))``
         Tiles, each issued with its last pass, which waits for room.
-    integers : ``Out(operand_read(size, rows))``, codes : ``Out(operand_read(size, columns))``
-        What to read of the integer and of the shift operand.
-    weight_address : ``Out(16)``
-        Word of the weights to read: of the shift operand forward, of the integers backward.
-    control : ``Out(pass_control(size))``
-        What goes with the pass.
+    read : ``Out(pass_read_signature(size))``
+        Passes, and where their operands lie.
     macs : ``Out(20)``
         Products of two numbers that a pass completed, for the counter.
     """
 
     latency = 3
-    #: Cycles from the last pass of a product to the start of the next one, whose first pass it is.
-    turnaround = 5
+    #: Cycles from a command to its first pass: it is taken, taken apart, and a pass decided upon.
+    first_pass = 3
+    #: Cycles from the last pass of a product to ``command.ready``.
+    release = 1
 
     def __init__(self, size):
         self._size = size
@@ -117,10 +101,7 @@ class ProductUnit(wiring.Component):
                 "command": In(stream.Signature(command_layout())),
                 "busy": Out(1),
                 "tile": Out(tile_signature(size.strip)),
-                "integers": Out(operand_read(size, size.rows)),
-                "codes": Out(operand_read(size, size.columns)),
-                "weight_address": Out(16),
-                "control": Out(pass_control(size)),
+                "read": Out(pass_read_signature(size)),
                 "macs": Out(20),
             }
         )
@@ -184,7 +165,7 @@ class ProductUnit(wiring.Component):
 
         integers = OperandWalk(m, "integers", size, size.rows)
         codes = OperandWalk(m, "codes", size, size.columns)
-        m.d.comb += [self.integers.eq(integers.read), self.codes.eq(codes.read)]
+        m.d.comb += [self.read.integers.eq(integers.read), self.read.codes.eq(codes.read)]
         places = self._take(m, whole)
         with m.If(move):
             integers.move(passing.term, passing.integer_index)
@@ -258,12 +239,12 @@ class ProductUnit(wiring.Component):
             decided.digit.eq(passing.digit),
             decided.lanes_used.eq(passing.lanes_used),
             kept.eq(decided),
-            self.control.eq(kept),
+            self.read.control.eq(kept),
         ]
         for part in ("matrix", "term"):
             by_code = decided.operand == ShiftOperand.INT4
             m.d.sync += weights[part].eq(Mux(by_code, codes.parts[part], integers.parts[part]))
-        m.d.sync += self.weight_address.eq(weights.matrix + weights.term)
+        m.d.sync += self.read.weight_address.eq(weights.matrix + weights.term)
 
     def _count(self, m, rows, columns, lanes, completes):
         """Tell how many products of two numbers the passes complete."""

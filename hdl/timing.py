@@ -10,7 +10,6 @@ from .command_queue import CommandQueue
 from .fp4_quantizer import Fp4Lane
 from .load_unit import LoadUnit
 from .output_buffer import OutputBuffer
-from .product_unit import ProductUnit
 from .quantizer import IntegerLane
 from .result_unit import ResultUnit
 from .structure import Structure
@@ -47,8 +46,8 @@ def core_timing(size, structure=Structure.PLAIN):
         load=load + IntegerLane.latency,
         gradient_load=load + Fp4Lane.latency,
         raw_load=load,
-        first_tile=ResultUnit.first_tile,
-        restart=ProductUnit.turnaround,
+        first_tile=TrainingEngine.first_tile,
+        restart=TrainingEngine.restart,
         drain=TrainingEngine(size, structure).drain,
         output=OutputBuffer.latency,
         settings=ResultUnit.turnaround,
