@@ -66,8 +66,10 @@ class ResultSequencer(wiring.Component):
     """
 
     latency = 7
-    #: Cycles from the last ``strip_stored`` of a product to ``busy``, where none follows.
+    #: Cycles from the last ``strip_stored`` of a product to its end, when it is no longer busy.
     release = 2
+    #: Cycles from there to ``tiles_enabled``, where the next product waits with other settings.
+    turnaround = 4
 
     def __init__(self, way):
         self._way = way

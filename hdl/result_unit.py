@@ -80,8 +80,9 @@ class ResultUnit(wiring.Component):
 
     #: Cycles from a command to the first room for a tile of it, where none is before it.
     first_room = ResultSequencer.latency + 1
-    #: Cycles from the end of a product to a tile of the next one with other settings.
-    turnaround = 1
+    #: Cycles from the end of a product to the first room for a tile of the next one, which waits
+    #: with other settings.
+    turnaround = ResultSequencer.turnaround + 1
     #: Cycles of a strip from the array to the end of the pipeline.
     way = TileDrain.strip_latency + StripGather.latency + ResultPipeline.latency
     latency = way + OutputBuffer.latency

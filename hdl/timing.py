@@ -50,7 +50,7 @@ def core_timing(size, structure=Structure.PLAIN):
         restart=TrainingEngine.restart,
         drain=TrainingEngine(size, structure).drain,
         output=OutputBuffer.latency,
-        settings=ResultUnit.turnaround,
+        settings=TrainingEngine.settings,
     )
 
 

@@ -89,6 +89,9 @@ class TrainingEngine(wiring.Component):
     restart = ProductUnit.release + first_pass
     #: Cycles from the first pass of a product to the last one of its first tile, at least.
     first_tile = ResultUnit.first_room - ProductUnit.first_pass
+    #: Cycles to the last pass of a first tile that waits for the end of the product before, as its
+    #: settings are others: from where the first pass of a product would be that starts then.
+    settings = ResultUnit.turnaround - first_pass
     #: Cycles from the last write of a load to its end, by which nothing is inside the outlet.
     load_release = 2
 
