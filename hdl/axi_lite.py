@@ -183,14 +183,14 @@ class AxiLiteRegisters(wiring.Component):
         )
         # What is asked for is decoded a cycle before it is decided upon, and done in the next one,
         # each register by a bit of its own.
-        known = Signal()
+        is_writable = Signal()
         decoded = Signal()
         writing = Signal()
         m.d.comb += write.eq(decoded & ~self.s_axi.bvalid & ~self.hold)
         m.d.sync += [decoded.eq(has_address & has_data & ~write), writing.eq(write)]
         with m.If(writing):
             m.d.sync += self.s_axi.bvalid.eq(1)
-            m.d.sync += self.s_axi.bresp.eq(Mux(known, OKAY, SLVERR))
+            m.d.sync += self.s_axi.bresp.eq(Mux(is_writable, OKAY, SLVERR))
         with m.Elif(self.s_axi.bready):
             m.d.sync += self.s_axi.bvalid.eq(0)
 
@@ -203,7 +203,7 @@ class AxiLiteRegisters(wiring.Component):
         hit = Signal(len(writable))
         change = Signal(len(writable))
         m.d.sync += [
-            known.eq(found.any()),
+            is_writable.eq(found.any()),
             hit.eq(found & word["strb"].any().replicate(len(hit))),
             change.eq(hit & write.replicate(len(hit))),
         ]
@@ -246,7 +246,7 @@ class AxiLiteRegisters(wiring.Component):
         asked = Signal(len(self._registers), reset_less=True)
         m.d.comb += read.eq(stages[1] & ~self.s_axi.rvalid)
         m.d.sync += stages.eq(Mux(read, 0, Cat(has_address, stages[0])))
-        found, known = Const(0, WORD), Const(0, 1)
+        found, is_readable = Const(0, WORD), Const(0, 1)
         for group, first in enumerate(range(0, len(self._registers), GROUP)):
             chosen = Signal(WORD, name=f"group_{group}", reset_less=True)
             exists = Signal(name=f"group_{group}_exists", reset_less=True)
@@ -257,12 +257,12 @@ class AxiLiteRegisters(wiring.Component):
                     words |= Mux(asked[k], self._word(register), 0)
             m.d.sync += [chosen.eq(words), exists.eq(asked[first : first + GROUP].any())]
             found |= chosen
-            known |= exists
+            is_readable |= exists
         with m.If(read):
             m.d.sync += [
                 self.s_axi.rvalid.eq(1),
                 self.s_axi.rdata.eq(found),
-                self.s_axi.rresp.eq(Mux(known, OKAY, SLVERR)),
+                self.s_axi.rresp.eq(Mux(is_readable, OKAY, SLVERR)),
             ]
         with m.Elif(self.s_axi.rready):
             m.d.sync += self.s_axi.rvalid.eq(0)
@@ -282,13 +282,13 @@ class AxiLiteRegisters(wiring.Component):
         valid = getattr(self.s_axi, f"{channel}valid")
         ready = getattr(self.s_axi, f"{channel}ready")
         held = Signal(name=f"{channel}_held")
-        taken = {
+        transfer = {
             part: Signal.like(port, name=f"{channel}_{part}", reset_less=True)
             for part, port in parts.items()
         }
         with m.If(valid & ready):
             m.d.sync += [held.eq(1), ready.eq(0)]
-            m.d.sync += [taken[part].eq(port) for part, port in parts.items()]
+            m.d.sync += [transfer[part].eq(port) for part, port in parts.items()]
         with m.Elif(release | ~held):
             m.d.sync += [held.eq(0), ready.eq(1)]
-        return taken, held
+        return transfer, held

@@ -55,24 +55,24 @@ class SerialReceiver(wiring.Component):
         line = Signal(init=1)
         received = Signal(8)
         m.submodules.synchronizer = cdc.FFSynchronizer(self.rx, line, init=1)
-        left = Signal(range(self._clocks))
+        clocks_left = Signal(range(self._clocks))
         bits = Signal(range(11))
         with m.If(self.o.ready):
             m.d.sync += self.o.valid.eq(0)
         with m.If(~bits.any()), m.If(~line):
             # Every bit is looked at in its middle: start bit, eight bits, stop bit.
-            m.d.sync += [bits.eq(10), left.eq(self._clocks // 2 - 1)]
-        with m.Elif(left.any()):
-            m.d.sync += left.eq(left - 1)
+            m.d.sync += [bits.eq(10), clocks_left.eq(self._clocks // 2 - 1)]
+        with m.Elif(clocks_left.any()):
+            m.d.sync += clocks_left.eq(clocks_left - 1)
         with m.Else():
-            m.d.sync += [bits.eq(bits - 1), left.eq(self._clocks - 1)]
+            m.d.sync += [bits.eq(bits - 1), clocks_left.eq(self._clocks - 1)]
             with m.If(bits == 10), m.If(line):
                 m.d.sync += bits.eq(0)  # it was a glitch
             with m.Elif(bits == 1):
                 m.d.sync += self.o.valid.eq(line)
             with m.Else():
                 m.d.sync += received.eq(Cat(received[1:], line))
-        with m.If((bits == 1) & ~left.any()):
+        with m.If((bits == 1) & ~clocks_left.any()):
             m.d.sync += self.o.payload.eq(received)
         return m
 
@@ -102,7 +102,7 @@ class SerialTransmitter(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        left = Signal(range(self._clocks))
+        clocks_left = Signal(range(self._clocks))
         bits = Signal(range(11))
         rest = Signal(9)
         m.d.comb += self.i.ready.eq(~bits.any())
@@ -111,17 +111,17 @@ class SerialTransmitter(wiring.Component):
                 self.tx.eq(0),
                 rest.eq(Cat(self.i.payload, 1)),
                 bits.eq(10),
-                left.eq(self._clocks - 1),
+                clocks_left.eq(self._clocks - 1),
             ]
-        with m.Elif(left.any()):
-            m.d.sync += left.eq(left - 1)
+        with m.Elif(clocks_left.any()):
+            m.d.sync += clocks_left.eq(clocks_left - 1)
         with m.Else():
             m.d.sync += [
                 self.tx.eq(rest[0]),
                 rest.eq(Cat(rest[1:], 1)),
                 bits.eq(bits - 1),
                 # The stop bit goes on for a cycle while the next byte is taken.
-                left.eq(Mux(bits == 2, self._clocks - 2, self._clocks - 1)),
+                clocks_left.eq(Mux(bits == 2, self._clocks - 2, self._clocks - 1)),
             ]
         return m
 
@@ -144,7 +144,7 @@ class _Message:
         self.header = Signal(16)
         #: Bytes come in at the top and leave at the bottom.
         self.held = Signal(8 * size)
-        self.left = Signal(range(size + 1))
+        self.bytes_left = Signal(range(size + 1))
         self.lost = Signal()
         # What is asked of a byte, or of the count of beats, is found a cycle before it is needed.
         self.unknown = Signal()
@@ -154,7 +154,7 @@ class _Message:
             self.sends.eq((self.code == Code.SEND) | (self.code == Code.SEND_LAST)),
             self.some_left.eq(self.header.any()),
         ]
-        self.last_byte = self.left == 1
+        self.last_byte = self.bytes_left == 1
         #: One bit for each state; a case over them would be incomplete to a linter.
         self.states = {name: Signal(name=name, init=name == "idle") for name in STATES}
 
@@ -164,7 +164,7 @@ class _Message:
 
     def reply(self, reply, count):
         """Hold a reply of so many bytes, and send it."""
-        self._m.d.sync += [self.held.eq(reply), self.left.eq(count)]
+        self._m.d.sync += [self.held.eq(reply), self.bytes_left.eq(count)]
         self.go("answering")
 
 
@@ -245,7 +245,11 @@ class HostBridge(wiring.Component):
         """Take the code of a message, and two bytes behind it where it has them."""
         states, host = message.states, self.i_host
         with m.If(states["idle"]):
-            m.d.sync += [message.code.eq(host.payload), message.left.eq(2), message.lost.eq(0)]
+            m.d.sync += [
+                message.code.eq(host.payload),
+                message.bytes_left.eq(2),
+                message.lost.eq(0),
+            ]
             m.d.sync += message.unknown.eq(host.payload > max(Code))
             with m.If(host.valid):
                 message.go("decoding")
@@ -256,7 +260,7 @@ class HostBridge(wiring.Component):
                 message.go("in_header")
         with m.If(states["in_header"] & host.valid):
             m.d.sync += message.header.eq(Cat(message.header[8:], host.payload))
-            m.d.sync += message.left.eq(message.left - 1)
+            m.d.sync += message.bytes_left.eq(message.bytes_left - 1)
             with m.If(message.last_byte):
                 message.go("counting")
         with m.If(states["counting"]):
@@ -265,7 +269,7 @@ class HostBridge(wiring.Component):
     def _begin(self, m, message):
         """Do what the header asks for; for each beat of a message once more."""
         with m.If(message.states["beginning"]):
-            m.d.sync += message.left.eq(Mux(message.sends, self._in_bytes, 4))
+            m.d.sync += message.bytes_left.eq(Mux(message.sends, self._in_bytes, 4))
             with m.If(message.code == Code.READ):
                 m.d.sync += self.m_axi.arvalid.eq(1)
                 message.go("reading")
@@ -282,7 +286,7 @@ class HostBridge(wiring.Component):
         host = self.i_host
         with m.If(message.states["in_body"] & host.valid):
             m.d.sync += message.held.eq(Cat(message.held[8:], host.payload))
-            m.d.sync += message.left.eq(message.left - 1)
+            m.d.sync += message.bytes_left.eq(message.bytes_left - 1)
             with m.If(message.last_byte & message.sends):
                 message.go("sending")
             with m.Elif(message.last_byte):
@@ -325,7 +329,10 @@ class HostBridge(wiring.Component):
     def _answer(self, m, message):
         """Send a reply, byte by byte."""
         with m.If(message.states["answering"] & self.o_host.ready):
-            m.d.sync += [message.held.eq(message.held[8:]), message.left.eq(message.left - 1)]
+            m.d.sync += [
+                message.held.eq(message.held[8:]),
+                message.bytes_left.eq(message.bytes_left - 1),
+            ]
             with m.If(message.last_byte & (message.code == Code.TAKE)):
                 message.go("taking")
             with m.Elif(message.last_byte):

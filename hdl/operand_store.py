@@ -93,6 +93,7 @@ class OperandStore(wiring.Component):
 
         self._hold_loads(m)
         results = self._prepare_results(m)
+        self._promise_writes(m, results[0])
         self._write_codes(m, activations, Memory.ACTIVATIONS, results, size.columns)
         self._write_codes(m, weights, Memory.WEIGHTS, results, size.columns)
         self._write_codes(m, gradients, Memory.GRADIENTS, results, size.rows)
@@ -148,6 +149,17 @@ class OperandStore(wiring.Component):
             name = f"result_to_{which.name.lower()}"
             targets[which] = delay(m, name, wanted, cycles, reset=True)
         return targets, result_write(self._size)(decoded), rows
+
+    def _promise_writes(self, m, targets):
+        """State that loads write where they said, and never together with a result."""
+        if not are_checked():
+            return
+        memories, told = self.load.write.memories, Signal(len(Memory))
+        m.d.comb += told.bit_select(self.load.memory, 1).eq(1)
+        promise(m, "a load writes to the memory that it told", ~(memories & ~told).any())
+        for which, of_result in targets.items():
+            what = f"no load writes to the {which.name.lower()} together with a result"
+            promise(m, what, ~(memories[which] & of_result))
 
     def _write_codes(self, m, memory, which, results, width):
         """Write a group of a load, or a strip of ``width`` codes of a result."""

@@ -63,29 +63,29 @@ class OutputBuffer(wiring.Component):
         wiring.connect(m, outlet.o, wiring.flipped(self.o))
         write = buffer.write_port()
         read = buffer.read_port()
-        kept = Signal(self._width, reset_less=True)
-        moved = Signal(2)
-        arrived = Signal()
-        arrived_data = Signal(self._width, reset_less=True)
+        word = Signal(self._width, reset_less=True)
+        read_valid = Signal(2)
+        put_valid = Signal()
+        put_data = Signal(self._width, reset_less=True)
         waiting = Level(m, "waiting", self._depth)
         full = waiting.rest == self._depth - 1
-        promise(m, "an output buffer is given no more than it can keep", ~(arrived & full))
-        waiting.change(arrived, outlet.entered)
+        promise(m, "an output buffer is given no more than it can keep", ~(put_valid & full))
+        waiting.change(put_valid, outlet.entered)
         m.d.comb += [
-            write.data.eq(arrived_data),
-            write.en.eq(arrived),
+            write.data.eq(put_data),
+            write.en.eq(put_valid),
             read.en.eq(1),
             outlet.entered.eq(outlet.room & waiting.any),
-            outlet.put.eq(moved[1]),
-            outlet.data.eq(kept),
-            self.pending.eq(arrived | waiting.any | outlet.inside),
+            outlet.put.eq(read_valid[1]),
+            outlet.data.eq(word),
+            self.pending.eq(put_valid | waiting.any | outlet.inside),
         ]
         m.d.sync += [
-            arrived.eq(self.put),
-            arrived_data.eq(self.data),
+            put_valid.eq(self.put),
+            put_data.eq(self.data),
             write.addr.eq(write.addr + write.en),
             read.addr.eq(read.addr + outlet.entered),
-            moved.eq(Cat(outlet.entered, moved[0])),
-            kept.eq(read.data),
+            read_valid.eq(Cat(outlet.entered, read_valid[0])),
+            word.eq(read.data),
         ]
         return m

@@ -53,7 +53,7 @@ class ResultSequencer(wiring.Component):
         The next product. It stands for 3 cycles before ``start``, and for one more.
     start : ``Out(1)``
         It starts: the drain is given its tiles from now on.
-    command_now : ``Out(command_layout())``, route : ``Out(result_route())``
+    current_command : ``Out(command_layout())``, route : ``Out(result_route())``
         The product whose results pass through, 2 cycles after its ``start``.
     tiles_enabled : ``Out(1)``
         Whether a tile of it may be issued.
@@ -81,7 +81,7 @@ class ResultSequencer(wiring.Component):
                 "strip_stored": In(1),
                 "next_command": Out(command_layout()),
                 "start": Out(1),
-                "command_now": Out(command_layout()),
+                "current_command": Out(command_layout()),
                 "route": Out(result_route()),
                 "tiles_enabled": Out(1),
                 "clear_step": Out(2),
@@ -92,7 +92,7 @@ class ResultSequencer(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        active = Signal()  # `command_now` has results to come
+        active = Signal()  # `current_command` has results to come
         drained = Signal()  # its last strip has left the array
         next_valid = Signal()
         next_settled = Signal(2)  # `next_valid` has been so for one cycle, and for two
@@ -144,15 +144,15 @@ class ResultSequencer(wiring.Component):
 
     def _compare(self, m):
         """Tell, 2 cycles later, whether the next product goes the same way, alike in all."""
-        now, following = self.command_now, self.next_command
+        current, following = self.current_command, self.next_command
         same = Signal(len(SETTINGS))
         uses_sums = Signal()
         alike = Signal()
-        to_sums = now.destination == Destination.PARTIAL_SUMS
+        to_sums = current.destination == Destination.PARTIAL_SUMS
         m.d.sync += [
-            same.eq(Cat(now[name] == following[name] for name in SETTINGS)),
+            same.eq(Cat(current[name] == following[name] for name in SETTINGS)),
             uses_sums.eq(
-                now.accumulate | following.accumulate | to_sums | following.clear_step_gradient
+                current.accumulate | following.accumulate | to_sums | following.clear_step_gradient
             ),
             alike.eq(same.all() & ~uses_sums),
         ]
@@ -163,7 +163,7 @@ class ResultSequencer(wiring.Component):
         following, route = self.next_command, self.route
         with m.If(start_delayed):
             m.d.sync += [
-                self.command_now.eq(following),
+                self.current_command.eq(following),
                 route.forward.eq(following.operation == Operation.FORWARD),
                 route.by_weight.eq(following.operation == Operation.WEIGHT_GRADIENT),
                 route.to_stream.eq(following.destination == Destination.STREAM),

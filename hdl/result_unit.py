@@ -142,7 +142,7 @@ class ResultUnit(wiring.Component):
             self.ended.eq(sequencer.ended),
             self.strip_taken.eq(drain.popped),
         ]
-        self._feed(m, drain, gather, pipeline, sequencer.command_now, route)
+        self._feed(m, drain, gather, pipeline, sequencer.current_command, route)
         self._configure(m, pipeline, sequencer)
         self._write(m, pipeline, route)
         self._send(m, pipeline, route)
@@ -170,7 +170,7 @@ class ResultUnit(wiring.Component):
 
     def _configure(self, m, pipeline, sequencer):
         """Pass the settings of the product on."""
-        command, route = sequencer.command_now, sequencer.route
+        command, route = sequencer.current_command, sequencer.route
         target = Signal(2)
         with m.If(route.to_stream):
             m.d.sync += target.eq(Target.FLOAT)

@@ -92,10 +92,10 @@ class StripGather(wiring.Component):
         valid = flow.input("valid", self.place.valid, reset=True)
         # What the memories bring is gathered in a cycle, and used in the next one.
         gathered = StripMemory.latency + 1
-        kept = flow.stage(
-            "kept",
+        is_stored = flow.stage(
+            "is_stored",
             lambda valid: valid & self.to_sums,
-            flow.input("valid_gathered", flow.at(valid, gathered), gathered, reset=True),
+            flow.input("gathered_valid", flow.at(valid, gathered), gathered, reset=True),
             reset=True,
         )
         sums = self._add(m, flow, place, memory)
@@ -103,10 +103,10 @@ class StripGather(wiring.Component):
             flow.keep("bias", flow.keep("bias_gathered", value)) for value in self._biases(flow)
         ]
         derivatives = self._choose(m, flow, place)
-        outputs = {"place": place, "valid": valid, "kept": kept}
+        outputs = {"place": place, "valid": valid, "is_stored": is_stored}
         for name, values in (("sum", sums), ("bias", biases), ("derivative", derivatives)):
             outputs |= {f"{name}_{lane}": value for lane, value in enumerate(values)}
-        place, valid, kept, *values = flow.close(self.latency, **outputs)
+        place, valid, is_stored, *values = flow.close(self.latency, **outputs)
         count = size.strip
         m.d.comb += [
             self.o_place.eq(place),
@@ -116,7 +116,7 @@ class StripGather(wiring.Component):
             self.derivatives.eq(Cat(values[2 * count :])),
             memory.write_address.eq(self.o_place.number),
             memory.write_data.eq(self.sums),
-            memory.write_groups.eq(kept),
+            memory.write_groups.eq(is_stored),
         ]
         return m
 

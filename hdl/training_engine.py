@@ -278,7 +278,7 @@ class TrainingEngine(wiring.Component):
         is_found = Signal()
         is_kept = Signal()
         blocked = Signal()
-        coming = wrong_seed | commands.error | loads.error
+        found_next = wrong_seed | commands.error | loads.error
         clear = self.clear_error | ~is_kept
         with m.If(wrong_seed):
             m.d.comb += code.eq(ErrorCode.SEED)
@@ -294,8 +294,8 @@ class TrainingEngine(wiring.Component):
         ]
         m.d.sync += [
             found.eq(code),
-            is_found.eq(coming),
-            blocked.eq(coming | is_found | ~clear),
+            is_found.eq(found_next),
+            blocked.eq(found_next | is_found | ~clear),
         ]
         with m.If(clear):
             m.d.sync += [self.error.eq(found), is_kept.eq(is_found)]
@@ -312,10 +312,10 @@ class TrainingEngine(wiring.Component):
         for name, value in happening.items():
             # In two halves, the upper one a cycle later.
             low, high = (Signal(32, name=f"{name}_{half}") for half in ("low", "high"))
-            now = Signal(value.shape(), name=f"{name}_now")
+            event = Signal(value.shape(), name=f"{name}_event")
             carry = Signal(name=f"{name}_carry")
             m.d.comb += getattr(self, name).eq(Cat(low, high))
-            m.d.sync += [now.eq(value), Cat(low, carry).eq(low + now), high.eq(high + carry)]
+            m.d.sync += [event.eq(value), Cat(low, carry).eq(low + event), high.eq(high + carry)]
             with m.If(self.clear_counters):
                 m.d.sync += Cat(low, carry, high).eq(0)
         ended = Signal(2)
