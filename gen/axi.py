@@ -29,12 +29,24 @@ def _fields(payload_shape):
         yield "tdata", None, -(-Shape.cast(payload_shape).width // 8) * 8
 
 
+def _is_stream(member):
+    return member.is_signature and isinstance(member.signature, stream.Signature)
+
+
+def _flat(name, member):
+    """List the ports of a member by name: those of ``s_axi`` become ``s_axi_awaddr`` and so on."""
+    if member.is_port:
+        return {name: member}
+    return {f"{name}_{port}": of_port for port, of_port in member.signature.members.items()}
+
+
 class AxiWrapper(wiring.Component):
     """A component with AXI4-Stream ports, a clock ``aclk`` and a reset ``aresetn``.
 
     Streams become ``tdata``, ``tuser``, ``tlast``, ``tvalid`` and ``tready`` ports; lane 0 is the
-    lowest part of ``tdata``, which is padded with zeros to whole bytes. Other members keep their
-    names. The reset is active low and synchronous. Adds no latency.
+    lowest part of ``tdata``, which is padded with zeros to whole bytes. Members of another
+    interface become ports such as ``s_axi_awaddr``, and other members keep their names. The reset
+    is active low and synchronous. Adds no latency.
 
     Parameters
     ----------
@@ -53,8 +65,8 @@ class AxiWrapper(wiring.Component):
         self._core = core
         members = {"aclk": In(1), "aresetn": In(1)}
         for name, member in core.signature.members.items():
-            if not (member.is_signature and isinstance(member.signature, stream.Signature)):
-                members[name] = member
+            if not _is_stream(member):
+                members |= _flat(name, member)
                 continue
             forward, backward = (In, Out) if member.flow is In else (Out, In)
             prefix = axi_name(name)
@@ -71,10 +83,12 @@ class AxiWrapper(wiring.Component):
         m.submodules.core = core = self._core
         for name, member in core.signature.members.items():
             port = getattr(core, name)
-            if not (member.is_signature and isinstance(member.signature, stream.Signature)):
-                mine = getattr(self, name)
-                there, here = (port, mine) if member.flow is In else (mine, port)
-                m.d.comb += assign_all(there, here) if member.dimensions else there.eq(here)
+            if not _is_stream(member):
+                for flat_name, flat in _flat(name, member).items():
+                    inner = port if member.is_port else getattr(port, flat_name[len(name) + 1 :])
+                    mine = getattr(self, flat_name)
+                    there, here = (inner, mine) if flat.flow is In else (mine, inner)
+                    m.d.comb += assign_all(there, here) if flat.dimensions else there.eq(here)
                 continue
             prefix = axi_name(name)
             valid = getattr(self, f"{prefix}_tvalid")

@@ -11,13 +11,53 @@ from golden.registers import REGISTERS
 
 from .select import equals
 
-__all__ = ["AxiLiteRegisters"]
+__all__ = ["AxiLiteRegisters", "axi_lite_signature"]
 
 OKAY = 0
 SLVERR = 2
 WORD = 32
 #: Registers that are chosen among in one stage of a read.
 GROUP = 4
+
+
+def axi_lite_signature(address_bits, data_bits=WORD):
+    """Describe an AXI4-Lite, from the side of the manager.
+
+    Parameters
+    ----------
+    address_bits : int
+        Width of an address.
+    data_bits : int
+        Width of a word, 32 or 64.
+
+    Returns
+    -------
+    wiring.Signature
+        The members are the signals of the specification, in lower case.
+    """
+    return wiring.Signature(
+        {
+            "awaddr": Out(address_bits),
+            "awprot": Out(3),
+            "awvalid": Out(1),
+            "awready": In(1),
+            "wdata": Out(data_bits),
+            "wstrb": Out(data_bits // 8),
+            "wvalid": Out(1),
+            "wready": In(1),
+            "bresp": In(2),
+            "bvalid": In(1),
+            "bready": Out(1),
+            "araddr": Out(address_bits),
+            "arprot": Out(3),
+            "arvalid": Out(1),
+            "arready": In(1),
+            "rdata": In(data_bits),
+            "rresp": In(2),
+            "rvalid": In(1),
+            "rready": Out(1),
+        }
+    )
 
 
 def _shape(field):
@@ -71,8 +111,9 @@ class AxiLiteRegisters(wiring.Component):
 
     Members
     -------
-    s_axi_aw..., s_axi_w..., s_axi_b..., s_axi_ar..., s_axi_r...
-        The channels of AXI4-Lite, 32 bits of data. ``awprot`` and ``arprot`` are ignored.
+    s_axi : ``In(axi_lite_signature(...))``
+        AXI4-Lite, with 32 bits of data and an address as wide as the table needs. ``awprot`` and
+        ``arprot`` are ignored.
     hold : ``In(1)``
         Makes writes wait, while what was written last is still being looked at.
     {x}
@@ -108,25 +149,7 @@ class AxiLiteRegisters(wiring.Component):
                 raise InputError(f"Constant {name} must be 0 to 2**32 - 1, not {value}")
         address_bits = max(register.offset + 3 for register in self._registers).bit_length()
         members = {
-            "s_axi_awaddr": In(address_bits),
-            "s_axi_awprot": In(3),
-            "s_axi_awvalid": In(1),
-            "s_axi_awready": Out(1),
-            "s_axi_wdata": In(WORD),
-            "s_axi_wstrb": In(WORD // 8),
-            "s_axi_wvalid": In(1),
-            "s_axi_wready": Out(1),
-            "s_axi_bresp": Out(2),
-            "s_axi_bvalid": Out(1),
-            "s_axi_bready": In(1),
-            "s_axi_araddr": In(address_bits),
-            "s_axi_arprot": In(3),
-            "s_axi_arvalid": In(1),
-            "s_axi_arready": Out(1),
-            "s_axi_rdata": Out(WORD),
-            "s_axi_rresp": Out(2),
-            "s_axi_rvalid": Out(1),
-            "s_axi_rready": In(1),
+            "s_axi": In(axi_lite_signature(address_bits)),
             "hold": In(1),
         }
         for register in self._registers:
@@ -154,22 +177,22 @@ class AxiLiteRegisters(wiring.Component):
     def _write(self, m):
         """Wait for address and data, write, and respond."""
         write = Signal()
-        awaddr, has_address = self._accept(m, "aw", {"addr": self.s_axi_awaddr}, write)
+        awaddr, has_address = self._accept(m, "aw", {"addr": self.s_axi.awaddr}, write)
         word, has_data = self._accept(
-            m, "w", {"data": self.s_axi_wdata, "strb": self.s_axi_wstrb}, write
+            m, "w", {"data": self.s_axi.wdata, "strb": self.s_axi.wstrb}, write
         )
         # What is asked for is decoded a cycle before it is decided upon, and done in the next one,
         # each register by a bit of its own.
-        known = Signal()
+        is_writable = Signal()
         decoded = Signal()
         writing = Signal()
-        m.d.comb += write.eq(decoded & ~self.s_axi_bvalid & ~self.hold)
+        m.d.comb += write.eq(decoded & ~self.s_axi.bvalid & ~self.hold)
         m.d.sync += [decoded.eq(has_address & has_data & ~write), writing.eq(write)]
         with m.If(writing):
-            m.d.sync += self.s_axi_bvalid.eq(1)
-            m.d.sync += self.s_axi_bresp.eq(Mux(known, OKAY, SLVERR))
-        with m.Elif(self.s_axi_bready):
-            m.d.sync += self.s_axi_bvalid.eq(0)
+            m.d.sync += self.s_axi.bvalid.eq(1)
+            m.d.sync += self.s_axi.bresp.eq(Mux(is_writable, OKAY, SLVERR))
+        with m.Elif(self.s_axi.bready):
+            m.d.sync += self.s_axi.bvalid.eq(0)
 
         mask = Signal(WORD)
         written = Signal(WORD)
@@ -180,7 +203,7 @@ class AxiLiteRegisters(wiring.Component):
         hit = Signal(len(writable))
         change = Signal(len(writable))
         m.d.sync += [
-            known.eq(found.any()),
+            is_writable.eq(found.any()),
             hit.eq(found & word["strb"].any().replicate(len(hit))),
             change.eq(hit & write.replicate(len(hit))),
         ]
@@ -215,15 +238,15 @@ class AxiLiteRegisters(wiring.Component):
     def _read(self, m):
         """Wait for an address, and answer with what its register holds."""
         read = Signal()
-        araddr, has_address = self._accept(m, "ar", {"addr": self.s_axi_araddr}, read)
+        araddr, has_address = self._accept(m, "ar", {"addr": self.s_axi.araddr}, read)
         number = araddr["addr"][2:]
         # A stage to decode the address, with a bit for each register, so that each of them has few
         # users; one to choose in each group of registers; one to bring the groups together.
         stages = Signal(2)
         asked = Signal(len(self._registers), reset_less=True)
-        m.d.comb += read.eq(stages[1] & ~self.s_axi_rvalid)
+        m.d.comb += read.eq(stages[1] & ~self.s_axi.rvalid)
         m.d.sync += stages.eq(Mux(read, 0, Cat(has_address, stages[0])))
-        found, known = Const(0, WORD), Const(0, 1)
+        found, is_readable = Const(0, WORD), Const(0, 1)
         for group, first in enumerate(range(0, len(self._registers), GROUP)):
             chosen = Signal(WORD, name=f"group_{group}", reset_less=True)
             exists = Signal(name=f"group_{group}_exists", reset_less=True)
@@ -234,15 +257,15 @@ class AxiLiteRegisters(wiring.Component):
                     words |= Mux(asked[k], self._word(register), 0)
             m.d.sync += [chosen.eq(words), exists.eq(asked[first : first + GROUP].any())]
             found |= chosen
-            known |= exists
+            is_readable |= exists
         with m.If(read):
             m.d.sync += [
-                self.s_axi_rvalid.eq(1),
-                self.s_axi_rdata.eq(found),
-                self.s_axi_rresp.eq(Mux(known, OKAY, SLVERR)),
+                self.s_axi.rvalid.eq(1),
+                self.s_axi.rdata.eq(found),
+                self.s_axi.rresp.eq(Mux(is_readable, OKAY, SLVERR)),
             ]
-        with m.Elif(self.s_axi_rready):
-            m.d.sync += self.s_axi_rvalid.eq(0)
+        with m.Elif(self.s_axi.rready):
+            m.d.sync += self.s_axi.rvalid.eq(0)
 
     def _word(self, register):
         """Find what a read of a register brings."""
@@ -256,16 +279,16 @@ class AxiLiteRegisters(wiring.Component):
         Ready is a register of its own rather than "nothing is held": so it is 0 in reset, and a
         master that comes out of reset earlier loses nothing.
         """
-        valid = getattr(self, f"s_axi_{channel}valid")
-        ready = getattr(self, f"s_axi_{channel}ready")
+        valid = getattr(self.s_axi, f"{channel}valid")
+        ready = getattr(self.s_axi, f"{channel}ready")
         held = Signal(name=f"{channel}_held")
-        taken = {
+        transfer = {
             part: Signal.like(port, name=f"{channel}_{part}", reset_less=True)
             for part, port in parts.items()
         }
         with m.If(valid & ready):
             m.d.sync += [held.eq(1), ready.eq(0)]
-            m.d.sync += [taken[part].eq(port) for part, port in parts.items()]
+            m.d.sync += [transfer[part].eq(port) for part, port in parts.items()]
         with m.Elif(release | ~held):
             m.d.sync += [held.eq(0), ready.eq(1)]
-        return taken, held
+        return transfer, held

@@ -12,7 +12,7 @@ from .dot_product import DotProduct, sum_latency
 from .shift_lane import ShiftControl, ShiftDecoder, shift_control
 from .structure import Structure
 
-__all__ = ["DotProductArray", "pass_flags"]
+__all__ = ["DotProductArray", "array_operands_signature", "array_totals_signature", "pass_flags"]
 
 
 def pass_flags():
@@ -20,12 +20,74 @@ def pass_flags():
     return data.StructLayout({"valid": 1, "first": 1, "last": 1})
 
 
+def array_operands_signature(rows, columns, lanes, integer_bits):
+    """Describe what a pass brings to an array, from the side that brings it.
+
+    Parameters
+    ----------
+    rows, columns, lanes : int
+        Size of the array.
+    integer_bits : int
+        Width of the signed integer operand.
+
+    Returns
+    -------
+    wiring.Signature
+        ``flags : Out(pass_flags())``
+            Whether there is a pass, and whether it is the first or last one of the sums. A first
+            one comes behind a last one, or a reset.
+        ``operand : Out(columns)``
+            What the codes are: a :class:`golden.shift_multiply_array.ShiftOperand`.
+        ``digit : Out(columns)``
+            Which digit of INT4.
+        ``integers : Out(signed(integer_bits)).array(rows, lanes)``
+            Integer operands.
+        ``codes : Out(4).array(columns, lanes)``
+            Shift operands. A code of zero adds nothing, whatever the integer is.
+    """
+    return wiring.Signature(
+        {
+            "flags": Out(pass_flags()),
+            "operand": Out(columns),
+            "digit": Out(columns),
+            "integers": Out(signed(integer_bits)).array(rows, lanes),
+            "codes": Out(4).array(columns, lanes),
+        }
+    )
+
+
+def array_totals_signature(rows, columns, accumulator_bits):
+    """Describe the sums of an array, from its side.
+
+    Parameters
+    ----------
+    rows, columns : int
+        Size of the array.
+    accumulator_bits : int
+        Width of a sum.
+
+    Returns
+    -------
+    wiring.Signature
+        ``done : Out(rows)``
+            Whether the sums of each row are complete: of all rows at once.
+        ``sums : Out(signed(accumulator_bits)).array(rows, columns)``
+            Sums, valid in the cycle of ``done`` at least.
+    """
+    return wiring.Signature(
+        {
+            "done": Out(rows),
+            "sums": Out(signed(accumulator_bits)).array(rows, columns),
+        }
+    )
+
+
 class DotProductArray(wiring.Component):
     """Add up products of integer vectors and vectors of shift operands; nothing ever stalls.
 
     A pass brings ``lanes`` terms to each of ``rows`` times ``columns`` sums: FP4 codes take one
-    pass, INT4 codes one per signed digit. The sums are on ``sums`` when ``done``, for one cycle
-    at least.
+    pass, INT4 codes one per signed digit. The sums stand for one cycle at least when
+    they are complete.
 
     The latency from the last pass to ``done`` is ``latency`` cycles: 2, those of a lane, and those
     of the adder tree. The throughput is one pass per cycle.
@@ -45,21 +107,10 @@ class DotProductArray(wiring.Component):
 
     Members
     -------
-    flags : ``In(pass_flags())``
-        Whether there is a pass, and whether it is the first or last one of the sums. A first one
-        comes behind a last one, or a reset.
-    operand : ``In(columns)``
-        What the codes are: a :class:`golden.shift_multiply_array.ShiftOperand`.
-    digit : ``In(columns)``
-        Which digit of INT4.
-    integers : ``In(signed(integer_bits)).array(rows, lanes)``
-        Integer operands.
-    codes : ``In(4).array(columns, lanes)``
-        Shift operands. A code of zero adds nothing, whatever the integer is.
-    done : ``Out(rows)``
-        Whether the sums of each row are complete: of all rows at once.
-    sums : ``Out(signed(accumulator_bits)).array(rows, columns)``
-        Sums.
+    operands : ``In(array_operands_signature(rows, columns, lanes, integer_bits))``
+        Passes.
+    totals : ``Out(array_totals_signature(rows, columns, accumulator_bits))``
+        Sums, and when they are complete.
     """
 
     def __init__(
@@ -83,13 +134,8 @@ class DotProductArray(wiring.Component):
         self.latency = self.cycles(fmt, lanes, structure)
         super().__init__(
             {
-                "flags": In(pass_flags()),
-                "operand": In(columns),
-                "digit": In(columns),
-                "integers": In(signed(integer_bits)).array(rows, lanes),
-                "codes": In(4).array(columns, lanes),
-                "done": Out(rows),
-                "sums": Out(signed(accumulator_bits)).array(rows, columns),
+                "operands": In(array_operands_signature(rows, columns, lanes, integer_bits)),
+                "totals": Out(array_totals_signature(rows, columns, accumulator_bits)),
             }
         )
 
@@ -105,7 +151,14 @@ class DotProductArray(wiring.Component):
         # The flags follow the operands through the lanes and the tree, and there is one of each
         # for each row in the end.
         valid, first, last = (
-            fan_out(m, name, self.flags[name], self._rows, 1 + self._sum_latency, reset_less=False)
+            fan_out(
+                m,
+                name,
+                self.operands.flags[name],
+                self._rows,
+                1 + self._sum_latency,
+                reset_less=False,
+            )
             for name in ("valid", "first", "last")
         )
         for row in range(self._rows):
@@ -126,9 +179,9 @@ class DotProductArray(wiring.Component):
                     unit.valid.eq(valid[row]),
                     unit.first.eq(first[row]),
                     unit.last.eq(last[row]),
-                    self.sums[row][column].eq(unit.total),
+                    self.totals.sums[row][column].eq(unit.total),
                 ]
-            m.d.sync += self.done[row].eq(valid[row] & last[row])
+            m.d.sync += self.totals.done[row].eq(valid[row] & last[row])
         return m
 
     def _decode(self, m):
@@ -143,7 +196,7 @@ class DotProductArray(wiring.Component):
         controls = [[None] * self._lanes for _ in range(self._columns)]
         for lane in range(self._lanes):
             for row in range(self._rows):
-                m.d.sync += integers[row][lane].eq(self.integers[row][lane])
+                m.d.sync += integers[row][lane].eq(self.operands.integers[row][lane])
             for column in range(self._columns):
                 name = f"{column}_{lane}"
                 decoder = ShiftDecoder(self._fmt.log2_radix)
@@ -154,9 +207,9 @@ class DotProductArray(wiring.Component):
                     shift_control(self._fmt.log2_radix), name=f"shift_{name}", reset_less=True
                 )
                 m.d.comb += [
-                    decoder.code.eq(self.codes[column][lane]),
-                    decoder.operand.eq(self.operand[column]),
-                    decoder.digit.eq(self.digit[column]),
+                    decoder.code.eq(self.operands.codes[column][lane]),
+                    decoder.operand.eq(self.operands.operand[column]),
+                    decoder.digit.eq(self.operands.digit[column]),
                     stages.control.eq(control),
                 ]
                 m.d.sync += control.eq(decoder.control)

@@ -16,36 +16,15 @@ from .quantizer import IntegerLane
 from .random_bits import RandomBits
 from .select import equals
 from .step_gradient import derivative_layout
+from .store_ports import load_write
 from .stream import beat_signature
 
-__all__ = ["EVENTS", "LoadUnit", "load_write"]
+__all__ = ["EVENTS", "LoadUnit"]
 
 EVENTS = ("saturation", "underflow", "nonfinite")
 #: What a lane calls them.
 #: Outputs of the lanes, in the order of the events that they are counted as.
 _FLAGS = ("saturated", "underflowed", "was_nonfinite")
-
-
-def load_write(size):
-    """Lay out one write of a load, of ``load_lanes`` codes or of a beat of biases.
-
-    Each memory, row and group has a bit as well, that of the memory only where something is
-    written.
-    """
-    groups = size.block // size.load_lanes
-    return data.StructLayout(
-        {
-            "memories": len(Memory),
-            "address": 22,
-            "row": range(size.block),
-            "rows": size.block,
-            "group": range(max(groups, 2)),
-            "groups": groups,
-            "codes": data.ArrayLayout(4, size.load_lanes),
-            "derivatives": data.ArrayLayout(derivative_layout(size.residual_bits), size.load_lanes),
-            "biases": data.ArrayLayout(32, size.biases_per_beat),
-        }
-    )
 
 
 def _quantized(size):

@@ -1,34 +1,39 @@
 """All memories of the training core that loads fill, and the ways to them."""
 
 from amaranth import *
-from amaranth.lib import data, wiring
+from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from golden.command import INTEGER_BITS, Memory, Operation
 from golden.shift_multiply_array import ShiftOperand
 
+from .contracts import are_checked, promise
 from .copies import fan_out
-from .dot_product_array import pass_flags
-from .load_unit import load_write
+from .dot_product_array import array_operands_signature
 from .operand_memory import OperandMemory, StripMemory
-from .operand_walk import operand_read
-from .product_unit import pass_control
-from .result_unit import derivative_address_bits, result_write
+from .pipeline import delay, delays, register
 from .select import equals
 from .step_gradient import derivative_layout
+from .store_ports import (
+    BIAS_BITS,
+    CODE_BITS,
+    load_signature,
+    pass_read_signature,
+    result_signature,
+    result_write,
+    strip_read_signature,
+)
 
 __all__ = ["OperandStore"]
-
-CODE_BITS = 4
 
 
 class OperandStore(wiring.Component):
     """Activations, weights and gradients, the derivatives beside the first two, and biases.
 
-    Results are written 3 cycles after they come, and loads a cycle after they come.
+    Results are written ``result_latency`` cycles after they come, and loads a cycle after they
+    come.
 
-    The latency from ``control`` to operands, and from the other addresses to what is read, is
-    4 cycles.
+    The latency from ``pass_read`` to ``operands``, and of ``strip_read``, is 4 cycles.
 
     Parameters
     ----------
@@ -37,64 +42,33 @@ class OperandStore(wiring.Component):
 
     Members
     -------
-    load : ``In(load_write(size))``
+    load : ``In(load_signature(size))``
         Writes of loads.
-    load_memory : ``In(Memory)``, load_waits : ``Out(1)``
-        Memory of the load under way, and whether it must not write in the next cycle, as a result
-        goes there.
-    write : ``In(result_write(size))``, write_activations, write_gradients : ``In(1)``
+    result : ``In(result_signature(size))``
         Writes of results.
-    will_write_activations, will_write_gradients : ``In(1)``
-        The same, a cycle before.
-    integers : ``In(operand_read(size, rows))``, codes : ``In(operand_read(size, columns))``
-        What to read for a pass.
-    weight_address : ``In(16)``
-        Which word of the weights.
-    control : ``In(pass_control(size))``
-        What goes with the pass.
-    operand_flags : ``Out(pass_flags())``, operand, digit : ``Out(columns)``
-        Of ``control``, what goes on with the operands; the last two once for each column.
-    operand_integers : ``Out(...)``, operand_codes : ``Out(...)``
-        Operands; see :class:`hdl.dot_product_array.DotProductArray`. Codes of lanes beyond the
-        last term are zero.
-    bias_address : ``In(16)``, biases : ``Out(ArrayLayout(signed(32), columns))``
-        Reading of biases.
-    derivative_address : ``In(derivative_address_bits(size))``
-        Strip of derivatives to read.
-    activation_derivatives, weight_derivatives : ``Out(ArrayLayout(derivative_layout, strip))``
-        What is read.
+    pass_read : ``In(pass_read_signature(size))``
+        Passes that read their operands.
+    operands : ``Out(array_operands_signature(...))``
+        What is read for a pass. Codes of lanes beyond the last term are zero.
+    strip_read : ``In(strip_read_signature(size))``
+        Reading of biases and derivatives.
     """
 
     latency = OperandMemory.latency + 1
+    #: Cycles from a result to its write: two to decode its row, and the register of the memory.
+    result_latency = 3
 
     def __init__(self, size):
         self._size = size
         self._derivative = derivative_layout(size.residual_bits)
-        strip = data.ArrayLayout(self._derivative, size.strip)
+        array = (size.rows, size.columns, size.lanes, INTEGER_BITS)
         super().__init__(
             {
-                "load": In(load_write(size)),
-                "load_memory": In(Memory),
-                "load_waits": Out(1),
-                "write": In(result_write(size)),
-                "write_activations": In(1),
-                "write_gradients": In(1),
-                "will_write_activations": In(1),
-                "will_write_gradients": In(1),
-                "integers": In(operand_read(size, size.rows)),
-                "codes": In(operand_read(size, size.columns)),
-                "weight_address": In(16),
-                "control": In(pass_control(size)),
-                "operand_flags": Out(pass_flags()),
-                "operand": Out(size.columns),
-                "digit": Out(size.columns),
-                "operand_integers": Out(signed(INTEGER_BITS)).array(size.rows, size.lanes),
-                "operand_codes": Out(CODE_BITS).array(size.columns, size.lanes),
-                "bias_address": In(16),
-                "biases": Out(data.ArrayLayout(signed(32), size.columns)),
-                "derivative_address": In(derivative_address_bits(size)),
-                "activation_derivatives": Out(strip),
-                "weight_derivatives": Out(strip),
+                "load": In(load_signature(size)),
+                "result": In(result_signature(size)),
+                "pass_read": In(pass_read_signature(size)),
+                "operands": Out(array_operands_signature(*array)),
+                "strip_read": In(strip_read_signature(size)),
             }
         )
 
@@ -117,17 +91,9 @@ class OperandStore(wiring.Component):
         m.submodules.activation_side = activation_side
         m.submodules.weight_side = weight_side
 
-        # Loads are told in time, by a register that has its place between both; of which memory is
-        # known long before the first write of a load.
-        waits = Signal(name="load_will_wait")
-        m.d.sync += [
-            waits.eq(
-                (self.will_write_activations & equals(self.load_memory, Memory.ACTIVATIONS))
-                | (self.will_write_gradients & (self.load_memory == Memory.GRADIENTS))
-            ),
-            self.load_waits.eq(waits),
-        ]
+        self._hold_loads(m)
         results = self._prepare_results(m)
+        self._promise_writes(m, results[0])
         self._write_codes(m, activations, Memory.ACTIVATIONS, results, size.columns)
         self._write_codes(m, weights, Memory.WEIGHTS, results, size.columns)
         self._write_codes(m, gradients, Memory.GRADIENTS, results, size.rows)
@@ -135,43 +101,69 @@ class OperandStore(wiring.Component):
         self._write_side(m, weight_side, Memory.WEIGHTS, results)
         self._keep_biases(m)
         m.d.comb += [
-            activation_side.read_address.eq(self.derivative_address),
-            weight_side.read_address.eq(self.derivative_address),
-            self.activation_derivatives.eq(activation_side.read_data),
-            self.weight_derivatives.eq(weight_side.read_data),
+            activation_side.read_address.eq(self.strip_read.derivative_address),
+            weight_side.read_address.eq(self.strip_read.derivative_address),
+            self.strip_read.activation_derivatives.eq(activation_side.read_data),
+            self.strip_read.weight_derivatives.eq(weight_side.read_data),
         ]
         self._read(m, activations, weights, gradients)
         return m
 
-    def _prepare_results(self, m):
-        """Delay results; tells where they go, if anywhere, and their row with a bit for each.
-
-        None ever goes to the weights.
-        """
-        targets = {
-            Memory.ACTIVATIONS: self.write_activations,
-            Memory.GRADIENTS: self.write_gradients,
-        }
-        taken, ready = (
-            Signal(result_write(self._size), name=f"result_{x}", reset_less=True)
-            for x in ("taken", "ready")
-        )
-        rows = Signal(self._size.block, name="result_rows", reset_less=True)
+    def _hold_loads(self, m):
+        """Tell loads in time that a result is written where they would write."""
+        load, result = self.load, self.result
+        # By a register that has its place between both.
+        wait = Signal(name="load_wait_next")
         m.d.sync += [
-            taken.eq(self.write),
-            ready.eq(taken),
-            *(rows[k].eq(equals(taken.row, k)) for k in range(len(rows))),
+            wait.eq(
+                (result.to_activations_next & equals(load.memory, Memory.ACTIVATIONS))
+                | (result.to_gradients_next & (load.memory == Memory.GRADIENTS))
+            ),
+            load.wait.eq(wait),
         ]
+        if not are_checked():
+            return
+        for which in ("activations", "gradients"):
+            announced = register(
+                m, f"{which}_announced", getattr(result, f"to_{which}_next"), reset=True
+            )
+            promise(
+                m,
+                f"a result for the {which} is announced a cycle before",
+                getattr(result, f"to_{which}") == announced,
+            )
+
+    def _prepare_results(self, m):
+        """Delay results; tells where they go, if anywhere, and their row with a bit for each."""
+        strip = self.result.strip
+        cycles = self.result_latency - 1
+        before, decoded = delays(m, "result", strip, cycles)[-2:]
+        row = result_write(self._size)(before).row
+        rows = Signal(self._size.block, name="result_rows", reset_less=True)
+        m.d.sync += [rows[k].eq(equals(row, k)) for k in range(len(rows))]
+        targets = {
+            Memory.ACTIVATIONS: self.result.to_activations,
+            Memory.GRADIENTS: self.result.to_gradients,
+        }
         for which, wanted in targets.items():
-            name = which.name.lower()
-            was_wanted = Signal(name=f"{name}_taken")
-            targets[which] = Signal(name=f"{name}_ready")
-            m.d.sync += [was_wanted.eq(wanted), targets[which].eq(was_wanted)]
-        return targets, ready, rows
+            name = f"result_to_{which.name.lower()}"
+            targets[which] = delay(m, name, wanted, cycles, reset=True)
+        return targets, result_write(self._size)(decoded), rows
+
+    def _promise_writes(self, m, targets):
+        """State that loads write where they said, and never together with a result."""
+        if not are_checked():
+            return
+        memories, told = self.load.write.memories, Signal(len(Memory))
+        m.d.comb += told.bit_select(self.load.memory, 1).eq(1)
+        promise(m, "a load writes to the memory that it told", ~(memories & ~told).any())
+        for which, of_result in targets.items():
+            what = f"no load writes to the {which.name.lower()} together with a result"
+            promise(m, what, ~(memories[which] & of_result))
 
     def _write_codes(self, m, memory, which, results, width):
         """Write a group of a load, or a strip of ``width`` codes of a result."""
-        load, group = self.load, self._size.load_lanes
+        load, group = self.load.write, self._size.load_lanes
         targets, write, result_rows = results
         of_result = targets.get(which, Const(0))
         m.d.sync += memory.write_address.eq(Mux(of_result, write.address, load.address))
@@ -190,7 +182,7 @@ class OperandStore(wiring.Component):
 
     def _write_side(self, m, memory, which, results):
         """Write the derivatives that belong to codes."""
-        size, load = self._size, self.load
+        size, load = self._size, self.load.write
         group, strip, columns = size.load_lanes, size.strip, size.columns
         groups = strip // group
         log2_strip = strip.bit_length() - 1
@@ -224,8 +216,8 @@ class OperandStore(wiring.Component):
 
     def _keep_biases(self, m):
         """Write biases by the beat, read them by the columns of the array."""
-        size, load = self._size, self.load
-        memory = StripMemory(size.bias_words, signed(32), size.columns, size.biases_per_beat)
+        size, load = self._size, self.load.write
+        memory = StripMemory(size.bias_words, signed(BIAS_BITS), size.columns, size.biases_per_beat)
         m.submodules.bias_memory = memory
         beats = size.columns // size.biases_per_beat
         log2_beats = beats.bit_length() - 1
@@ -234,8 +226,8 @@ class OperandStore(wiring.Component):
             memory.write_data.eq(Cat(load.biases.as_value() for _ in range(beats))),
         ]
         m.d.comb += [
-            memory.read_address.eq(self.bias_address),
-            self.biases.eq(memory.read_data),
+            memory.read_address.eq(self.strip_read.bias_address),
+            self.strip_read.biases.eq(memory.read_data),
         ]
         for k in range(beats):
             this = equals(load.address[:log2_beats], k) if beats > 1 else Const(1)
@@ -243,9 +235,7 @@ class OperandStore(wiring.Component):
 
     def _read(self, m, activations, weights, gradients):
         """Read both operands of a pass, and register them."""
-        size = self._size
-        integers, codes, control = self.integers, self.codes, self.control
-        forward = control.operand == ShiftOperand.INT4
+        integers, codes = self.pass_read.integers, self.pass_read.codes
         for memory, rows, columns in (
             (activations, integers, integers),
             (weights, codes, integers),
@@ -259,25 +249,31 @@ class OperandStore(wiring.Component):
             ]
         m.d.comb += [
             activations.read_address.eq(integers.address),
-            weights.read_address.eq(self.weight_address),
+            weights.read_address.eq(self.pass_read.weight_address),
             gradients.read_address.eq(codes.address),
         ]
-        flags = control.flags
-        for name in ("read", "kept", "chosen"):
-            delayed = Signal(pass_flags(), name=f"flags_{name}")
-            m.d.sync += delayed.eq(flags)
-            flags = delayed
-        m.d.sync += self.operand_flags.eq(flags)
-        m.d.comb += [
-            getattr(self, name).eq(Cat(fan_out(m, name, control[name], size.columns, 4)))
-            for name in ("operand", "digit")
-        ]
+        self._steer(m)
+        self._choose(m, activations, weights, gradients)
+
+    def _steer(self, m):
+        """Let what goes with a pass come out with its operands."""
+        control = self.pass_read.control
+        flags = delay(m, "flags", control.flags, self.latency, reset=True)
+        m.d.comb += self.operands.flags.eq(flags)
+        for name in ("operand", "digit"):
+            copies = fan_out(m, name, control[name], self._size.columns, self.latency)
+            m.d.comb += getattr(self.operands, name).eq(Cat(copies))
+
+    def _choose(self, m, activations, weights, gradients):
+        """Choose the operands from what the memories give, and register them."""
+        size, control = self._size, self.pass_read.control
+        forward = control.operand == ShiftOperand.INT4
         by_input = control.operation == Operation.INPUT_GRADIENT
         for lane, wanted, forward_now, input_now, is_signed in zip(
             range(size.lanes),
             self._want_codes(m),
             *(
-                fan_out(m, name, value, size.lanes, 3)
+                fan_out(m, name, value, size.lanes, OperandMemory.latency)
                 for name, value in (
                     ("forward_now", forward),
                     ("input_now", by_input),
@@ -299,33 +295,31 @@ class OperandStore(wiring.Component):
                         ),
                     )
                 )
-                m.d.sync += self.operand_integers[row][lane].eq(
+                m.d.sync += self.operands.integers[row][lane].eq(
                     Cat(code, code[-1] & is_signed).as_signed()
                 )
             of_forward, of_input, of_weight = (bit.replicate(CODE_BITS) for bit in wanted)
             for column in range(size.columns):
-                m.d.sync += self.operand_codes[column][lane].eq(
+                m.d.sync += self.operands.codes[column][lane].eq(
                     (weights.row_code(column, lane) & of_forward)
                     | (gradients.row_code(column, lane) & of_input)
                     | (gradients.column_code(column, lane) & of_weight)
                 )
 
     def _want_codes(self, m):
-        """Tell for each lane, 3 cycles after ``control``, which of the operations takes a code.
+        """Tell for each lane which of the operations takes a code, when the memories give it.
 
         Beyond the last term none does, so that the code is zero, whatever the memory holds there:
         what was loaded before or, in a simulator that knows of it, what nobody knows.
         """
-        control, lanes = self.control, self._size.lanes
-        used, used_then = (
-            Signal(lanes, name=f"lanes_used_{x}", reset_less=True) for x in ("read", "kept")
-        )
-        m.d.sync += [used.eq(control.lanes_used), used_then.eq(used)]
+        control, lanes = self.pass_read.control, self._size.lanes
+        before = OperandMemory.latency - 1
+        used = delay(m, "lanes_used", control.lanes_used, before)
         wanted = []
         for operation in (Operation.FORWARD, Operation.INPUT_GRADIENT, Operation.WEIGHT_GRADIENT):
             name = operation.name.lower()
-            asked = fan_out(m, f"{name}_asked", control.operation == operation, lanes, 2)
-            of_lanes = [Signal(name=f"{name}_{lane}", reset_less=True) for lane in range(lanes)]
-            m.d.sync += [mine.eq(asked[k] & used_then[k]) for k, mine in enumerate(of_lanes)]
-            wanted.append(of_lanes)
+            asked = fan_out(m, f"{name}_asked", control.operation == operation, lanes, before)
+            wanted.append(
+                [register(m, f"{name}_{lane}", asked[lane] & used[lane]) for lane in range(lanes)]
+            )
         return zip(*wanted, strict=True)

@@ -3,26 +3,9 @@
 from amaranth import *
 from amaranth.lib import data
 
-__all__ = ["OperandWalk", "operand_read"]
+from .store_ports import operand_read
 
-
-def operand_read(size, wide):
-    """Lay out the reading of an operand: address of a word, and part and lanes of it.
-
-    Parameters
-    ----------
-    size : CoreSize
-        Parameters of the core.
-    wide : int
-        Count of vectors that are read at once.
-    """
-    return data.StructLayout(
-        {
-            "address": 16,
-            "part": range(max(size.block // wide, 2)),
-            "lanes": range(max(size.block // size.lanes, 2)),
-        }
-    )
+__all__ = ["OperandWalk"]
 
 
 class OperandWalk:

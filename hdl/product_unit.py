@@ -8,25 +8,12 @@ from golden.shift_multiply_array import ShiftOperand
 
 from .command_queue import command_layout
 from .countdown import Countdown
-from .dot_product_array import pass_flags
-from .operand_walk import OperandWalk, operand_read
-from .pipeline import deepen, delay
+from .operand_walk import OperandWalk
+from .pipeline import Flow
+from .store_ports import ADDRESS_BITS, pass_control, pass_read_signature
+from .tile_credits import tile_signature
 
-__all__ = ["ProductUnit", "pass_control"]
-
-
-def pass_control(size):
-    """Lay out what goes with a pass through memories and array."""
-    return data.StructLayout(
-        {
-            "flags": pass_flags(),
-            "operation": 4,
-            "signed_activations": 1,
-            "operand": 1,
-            "digit": 1,
-            "lanes_used": size.lanes,
-        }
-    )
+__all__ = ["ProductUnit"]
 
 
 # Of a product, two bits of the operation tell which one it is.
@@ -45,6 +32,18 @@ def _is_by_weight(operation):
 def _step_layout():
     """Lay out how a walk goes on in one direction: to the first, to the next, or not at all."""
     return data.StructLayout({"first": 1, "next": 1})
+
+
+def _product_layout():
+    """Lay out the product that is under way: what it is, its extents, and where operands lie.
+
+    The columns of the result run faster than its rows: columns of the array forward, and its rows
+    for the gradients.
+    """
+    sizes = ("terms", "fast", "slow", "integer_base", "code_base", "integer_width", "code_width")
+    return data.StructLayout(
+        {"operation": 4, "signed_activations": 1, "forward": 1, **dict.fromkeys(sizes, 16)}
+    )
 
 
 def _pass_layout(size):
@@ -78,9 +77,9 @@ class ProductUnit(wiring.Component):
     """Walk through the tiles of a product and the terms of each, one pass per cycle.
 
     The tiles come in the order of the results: rows of tiles, and in each the tiles from left to
-    right. The last pass of a tile waits until ``room``.
+    right. The last pass of a tile waits for room.
 
-    The latency from a pass to ``integers``, ``codes`` and ``control`` is ``latency`` cycles.
+    The latency from a pass to ``read`` is ``latency`` cycles.
 
     Parameters
     ----------
@@ -93,24 +92,19 @@ class ProductUnit(wiring.Component):
         Products to do; ready while none is under way.
     busy : ``Out(1)``
         Passes are still to come.
-    room : ``In(1)``
-        Whether the results of one more tile can be taken.
-    tile : ``Out(1)``, tile_strips : ``Out(7)``, tile_gap : ``Out(7)``
-        The last pass of a tile, for which there was room, how many rows of the result it has, and
-        how many cycles must pass before the next one: as many, less 1, and one more at the end.
-    integers : ``Out(operand_read(size, rows))``, codes : ``Out(operand_read(size, columns))``
-        What to read of the integer and of the shift operand.
-    weight_address : ``Out(16)``
-        Word of the weights to read: of the shift operand forward, of the integers backward.
-    control : ``Out(pass_control(size))``
-        What goes with the pass.
+    tile : ``Out(tile_signature(size.strip))``
+        Tiles, each issued with its last pass, which waits for room.
+    read : ``Out(pass_read_signature(size))``
+        Passes, and where their operands lie.
     macs : ``Out(20)``
         Products of two numbers that a pass completed, for the counter.
     """
 
     latency = 3
-    #: Cycles from the last pass of a product to the start of the next one, whose first pass it is.
-    turnaround = 5
+    #: Cycles from a command to its first pass: it is taken, taken apart, and a pass decided upon.
+    first_pass = 3
+    #: Cycles from the last pass of a product to ``command.ready``.
+    release = 1
 
     def __init__(self, size):
         self._size = size
@@ -118,14 +112,8 @@ class ProductUnit(wiring.Component):
             {
                 "command": In(stream.Signature(command_layout())),
                 "busy": Out(1),
-                "room": In(1),
-                "tile": Out(1),
-                "tile_strips": Out(7),
-                "tile_gap": Out(7),
-                "integers": Out(operand_read(size, size.rows)),
-                "codes": Out(operand_read(size, size.columns)),
-                "weight_address": Out(16),
-                "control": Out(pass_control(size)),
+                "tile": Out(tile_signature(size.strip)),
+                "read": Out(pass_read_signature(size)),
                 "macs": Out(20),
             }
         )
@@ -133,33 +121,64 @@ class ProductUnit(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         size = self._size
-        operation = Signal(4)
-        signed_activations = Signal()
-        forward = Signal()
         starting = Signal()  # the command is known, but not yet what is made of it
-        running = Signal()
-        first = Signal()
-        final_digit = Signal()
         # A pass is decided upon in one cycle, by what is left. In the next one it waits until it
         # may leave, and with it the walks go on.
         passing = Signal(_pass_layout(size), init={"within": 1})
         move = Signal()
         m.d.comb += [
-            move.eq(~passing.tile | self.room),
-            self.tile.eq(passing.tile & self.room),
-            self.tile_strips.eq(passing.strips),
-            self.tile_gap.eq(passing.gap),
+            move.eq(~passing.tile | self.tile.room),
+            self.tile.issued.eq(passing.tile & self.tile.room),
+            self.tile.strips.eq(passing.strips),
+            self.tile.gap.eq(passing.gap),
             self.command.ready.eq(~self.busy),
         ]
+        product = self._take(m, starting)
+        with m.If(move & passing.end):
+            m.d.sync += self.busy.eq(0)
+        self._step(m, product, starting, passing, move)
+        integers, codes = self._walk(m, product, starting, passing, move)
+        self._send(m, passing, move, integers, codes)
+        self._count(m, passing.rows, passing.columns, passing.lanes, move & passing.completes)
+        return m
 
-        # What is left of the terms, and of the result. Its columns run fastest: columns of the
-        # array forward, and its rows for the gradients.
-        whole = {x: Signal(16, name=x, reset_less=True) for x in ("terms", "fast", "slow")}
-        terms = Countdown(m, "terms", whole["terms"], size.lanes)
-        fast = Countdown(m, "fast", whole["fast"], Mux(forward, size.columns, size.rows))
-        slow = Countdown(m, "slow", whole["slow"], Mux(forward, size.rows, size.columns), once=True)
+    def _take(self, m, starting):
+        """Take shape and place of a product, and what it is."""
+        command, product = self.command.payload, Signal(_product_layout(), reset_less=True)
+        forward, by_input = _is_forward(command.operation), _is_by_input(command.operation)
+        batch, inputs, outputs = command.batch, command.inputs, command.outputs
+        m.d.sync += starting.eq(self.command.valid & self.command.ready)
+        # What comes while nothing is under way may be anything, until it is valid.
+        with m.If(~self.busy):
+            m.d.sync += [
+                self.busy.eq(self.command.valid),
+                product.operation.eq(command.operation),
+                product.signed_activations.eq(command.signed_activations),
+                product.forward.eq(forward),
+                product.slow.eq(Mux(forward | by_input, batch, outputs)),
+                product.fast.eq(Mux(forward, outputs, inputs)),
+                product.terms.eq(Mux(forward, inputs, Mux(by_input, outputs, batch))),
+                product.integer_base.eq(
+                    Mux(by_input, command.weight_base, command.activation_base)
+                ),
+                product.code_base.eq(Mux(forward, command.weight_base, command.gradient_base)),
+                # Activations and weights are `inputs` wide.
+                product.integer_width.eq(inputs),
+                product.code_width.eq(Mux(forward, inputs, outputs)),
+            ]
+        return product
+
+    def _step(self, m, product, starting, passing, move):
+        """Go through the terms of each tile and the tiles of the result, a pass per step."""
+        size, forward = self._size, product.forward
+        running = Signal()
+        first = Signal()
+        final_digit = Signal()
+        terms = Countdown(m, "terms", product.terms, size.lanes)
+        fast = Countdown(m, "fast", product.fast, Mux(forward, size.columns, size.rows))
+        slow = Countdown(m, "slow", product.slow, Mux(forward, size.rows, size.columns), once=True)
         # The same as `move`, from a register that others do not use.
-        decide = passing.within | self.room
+        decide = passing.within | self.tile.room
         with m.If(decide):
             m.d.sync += first.eq(final_digit & terms.end)
             m.d.sync += final_digit.eq(~(final_digit & forward))
@@ -172,45 +191,19 @@ class ProductUnit(wiring.Component):
         ends = decide & final_digit & terms.end & fast.end & slow.end
         m.d.sync += running.eq(starting | (running & ~ends))
         with m.If(starting):
-            m.d.sync += [starting.eq(0), first.eq(1), final_digit.eq(~forward)]
+            m.d.sync += [first.eq(1), final_digit.eq(~forward)]
             for extent in (terms, fast, slow):
                 extent.start()
-
         with m.If(move):
             m.d.sync += [
                 passing.valid.eq(running),
                 passing.first.eq(first),
                 passing.digit.eq(final_digit & forward),
                 passing.forward.eq(forward),
-                passing.operation.eq(operation),
-                passing.signed_activations.eq(signed_activations),
+                passing.operation.eq(product.operation),
+                passing.signed_activations.eq(product.signed_activations),
             ]
             self._decide(m, passing, running & final_digit, forward, terms, fast, slow)
-
-        integers = OperandWalk(m, "integers", size, size.rows)
-        codes = OperandWalk(m, "codes", size, size.columns)
-        m.d.comb += [self.integers.eq(integers.read), self.codes.eq(codes.read)]
-        places = self._take(m, whole)
-        with m.If(move):
-            integers.move(passing.term, passing.integer_index)
-            codes.move(passing.term, passing.code_index)
-        with m.If(starting):
-            self._start(forward, operation, places, integers, codes)
-        with m.If(move & passing.end):
-            m.d.sync += self.busy.eq(0)
-        with m.If(~self.busy):
-            coming = self.command.payload
-            m.d.sync += [
-                operation.eq(coming.operation),
-                forward.eq(_is_forward(coming.operation)),
-                signed_activations.eq(coming.signed_activations),
-            ]
-            with m.If(self.command.valid):
-                m.d.sync += [self.busy.eq(1), starting.eq(1)]
-
-        self._send(m, passing, move, integers, codes)
-        self._count(m, passing.rows, passing.columns, passing.lanes, move & passing.completes)
-        return m
 
     def _decide(self, m, passing, end, forward, terms, fast, slow):
         """Find how large a pass and its tile are, and how the walks go on; ``end`` of a term."""
@@ -246,76 +239,70 @@ class ProductUnit(wiring.Component):
                 step.next.eq(Mux(is_fast, tile_end & ~fast.end, row_end & ~slow.end)),
             ]
 
+    def _walk(self, m, product, starting, passing, move):
+        """Go along with the passes through both operands."""
+        size = self._size
+        log2_block = size.block.bit_length() - 1
+
+        def across(value):
+            return (value + (size.block - 1)) >> log2_block
+
+        integers = OperandWalk(m, "integers", size, size.rows)
+        codes = OperandWalk(m, "codes", size, size.columns)
+        m.d.comb += [self.read.integers.eq(integers.read), self.read.codes.eq(codes.read)]
+        with m.If(move):
+            integers.move(passing.term, passing.integer_index)
+            codes.move(passing.term, passing.code_index)
+        with m.If(starting):
+            # Forward reads both by row.
+            by_weight = _is_by_weight(product.operation)
+            integers.start(product.integer_base, across(product.integer_width), ~product.forward)
+            codes.start(product.code_base, across(product.code_width), by_weight)
+        return integers, codes
+
     def _send(self, m, passing, move, integers, codes):
         """Let what goes with a pass follow it, until its words are addressed."""
-        size = self._size
-        decided, kept = (
-            Signal(pass_control(size), name=f"control_{x}") for x in ("decided", "kept")
-        )
-        weights = Signal.like(integers.parts, name="weight_parts", reset_less=True)
+        control = Signal(pass_control(self._size), name="control_decided")
         m.d.sync += [
-            decided.flags.valid.eq(passing.valid & move),
-            decided.flags.first.eq(passing.first),
-            decided.flags.last.eq(self.tile),
-            decided.operation.eq(passing.operation),
-            decided.signed_activations.eq(passing.signed_activations),
-            decided.operand.eq(Mux(passing.forward, ShiftOperand.INT4, ShiftOperand.FP4)),
-            decided.digit.eq(passing.digit),
-            decided.lanes_used.eq(passing.lanes_used),
-            kept.eq(decided),
-            self.control.eq(kept),
+            control.flags.valid.eq(passing.valid & move),
+            control.flags.first.eq(passing.first),
+            control.flags.last.eq(self.tile.issued),
+            control.operation.eq(passing.operation),
+            control.signed_activations.eq(passing.signed_activations),
+            control.operand.eq(Mux(passing.forward, ShiftOperand.INT4, ShiftOperand.FP4)),
+            control.digit.eq(passing.digit),
+            control.lanes_used.eq(passing.lanes_used),
         ]
-        for part in ("matrix", "term"):
-            by_code = decided.operand == ShiftOperand.INT4
-            m.d.sync += weights[part].eq(Mux(by_code, codes.parts[part], integers.parts[part]))
-        m.d.sync += self.weight_address.eq(weights.matrix + weights.term)
+        # All that a pass is decided upon is there a cycle later, as are the parts of addresses.
+        flow = Flow(m)
+        decided = flow.input("control", control, 1, reset=True)
+        by_code = control.operand == ShiftOperand.INT4
+        parts = (
+            flow.input(part, Mux(by_code, codes.parts[part], integers.parts[part]), 1)
+            for part in ("matrix", "term")
+        )
+        matrix, term = flow.keep("weight_matrix weight_term", *parts)
+        address = flow.stage(
+            "weight_address", lambda matrix, term: (matrix + term)[:ADDRESS_BITS], matrix, term
+        )
+        control, address = flow.close(self.latency, control=decided, weight_address=address)
+        m.d.comb += [self.read.control.eq(control), self.read.weight_address.eq(address)]
 
     def _count(self, m, rows, columns, lanes, completes):
         """Tell how many products of two numbers the passes complete."""
         size = self._size
-        units = Signal(range(size.rows * size.columns + 1), reset_less=True)
-        product = Signal.like(self.macs, name="product", reset_less=True)
+        bits = (size.rows * size.columns).bit_length()
+        flow = Flow(m)
         # Both products are multipliers, with registers of their own around them.
-        rows, columns, lanes = deepen(m, True, "counted", rows, columns, lanes)
-        (lanes,) = deepen(m, True, "kept", lanes)
-        lanes, factor = deepen(m, True, "factor", lanes, units)
-        m.d.sync += [units.eq(rows * columns), product.eq(factor * lanes)]
-        completes = delay(m, "completed", completes, 4, reset=True)
-        m.d.comb += self.macs.eq(Mux(completes, product, 0))
-
-    def _take(self, m, whole):
-        """Take shapes and places of a command; returns bases and widths of both operands."""
-        command = self.command.payload
-        forward, by_input = _is_forward(command.operation), _is_by_input(command.operation)
-        names = ("integer_base", "code_base", "integer_width", "code_width")
-        places = [Signal(16, name=name, reset_less=True) for name in names]
-        batch, inputs, outputs = command.batch, command.inputs, command.outputs
-        # Activations and weights are `inputs` wide.
-        values = (
-            Mux(by_input, command.weight_base, command.activation_base),
-            Mux(forward, command.weight_base, command.gradient_base),
-            inputs,
-            Mux(forward, inputs, outputs),
+        rows, columns, lanes = flow.keep(
+            "macs_rows macs_columns macs_lanes",
+            *(flow.input("size", value) for value in (rows, columns, lanes)),
         )
-        # What comes while nothing is under way may be anything, until it is valid.
-        with m.If(~self.busy):
-            m.d.sync += [
-                whole["slow"].eq(Mux(forward | by_input, batch, outputs)),
-                whole["fast"].eq(Mux(forward, outputs, inputs)),
-                whole["terms"].eq(Mux(forward, inputs, Mux(by_input, outputs, batch))),
-                *(place.eq(value) for place, value in zip(places, values, strict=True)),
-            ]
-        return places
-
-    def _start(self, forward, operation, places, integers, codes):
-        """Begin both walks."""
-        integer_base, code_base, integer_width, code_width = places
-        block = self._size.block
-        log2_block = block.bit_length() - 1
-
-        def across(value):
-            return (value + (block - 1)) >> log2_block
-
-        # Forward reads both by row.
-        integers.start(integer_base, across(integer_width), ~forward)
-        codes.start(code_base, across(code_width), _is_by_weight(operation))
+        units = flow.stage(
+            "macs_units", lambda rows, columns: (rows * columns)[:bits], rows, columns
+        )
+        units, lanes = flow.keep("macs_units_factor macs_lanes_factor", units, lanes)
+        macs = flow.stage("macs", lambda units, lanes: units * lanes, units, lanes)
+        completes = flow.input("completes", completes, reset=True)
+        macs, completes = flow.close(macs.cycle, macs=macs, completes=completes)
+        m.d.comb += self.macs.eq(Mux(completes, macs, 0))

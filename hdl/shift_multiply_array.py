@@ -243,25 +243,27 @@ class ShiftMultiplyArray(wiring.Component):
 
         m.submodules.array = array = self._array
         m.d.comb += [
-            array.flags.valid.eq(go),
-            array.flags.first.eq(first),
-            array.flags.last.eq(ends),
-            array.operand.eq(self.operand.replicate(len(array.operand))),
-            array.digit.eq(digit.replicate(len(array.digit))),
+            array.operands.flags.valid.eq(go),
+            array.operands.flags.first.eq(first),
+            array.operands.flags.last.eq(ends),
+            array.operands.operand.eq(self.operand.replicate(len(array.operands.operand))),
+            array.operands.digit.eq(digit.replicate(len(array.operands.digit))),
         ]
         for lane in range(self._lanes):
             m.d.comb += [
-                array.integers[row][lane].eq(self.i.p.data.integers[row][lane])
+                array.operands.integers[row][lane].eq(self.i.p.data.integers[row][lane])
                 for row in range(self._rows)
             ]
             m.d.comb += [
-                array.codes[column][lane].eq(self.i.p.data.codes[column][lane])
+                array.operands.codes[column][lane].eq(self.i.p.data.codes[column][lane])
                 for column in range(self._columns)
             ]
         sums = [
-            array.sums[row][column] for row in range(self._rows) for column in range(self._columns)
+            array.totals.sums[row][column]
+            for row in range(self._rows)
+            for column in range(self._columns)
         ]
-        return array.done[0], sums, too_long, tile_left
+        return array.totals.done[0], sums, too_long, tile_left
 
     def _round(self, m, done, sums, random):
         """Round one row per cycle. Returns its valid bit, last bit, numbers and clipped lanes."""

@@ -10,7 +10,9 @@ from .command_queue import command_layout
 from .contracts import are_checked, promise
 from .copies import spread
 from .countdown import Countdown
+from .dot_product_array import array_totals_signature
 from .pipeline import delay, delays, register
+from .tile_credits import watched_tile_signature
 
 __all__ = ["TileDrain", "strip_layout"]
 
@@ -57,21 +59,24 @@ class TileDrain(wiring.Component):
 
     Members
     -------
-    begin : ``In(1)``, coming : ``In(command_layout())``
-        The next product, whose tiles are to come; it may begin in the cycle after the last strip
-        of this one, once it has been stable for 3 cycles, and stays for one more.
-    tile : ``In(1)``, tile_strips : ``In(7)``
-        The last pass of a tile, ``flight`` cycles before ``done``, and how many strips it has.
-        Tiles come no closer than that, and the first one of a product no closer than one more.
-    done : ``In(rows)``, sums : ``In(signed(accumulator_bits)).array(rows, columns)``
-        A tile is complete; see :class:`hdl.dot_product_array.DotProductArray`.
+    start : ``In(1)``, next_command : ``In(command_layout())``
+        The next product starts, whose tiles are to come; it may do so in the cycle after the last
+        strip of this one, once it has been stable for 3 cycles, and stays for one more.
+    tile : ``In(watched_tile_signature(size.strip))``
+        Tiles, ``flight`` cycles before they are done; see :mod:`hdl.tile_credits`.
+    totals : ``In(array_totals_signature(rows, columns, accumulator_bits))``
+        Sums of the array, and when a tile is done.
     popped, final : ``Out(1)``
         A strip leaves, and is the last one of the product. It is on ``strip`` 2 cycles later.
     strip : ``Out(strip_layout(size))``, numbers : ``Out(signed(accumulator_bits)).array(strip)``
         Its place, and the strip.
     """
 
-    latency = 3
+    #: Cycles from a strip that leaves the registers to ``strip``: what it is, and where it belongs.
+    strip_latency = 2
+    #: Cycles from a tile that is done to its first strip that leaves the registers.
+    take_latency = 1
+    latency = take_latency + strip_latency
 
     def __init__(self, size, accumulator_bits, flight):
         self._size = size
@@ -80,12 +85,10 @@ class TileDrain(wiring.Component):
         bits = signed(accumulator_bits)
         super().__init__(
             {
-                "begin": In(1),
-                "coming": In(command_layout()),
-                "tile": In(1),
-                "tile_strips": In(7),
-                "done": In(size.rows),
-                "sums": In(bits).array(size.rows, size.columns),
+                "start": In(1),
+                "next_command": In(command_layout()),
+                "tile": In(watched_tile_signature(size.strip)),
+                "totals": In(array_totals_signature(size.rows, size.columns, accumulator_bits)),
                 "popped": Out(1),
                 "final": Out(1),
                 "strip": Out(strip_layout(size)),
@@ -101,22 +104,24 @@ class TileDrain(wiring.Component):
         last_strip = Signal()
         # No strip is the last one of its tile: for those who do not care about the strips of it.
         going_on = Signal(init=1)
-        with m.If(self.begin):
-            m.d.sync += forward.eq(self.coming.operation == Operation.FORWARD)
+        with m.If(self.start):
+            m.d.sync += forward.eq(self.next_command.operation == Operation.FORWARD)
 
-        # How many strips a tile has was known when it was begun. That it is there is known by the
+        # How many strips a tile has is known since it was issued. That it is there is known by the
         # same way, as `done` has its wires to the sums.
-        tile = delay(m, "tile", self.tile, self._flight, reset=True)
-        *_, coming, strips = delays(m, "strips", self.tile_strips[: len(strips_left)], self._flight)
+        tile = delay(m, "tile", self.tile.issued, self._flight, reset=True)
+        *_, strips_next, strips = delays(m, "strips", self.tile.strips, self._flight)
         only_one = Signal(reset_less=True)
-        m.d.sync += only_one.eq(coming == 1)
+        m.d.sync += only_one.eq(strips_next == 1)
         promise(
             m,
             "a tile is done when the strips of the one before have left",
             ~(tile & self.popped & ~last_strip),
         )
-        promise(m, "every row of a tile is done with it", self.done == tile.replicate(size.rows))
-        self._promise_begin(m)
+        promise(
+            m, "every row of a tile is done with it", self.totals.done == tile.replicate(size.rows)
+        )
+        self._promise_start(m)
         with m.If(tile):
             m.d.sync += [
                 self.popped.eq(1),
@@ -132,27 +137,24 @@ class TileDrain(wiring.Component):
                 going_on.eq(strips_left != 2),
             ]
         self._follow(m, forward, ~going_on)
-        for number, head in zip(self.numbers, self._registers(m, forward), strict=True):
-            left, kept = (
-                Signal.like(number, name=name, reset_less=True) for name in ("left", "kept")
-            )
-            m.d.sync += [left.eq(head), kept.eq(left)]
-            m.d.comb += number.eq(kept)
+        for lane, head in enumerate(self._registers(m, forward)):
+            m.d.comb += self.numbers[lane].eq(delay(m, f"number_{lane}", head, self.strip_latency))
         return m
 
-    def _promise_begin(self, m):
-        """State that the next product stands for three cycles, and begins when this one is out."""
+    def _promise_start(self, m):
+        """State that the next product stands for three cycles, and starts when this one is out."""
         if not are_checked():
             return
         promise(
             m,
-            "a product begins when the strips of the one before have left",
-            ~(self.begin & self.popped & ~self.final),
+            "a product starts when the strips of the one before have left",
+            ~(self.start & self.popped & ~self.final),
         )
-        coming = self.coming.as_value()
-        same = delays(m, "stood", register(m, "coming_before", coming) == coming, 1, reset=True)
+        command = self.next_command.as_value()
+        same = register(m, "next_command_before", command) == command
+        stands = Cat(delays(m, "next_command_stands", same, 1, reset=True))
         promise(
-            m, "a product has stood for three cycles when it begins", ~self.begin | Cat(same).all()
+            m, "a product has stood for three cycles when it starts", ~self.start | stands.all()
         )
 
     def _registers(self, m, forward):
@@ -172,7 +174,11 @@ class TileDrain(wiring.Component):
                 below = waiting[row + 1][column] if row + 1 < size.rows else Const(0)
                 right = waiting[row][column + 1] if column + 1 < size.columns else Const(0)
                 m.d.sync += waiting[row][column].eq(
-                    Mux(self.done[row], self.sums[row][column], Mux(by_row[row], below, right))
+                    Mux(
+                        self.totals.done[row],
+                        self.totals.sums[row][column],
+                        Mux(by_row[row], below, right),
+                    )
                 )
         head = []
         for lane in range(size.strip):
@@ -181,65 +187,83 @@ class TileDrain(wiring.Component):
             head.append(Mux(by_row[-1], of_row, of_column))
         return head
 
-    def _follow(self, m, forward, tile_ends):
-        """Follow the place of the strip in the result."""
-        size, coming = self._size, self.coming
+    def _extents(self, m, forward):
+        """Count down what is left of the result.
+
+        Returns the countdowns of its rows and columns, whether the next product has only one tile,
+        and how many words a row of words of it takes.
+        """
+        size, command = self._size, self.next_command
         log2_block = size.block.bit_length() - 1
         height = Mux(forward, size.rows, size.columns)
         width = Mux(forward, size.columns, size.rows)
-
-        # Of the next product, before it begins.
-        by_weight = coming.operation == Operation.WEIGHT_GRADIENT
-        is_forward = coming.operation == Operation.FORWARD
-        begin_rows, begin_columns = (
-            Signal(signed(17), name=f"coming_{x}", reset_less=True) for x in ("rows", "columns")
+        # Of the next product, before it starts.
+        by_weight = command.operation == Operation.WEIGHT_GRADIENT
+        is_forward = command.operation == Operation.FORWARD
+        next_rows_rest, next_columns_rest = (
+            Signal(signed(17), name=f"next_{x}_rest", reset_less=True) for x in ("rows", "columns")
         )
-        begin_across = Signal(16, reset_less=True)
-        long, wide = (Signal(16, name=name, reset_less=True) for name in ("long", "wide"))
+        next_across = Signal(16, reset_less=True)
+        next_height, next_width = (
+            Signal(16, name=name, reset_less=True) for name in ("next_height", "next_width")
+        )
         by_row = Signal(reset_less=True)
         m.d.sync += [
             by_row.eq(is_forward),
-            long.eq(Mux(by_weight, coming.outputs, coming.batch)),
-            wide.eq(Mux(is_forward, coming.outputs, coming.inputs)),
-            begin_rows.eq(Countdown.first(long, Mux(by_row, size.rows, size.columns))),
-            begin_columns.eq(Countdown.first(wide, Mux(by_row, size.columns, size.rows))),
-            begin_across.eq((wide + (size.block - 1)) >> log2_block),
+            next_height.eq(Mux(by_weight, command.outputs, command.batch)),
+            next_width.eq(Mux(is_forward, command.outputs, command.inputs)),
+            next_rows_rest.eq(Countdown.first(next_height, Mux(by_row, size.rows, size.columns))),
+            next_columns_rest.eq(Countdown.first(next_width, Mux(by_row, size.columns, size.rows))),
+            next_across.eq((next_width + (size.block - 1)) >> log2_block),
         ]
 
         rows = Countdown(
-            m, "rows", long, height, begin_rows, Mux(by_row, size.rows, size.columns), once=True
+            m,
+            "rows",
+            next_height,
+            height,
+            next_rows_rest,
+            Mux(by_row, size.rows, size.columns),
+            once=True,
         )
         columns = Countdown(
-            m, "columns", wide, width, begin_columns, Mux(by_row, size.columns, size.rows)
+            m, "columns", next_width, width, next_columns_rest, Mux(by_row, size.columns, size.rows)
         )
-        # Whether the next tile to end is the last one is known beforehand, as what begins with it
+        only_one = register(
+            m, "next_only_one", next_columns_rest[-1] & next_rows_rest[-1], reset=True
+        )
+        return rows, columns, only_one, next_across
+
+    def _follow(self, m, forward, tile_ends):
+        """Follow the place of the strip in the result."""
+        size = self._size
+        rows, columns, only_one, next_across = self._extents(m, forward)
+        # Whether the next tile to end is the last one is known beforehand, as what starts with it
         # sets the rest of the next product in the same cycle.
         at_end = Signal()
-        only_one = Signal()
-        m.d.sync += only_one.eq(begin_columns[-1] & begin_rows[-1])
         m.d.comb += self.final.eq(tile_ends & at_end)
         with m.If(tile_ends):
             columns.next()
             m.d.sync += at_end.eq(columns.end_after & Mux(columns.end, rows.end_after, rows.end))
         with m.If(tile_ends & columns.end):
             rows.next()
-        with m.If(self.begin):
+        with m.If(self.start):
             rows.start()
             columns.start()
             m.d.sync += at_end.eq(only_one)
 
         # The place follows a cycle later, by what has been found.
-        names = "begun popped_now tile_ended row_ended ended forward_now".split()
-        begun, popped, tile_ended, row_ended, ended, forward_now = (
+        names = "start_delayed popped_delayed tile_ended row_ended ended forward_delayed".split()
+        start_delayed, popped, tile_ended, row_ended, ended, forward_delayed = (
             Signal(name=name) for name in names
         )
         m.d.sync += [
-            begun.eq(self.begin),
+            start_delayed.eq(self.start),
             popped.eq(self.popped),
             tile_ended.eq(tile_ends & ~columns.end),
             row_ended.eq(tile_ends & columns.end),
             ended.eq(self.final),
-            forward_now.eq(forward),
+            forward_delayed.eq(forward),
             self.strip.valid.eq(popped),
             self.strip.last.eq(ended),
         ]
@@ -253,11 +277,11 @@ class TileDrain(wiring.Component):
                 lane_used.eq(Mux(forward, used[1], used[0])),
                 self.strip.lanes_used[lane].eq(lane_used),
             ]
-        self._place(m, forward_now, begun, popped, tile_ended, row_ended, begin_across)
+        self._place(m, forward_delayed, start_delayed, popped, tile_ended, row_ended, next_across)
 
-    def _place(self, m, forward, begun, popped, tile_ended, row_ended, begin_across):
+    def _place(self, m, forward, start_delayed, popped, tile_ended, row_ended, next_across):
         """Count along with the strips, tiles and rows of tiles that have ended."""
-        size, coming = self._size, self.coming
+        size, command = self._size, self.next_command
         height = Mux(forward, size.rows, size.columns)
         width = Mux(forward, size.columns, size.rows)
         base, result_base, bias_base = (
@@ -296,14 +320,14 @@ class TileDrain(wiring.Component):
             ]
             with m.If(~following_row.any()):
                 m.d.sync += [row_word.eq(below), word.eq(below)]
-        with m.If(begun):
-            of_weights = coming.operation == Operation.WEIGHT_GRADIENT
+        with m.If(start_delayed):
+            of_weights = command.operation == Operation.WEIGHT_GRADIENT
             m.d.sync += [
-                across.eq(begin_across),
-                base.eq(Mux(of_weights, coming.weight_base, coming.activation_base)),
-                result_base.eq(coming.result_base),
-                bias_base.eq(coming.bias_base),
-                bias.eq(coming.bias_base),
+                across.eq(next_across),
+                base.eq(Mux(of_weights, command.weight_base, command.activation_base)),
+                result_base.eq(command.result_base),
+                bias_base.eq(command.bias_base),
+                bias.eq(command.bias_base),
                 Cat(word, row_word, tile_row, tile_column, row, number).eq(0),
             ]
         m.d.sync += [

@@ -10,10 +10,10 @@ from .command_queue import CommandQueue
 from .fp4_quantizer import Fp4Lane
 from .load_unit import LoadUnit
 from .output_buffer import OutputBuffer
-from .product_unit import ProductUnit
 from .quantizer import IntegerLane
 from .result_unit import ResultUnit
 from .structure import Structure
+from .tile_credits import TileCredits
 from .training_engine import TrainingEngine
 
 __all__ = ["buffer_words", "core_timing"]
@@ -46,11 +46,11 @@ def core_timing(size, structure=Structure.PLAIN):
         load=load + IntegerLane.latency,
         gradient_load=load + Fp4Lane.latency,
         raw_load=load,
-        first_tile=ResultUnit.first_tile,
-        restart=ProductUnit.turnaround,
+        first_tile=TrainingEngine.first_tile,
+        restart=TrainingEngine.restart,
         drain=TrainingEngine(size, structure).drain,
         output=OutputBuffer.latency,
-        settings=ResultUnit.turnaround,
+        settings=TrainingEngine.settings,
     )
 
 
@@ -63,4 +63,4 @@ def buffer_words(size, structure=Structure.PLAIN):
         As in :func:`core_timing`.
     """
     under_way = TrainingEngine.flight(size, structure) + ResultUnit.latency
-    return OutputBuffer.words(size.strip, under_way)
+    return TileCredits.places(size.strip, under_way)

@@ -39,7 +39,7 @@ class TrainingCore(wiring.Component):
 
     Members
     -------
-    s_axi_* : AXI4-Lite
+    s_axi : ``In(axi_lite_signature(...))``
         Registers; see :class:`hdl.axi_lite.AxiLiteRegisters`.
     i : ``In(beat_signature(ArrayLayout(wide_format.width, load_lanes)))``
         Matrices.
@@ -58,11 +58,7 @@ class TrainingCore(wiring.Component):
         width = size.wide_format.width
         super().__init__(
             {
-                **{
-                    name: member
-                    for name, member in self._registers.signature.members.items()
-                    if name.startswith("s_axi_")
-                },
+                "s_axi": self._registers.signature.members["s_axi"],
                 "i": In(beat_signature(data.ArrayLayout(width, size.load_lanes))),
                 "o": Out(beat_signature(data.ArrayLayout(width, size.strip))),
                 "irq": Out(1),
@@ -72,10 +68,7 @@ class TrainingCore(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         m.submodules.registers = registers = self._registers
-        for name, member in registers.signature.members.items():
-            if name.startswith("s_axi_"):
-                mine, theirs = getattr(self, name), getattr(registers, name)
-                m.d.comb += theirs.eq(mine) if member.flow is In else mine.eq(theirs)
+        wiring.connect(m, wiring.flipped(self.s_axi), registers.s_axi)
 
         # Soft reset: everything but the registers. Two registers reset the engine in both ways, as
         # their wires are the longest of all; different ones to start with, so that tools do not

@@ -10,13 +10,16 @@ from golden.shift_multiply_array import accumulator_bits
 
 from .command_queue import CommandQueue, command_layout
 from .dot_product_array import DotProductArray
+from .fp4_quantizer import Fp4Lane
 from .load_unit import LoadUnit
 from .operand_store import OperandStore
 from .product_unit import ProductUnit
+from .quantizer import IntegerLane
+from .result_sequencer import ResultSequencer
 from .result_unit import ResultUnit
-from .select import assign_all
 from .stream import beat_signature
 from .structure import Structure
+from .tile_drain import TileDrain
 
 __all__ = ["COUNTERS", "RESULTS", "TrainingEngine"]
 
@@ -80,6 +83,17 @@ class TrainingEngine(wiring.Component):
 
     #: Cycles from the start of a command to that of the next one.
     start_interval = 2
+    #: Cycles from the end of what a product waits for to its first pass: it starts in the next one.
+    first_pass = 1 + ProductUnit.first_pass
+    #: Cycles from the last pass of a product to the first one of the next.
+    restart = ProductUnit.release + first_pass
+    #: Cycles from the first pass of a product to the last one of its first tile, at least.
+    first_tile = ResultUnit.first_room - ProductUnit.first_pass
+    #: Cycles to the last pass of a first tile that waits for the end of the product before, as its
+    #: settings are others: from where the first pass of a product would be that starts then.
+    settings = ResultUnit.turnaround - first_pass
+    #: Cycles from the last write of a load to its end, by which nothing is inside the outlet.
+    load_release = 2
 
     def __init__(self, size, structure=Structure.PLAIN):
         self._size = size
@@ -90,10 +104,19 @@ class TrainingEngine(wiring.Component):
         )
         flight = self.flight(size, structure)
         self._results = ResultUnit(size, bits, flight)
-        self.drain = self._results.drain
-        # A product begins 6 cycles after the load has ended.
-        first_tile = 6 + ResultUnit.first_tile
-        self.latency = LoadUnit.latency + first_tile + flight + self._results.latency
+        #: Cycles from the last pass of a product to the first one of the next, which waits for its
+        #: end, beside the strips of its last tile.
+        self.drain = flight + ResultUnit.way + ResultSequencer.release + self.first_pass
+        self.latency = (
+            # Of activations: the way of gradients through their lane is another one.
+            (LoadUnit.latency - Fp4Lane.latency + IntegerLane.latency)
+            + self.load_release
+            + self.first_pass
+            + self.first_tile
+            + flight
+            + TileDrain.take_latency
+            + ResultUnit.latency
+        )
         super().__init__(
             {
                 "command": In(command_layout()),
@@ -187,35 +210,19 @@ class TrainingEngine(wiring.Component):
         """Tie the units together."""
         wiring.connect(m, wiring.flipped(self.i), loads.i)
         wiring.connect(m, results.o, wiring.flipped(self.o))
+        for source, sink in (
+            (products.tile, results.tile),
+            (products.read, store.pass_read),
+            (store.operands, array.operands),
+            (array.totals, results.totals),
+            (results.read, store.strip_read),
+            (results.write, store.result),
+        ):
+            wiring.connect(m, source, sink)
         m.d.comb += [
-            store.load.eq(loads.write),
-            store.load_memory.eq(loads.memory),
-            loads.wait.eq(store.load_waits),
-            store.integers.eq(products.integers),
-            store.codes.eq(products.codes),
-            store.weight_address.eq(products.weight_address),
-            store.control.eq(products.control),
-            array.flags.eq(store.operand_flags),
-            array.operand.eq(store.operand),
-            array.digit.eq(store.digit),
-            *assign_all(array.integers, store.operand_integers),
-            *assign_all(array.codes, store.operand_codes),
-            products.room.eq(results.room),
-            results.tile.eq(products.tile),
-            results.tile_strips.eq(products.tile_strips),
-            results.tile_gap.eq(products.tile_gap),
-            results.done.eq(array.done),
-            *assign_all(results.sums, array.sums),
-            store.bias_address.eq(results.bias_address),
-            results.biases.eq(store.biases),
-            store.derivative_address.eq(results.derivative_address),
-            results.activation_derivatives.eq(store.activation_derivatives),
-            results.weight_derivatives.eq(store.weight_derivatives),
-            store.write.eq(results.write),
-            store.write_activations.eq(results.write_activations),
-            store.write_gradients.eq(results.write_gradients),
-            store.will_write_activations.eq(results.will_write_activations),
-            store.will_write_gradients.eq(results.will_write_gradients),
+            store.load.write.eq(loads.write),
+            store.load.memory.eq(loads.memory),
+            loads.wait.eq(store.load.wait),
             self.step_gradients.eq(results.step_gradients),
         ]
 
@@ -271,7 +278,7 @@ class TrainingEngine(wiring.Component):
         is_found = Signal()
         is_kept = Signal()
         blocked = Signal()
-        coming = wrong_seed | commands.error | loads.error
+        found_next = wrong_seed | commands.error | loads.error
         clear = self.clear_error | ~is_kept
         with m.If(wrong_seed):
             m.d.comb += code.eq(ErrorCode.SEED)
@@ -287,8 +294,8 @@ class TrainingEngine(wiring.Component):
         ]
         m.d.sync += [
             found.eq(code),
-            is_found.eq(coming),
-            blocked.eq(coming | is_found | ~clear),
+            is_found.eq(found_next),
+            blocked.eq(found_next | is_found | ~clear),
         ]
         with m.If(clear):
             m.d.sync += [self.error.eq(found), is_kept.eq(is_found)]
@@ -297,7 +304,7 @@ class TrainingEngine(wiring.Component):
         """Count what happens; events are counted where they happen."""
         happening = {
             "cycles": self.busy,
-            "passes": products.control.flags.valid,
+            "passes": products.read.control.flags.valid,
             "macs": products.macs,
             "load_beats": loads.taken,
             "strips": results.strip_taken,
@@ -305,10 +312,10 @@ class TrainingEngine(wiring.Component):
         for name, value in happening.items():
             # In two halves, the upper one a cycle later.
             low, high = (Signal(32, name=f"{name}_{half}") for half in ("low", "high"))
-            now = Signal(value.shape(), name=f"{name}_now")
+            event = Signal(value.shape(), name=f"{name}_event")
             carry = Signal(name=f"{name}_carry")
             m.d.comb += getattr(self, name).eq(Cat(low, high))
-            m.d.sync += [now.eq(value), Cat(low, carry).eq(low + now), high.eq(high + carry)]
+            m.d.sync += [event.eq(value), Cat(low, carry).eq(low + event), high.eq(high + carry)]
             with m.If(self.clear_counters):
                 m.d.sync += Cat(low, carry, high).eq(0)
         ended = Signal(2)

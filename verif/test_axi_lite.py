@@ -57,7 +57,7 @@ def test_rtl_keeps_the_rules_of_axi(sim, registers, constants, operations):
         "registers": [dataclasses.asdict(register) for register in registers],
         "constants": constants,
         "operations": operations,
-        "address_bits": len(component.s_axi_awaddr),
+        "address_bits": len(component.s_axi.awaddr),
     }
     sim(component, "axi_lite", params)
 
@@ -65,7 +65,7 @@ def test_rtl_keeps_the_rules_of_axi(sim, registers, constants, operations):
 def test_members_follow_the_table():
     component = AxiLiteRegisters(constants={"ID": 1})
     members = component.signature.members
-    assert len(component.s_axi_awaddr) == len(component.s_axi_araddr) == 9
+    assert len(component.s_axi.awaddr) == len(component.s_axi.araddr) == 9
     assert "id" not in members and "version" in members
     assert component.fp4_exponent.shape().signed and len(component.fp4_exponent) == 8
     assert component.scale.exponent.shape().signed and len(component.scale.significand) == 16
@@ -110,27 +110,27 @@ def test_page_says_how_the_bus_answers():
     dut, codes = AxiLiteRegisters(), {"OKAY": 0, "SLVERR": 2}
 
     async def ask(ctx):
-        ctx.set(dut.s_axi_rready, 1)
-        ctx.set(dut.s_axi_bready, 1)
-        ctx.set(dut.s_axi_wstrb, 0b1111)
-        ctx.set(dut.s_axi_wdata, 0xFFFF_FFFF)
+        ctx.set(dut.s_axi.rready, 1)
+        ctx.set(dut.s_axi.bready, 1)
+        ctx.set(dut.s_axi.wstrb, 0b1111)
+        ctx.set(dut.s_axi.wdata, 0xFFFF_FFFF)
         await ctx.tick().repeat(2)
         for address in range(0, 512, 4):
             read, write = said[access.get(address)]
-            ctx.set(dut.s_axi_awaddr, address)
-            ctx.set(dut.s_axi_awvalid, 1)
-            ctx.set(dut.s_axi_wvalid, 1)
+            ctx.set(dut.s_axi.awaddr, address)
+            ctx.set(dut.s_axi.awvalid, 1)
+            ctx.set(dut.s_axi.wvalid, 1)
             await ctx.tick()
-            ctx.set(dut.s_axi_awvalid, 0)
-            ctx.set(dut.s_axi_wvalid, 0)
-            (response,) = await ctx.tick().sample(dut.s_axi_bresp).until(dut.s_axi_bvalid)
+            ctx.set(dut.s_axi.awvalid, 0)
+            ctx.set(dut.s_axi.wvalid, 0)
+            (response,) = await ctx.tick().sample(dut.s_axi.bresp).until(dut.s_axi.bvalid)
             assert response == codes[re.match(r"\w+", write)[0]], hex(address)
-            ctx.set(dut.s_axi_araddr, address)
-            ctx.set(dut.s_axi_arvalid, 1)
+            ctx.set(dut.s_axi.araddr, address)
+            ctx.set(dut.s_axi.arvalid, 1)
             await ctx.tick()
-            ctx.set(dut.s_axi_arvalid, 0)
+            ctx.set(dut.s_axi.arvalid, 0)
             word, response = (
-                await ctx.tick().sample(dut.s_axi_rdata, dut.s_axi_rresp).until(dut.s_axi_rvalid)
+                await ctx.tick().sample(dut.s_axi.rdata, dut.s_axi.rresp).until(dut.s_axi.rvalid)
             )
             assert response == codes[re.match(r"\w+", read)[0]], hex(address)
             if "and 0" in read:

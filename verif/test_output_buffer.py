@@ -1,152 +1,89 @@
 # amaranth: UnusedElaboratable=no
-"""Room for tiles: every strip of a tile that was begun finds its place, and no cycle is lost."""
+"""The output buffer: strips come out in their order, as soon as they may, and none is lost."""
 
 import random
-from collections import deque
 
 import pytest
 from amaranth import Module
 
-from hdl.output_buffer import LATE, OutputBuffer
+from hdl.output_buffer import OutputBuffer
 from verif.simulation import simulate
 
-#: Greatest count of strips, and cycles from a tile to its first strip.
-SHAPES = [(1, 3), (2, 40), (4, 33), (8, 50), (16, 61)]
-
-
-@pytest.fixture
-def rng(request):
-    return random.Random(request.config.getoption("seed"))
+DEPTHS = [8, 16, 128]
 
 
 class Run:
-    """Tiles that are begun as soon as there is room, and what comes out of the stream."""
+    """Strips that are put while fewer than ``depth`` are inside, and what comes out."""
 
-    def __init__(
-        self, strip, under_way, cycles, *, strips, wants, takes, to_stream=lambda cycle: True
-    ):
-        self.buffer = OutputBuffer(16, strip, under_way)
-        self.under_way, self.cycles = under_way, cycles
-        self.strips, self.wants, self.takes, self.to_stream = strips, wants, takes, to_stream
-        #: Cycle, strips and gap of each tile; cycles in which a strip left.
-        self.tiles, self.left_at = [], []
-        self.begun = self.put = 0
-        #: Strips of tiles that were begun and have not left, at most.
-        self.most = 0
+    def __init__(self, depth, cycles, *, puts, takes):
+        self.buffer = OutputBuffer(16, depth)
+        self.depth, self.cycles, self.puts, self.takes = depth, cycles, puts, takes
+        #: Cycles in which strips were put, and in which they left.
+        self.put_at, self.left_at = [], []
         module = Module()
         module.submodules.buffer = self.buffer
         simulate(module, self._bench)
 
     async def _bench(self, ctx):
-        buffer, way, row = self.buffer, deque([0] * self.under_way), 0
-        ctx.set(buffer.may_begin, 1)
+        buffer, held = self.buffer, None
         for cycle in range(self.cycles):
-            begins = self.wants(cycle) and ctx.get(buffer.room)
-            strips, ends = self.strips(cycle), len(self.tiles) % 5 == 4
-            gap = strips - 1 + ends
-            to_stream = self.to_stream(cycle)
-            ctx.set(buffer.to_stream, to_stream)
-            ctx.set(buffer.tile, begins)
-            ctx.set(buffer.tile_strips, strips)
-            ctx.set(buffer.tile_gap, gap)
-            if begins:
-                self.tiles.append((cycle, strips, gap))
-                self.begun += strips * to_stream
-            # A tile is drained row by row, while the next one is on its way.
-            way.append(strips if begins else 0)
-            arrives = way.popleft()
-            assert not (arrives and row), "the tile before has rows left"
-            row = arrives or row
-            ctx.set(buffer.put, bool(row) and to_stream)
-            ctx.set(buffer.data, self.put & 0xFFFF if row else 0xDEAD)
-            if row:
-                self.put, row = self.put + to_stream, row - 1
-            takes = self.takes(cycle)
+            inside = len(self.put_at) - len(self.left_at)
+            puts = self.puts(cycle) and inside < self.depth
+            ctx.set(buffer.put, puts)
+            ctx.set(buffer.data, len(self.put_at) & 0xFFFF if puts else 0xDEAD)
+            if puts:
+                self.put_at.append(cycle)
+            takes, valid = self.takes(cycle), ctx.get(buffer.o.valid)
             ctx.set(buffer.o.ready, takes)
-            if ctx.get(buffer.o.valid):
+            # What is offered stays until it is taken.
+            assert valid or held is None
+            if valid:
                 assert ctx.get(buffer.o.payload) == len(self.left_at) & 0xFFFF
+                held = None if takes else cycle
                 if takes:
                     self.left_at.append(cycle)
-            assert ctx.get(buffer.pending) or self.put - len(self.left_at) <= 1
-            self.most = max(self.most, self.begun - len(self.left_at))
+            assert ctx.get(buffer.pending) or inside == 0 or cycle == self.put_at[-1] + 1
             await ctx.tick()
 
 
-@pytest.mark.parametrize("strip, under_way", SHAPES)
+@pytest.mark.parametrize("depth", DEPTHS)
 @pytest.mark.parametrize("takes", [0.2, 0.6, 1.0])
-def test_strips_come_out_in_their_order(rng, strip, under_way, takes):
+def test_strips_come_out_in_their_order(request, depth, takes):
+    rng = random.Random(request.config.getoption("seed"))
     run = Run(
-        strip,
-        under_way,
+        depth,
         2500,
-        strips=lambda cycle: rng.randint(1, strip),
-        wants=lambda cycle: rng.random() < 0.7,
-        takes=lambda cycle: rng.random() < takes,
+        puts=lambda cycle: cycle < 2000 and rng.random() < 0.7,
+        takes=lambda cycle: cycle > 2000 or rng.random() < takes,
     )
-    assert len(run.left_at) > 400 * takes
-    for (before, _, gap), (cycle, _, _) in zip(run.tiles, run.tiles[1:], strict=False):
-        assert cycle - before > gap
+    assert len(run.left_at) == len(run.put_at) > 1000 * takes
 
 
-@pytest.mark.parametrize("strip, under_way", SHAPES)
-@pytest.mark.parametrize("least", [False, True])
-def test_there_is_room_for_all_that_was_begun(strip, under_way, least):
-    """Where nobody takes, no more begins than can be kept; all of it comes out in the end."""
+@pytest.mark.parametrize("depth", DEPTHS)
+def test_it_fills_up_and_empties(depth):
     run = Run(
-        strip,
-        under_way,
-        4000,
-        strips=lambda cycle: 1 if least else strip,
-        wants=lambda cycle: cycle < 1000,
-        takes=lambda cycle: cycle > 1000,
+        depth,
+        8 * depth,
+        puts=lambda cycle: True,
+        takes=lambda cycle: cycle // (2 * depth) % 2,
     )
-    assert run.most <= OutputBuffer.words(strip, under_way)
-    assert run.put == run.begun == len(run.left_at)
+    assert len(run.left_at) >= 3 * depth
 
 
-@pytest.mark.parametrize("strip, under_way", SHAPES)
-def test_no_cycle_is_lost(strip, under_way):
-    """A strip in each cycle, but where a product ends, if tiles have as many as they may."""
-    run = Run(
-        strip,
-        under_way,
-        600,
-        strips=lambda cycle: strip,
-        wants=lambda cycle: True,
-        takes=lambda cycle: True,
-    )
-    for (before, _, gap), (cycle, _, _) in zip(run.tiles, run.tiles[1:], strict=False):
-        assert cycle - before == gap + 1
-    first, *_ = run.tiles
-    assert run.left_at[0] - first[0] == under_way + OutputBuffer.latency
+@pytest.mark.parametrize("depth", DEPTHS)
+def test_no_cycle_is_lost(depth):
+    run = Run(depth, 300, puts=lambda cycle: True, takes=lambda cycle: True)
+    assert run.left_at == list(range(OutputBuffer.latency, 300))
 
 
-@pytest.mark.parametrize("strip, under_way", SHAPES)
-def test_tiles_for_a_memory_need_no_room(strip, under_way):
-    """They leave all of it to those that follow for the stream, when they are through."""
-    depth = OutputBuffer.words(strip, under_way)
-    run = Run(
-        strip,
-        under_way,
-        3000,
-        strips=lambda cycle: strip,
-        wants=lambda cycle: cycle < 1000 or 1200 < cycle < 2000,
-        takes=lambda cycle: cycle > 2000,
-        to_stream=lambda cycle: cycle > 1100,
-    )
-    assert sum(strips for cycle, strips, _ in run.tiles if cycle < 1100) > depth
-    assert depth - 2 * strip - LATE < run.most <= depth
-    assert run.begun == len(run.left_at)
-
-
-def test_none_begins_where_none_may():
+def test_a_strip_too_many_is_named():
     module = Module()
-    module.submodules.buffer = buffer = OutputBuffer(8, 4, 20)
+    module.submodules.buffer = buffer = OutputBuffer(8, 8)
 
     async def bench(ctx):
-        for may in (0, 1, 0, 0, 1, 1, 0):
-            ctx.set(buffer.may_begin, may)
+        ctx.set(buffer.put, 1)
+        for _ in range(20):
             await ctx.tick()
-            assert ctx.get(buffer.room) == may
 
-    simulate(module, bench)
+    with pytest.raises(AssertionError, match="an output buffer is given no more than it can keep"):
+        simulate(module, bench)

@@ -149,13 +149,13 @@ class Run:
     async def _watch(self, ctx):
         unit = self.unit
         while True:
-            ctx.set(unit.room, self.rng.random() < self.room)
-            if ctx.get(unit.tile):
-                self.tiles.append((ctx.get(unit.tile_strips), ctx.get(unit.tile_gap)))
+            ctx.set(unit.tile.room, self.rng.random() < self.room)
+            if ctx.get(unit.tile.issued):
+                self.tiles.append((ctx.get(unit.tile.strips), ctx.get(unit.tile.gap)))
                 self.tiles_at.append(self.cycle)
             if ctx.get(unit.command.valid) and ctx.get(unit.command.ready):
                 self.starts.append(self.cycle)
-            if ctx.get(unit.control.flags.valid):
+            if ctx.get(unit.read.control.flags.valid):
                 self.at.append(self.cycle)
                 self.passes.append(self._pass(ctx))
             self.macs += ctx.get(unit.macs)
@@ -163,10 +163,10 @@ class Run:
             self.cycle += 1
 
     def _pass(self, ctx):
-        unit, control = self.unit, self.unit.control
+        unit, control = self.unit, self.unit.read.control
         integers, codes = (
             Place(*(ctx.get(read[name]) for name in ("address", "part", "lanes")))
-            for read in (unit.integers, unit.codes)
+            for read in (unit.read.integers, unit.read.codes)
         )
         return Pass(
             first=bool(ctx.get(control.flags.first)),
@@ -176,7 +176,7 @@ class Run:
             lanes_used=ctx.get(control.lanes_used),
             integers=integers,
             codes=codes,
-            weight_address=ctx.get(unit.weight_address),
+            weight_address=ctx.get(unit.read.weight_address),
         )
 
 

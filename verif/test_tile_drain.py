@@ -99,26 +99,26 @@ class Environment:
         self.cycle, self.arriving, self.left = 0, {}, -1
         for product in self.products:
             for name in ("operation", "batch", "inputs", "outputs"):
-                ctx.set(self.drain.coming[name], getattr(product.command, name))
+                ctx.set(self.drain.next_command[name], getattr(product.command, name))
             for name in ("activation_base", "weight_base", "bias_base", "result_base"):
-                ctx.set(self.drain.coming[name], getattr(product.command, name))
+                ctx.set(self.drain.next_command[name], getattr(product.command, name))
             await self._step(ctx, 3)
             # It begins in the cycle after the last strip of the one before, or later.
             while self.cycle <= self.left:
                 await self._step(ctx)
             await self._step(ctx, self.rng.choice(self.spare))
-            ctx.set(self.drain.begin, 1)
+            ctx.set(self.drain.start, 1)
             await self._step(ctx)
-            ctx.set(self.drain.begin, 0)
+            ctx.set(self.drain.start, 0)
             wait = 0
             for sums, strips in product.tiles:
                 await self._step(ctx, wait)
-                ctx.set(self.drain.tile, 1)
-                ctx.set(self.drain.tile_strips, strips)
+                ctx.set(self.drain.tile.issued, 1)
+                ctx.set(self.drain.tile.strips, strips)
                 self.arriving[self.cycle + FLIGHT] = sums
                 self.left = self.cycle + FLIGHT + strips
                 await self._step(ctx)
-                ctx.set(self.drain.tile, 0)
+                ctx.set(self.drain.tile.issued, 0)
                 # A tile has as many cycles as it has strips, at least.
                 wait = strips - 1 + self.rng.choice(self.spare)
         await self._step(ctx, FLIGHT + self.size.strip + 8)
@@ -126,11 +126,11 @@ class Environment:
     async def _step(self, ctx, cycles=1):
         for _ in range(cycles):
             sums = self.arriving.pop(self.cycle, None)
-            ctx.set(self.drain.done, 0 if sums is None else -1)
+            ctx.set(self.drain.totals.done, 0 if sums is None else -1)
             for row in range(self.size.rows):
                 for column in range(self.size.columns):
                     value = self.rng.randrange(1 << 10) if sums is None else sums[row][column]
-                    ctx.set(self.drain.sums[row][column], value)
+                    ctx.set(self.drain.totals.sums[row][column], value)
             if sums is not None:
                 self.done_at.append(self.cycle)
             if ctx.get(self.drain.strip.valid):

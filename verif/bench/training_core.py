@@ -12,7 +12,7 @@ from gen.config import TrainingCoreConfig
 from golden.command import Command, ErrorCode, Memory, Operation
 from golden.registers import BY_NAME, IDENTIFIER
 from golden.training_core import TrainingCore
-from hdl.result_unit import ResultUnit
+from hdl.training_engine import TrainingEngine
 from verif.core_driver import CoreDriver, expected
 from verif.core_refusals import random_malformed
 from verif.core_scenarios import Layer, directed_program, seeds, situations
@@ -395,6 +395,6 @@ async def latency(dut):
             await ClockCycles(dut.aclk, 1)
             if dut.s_axis_tvalid.value and dut.s_axis_tready.value:
                 taken = cycle
-        more = max(SIZE.passes(product) - ResultUnit.first_tile - 1, 0)
+        more = max(SIZE.passes(product) - TrainingEngine.first_tile - 1, 0)
         assert cycle - taken == PARAMS["latency"] + more, inputs
         await driver.receive()

@@ -30,7 +30,7 @@ class StandIn(wiring.Component):
 
     Members
     -------
-    s_axi_..., i, o, irq
+    s_axi, i, o, irq
         See :class:`hdl.training_core.TrainingCore`.
     """
 
@@ -47,10 +47,9 @@ class StandIn(wiring.Component):
         self._registers = AxiLiteRegisters(
             REGISTERS, {"ID": IDENTIFIER, "VERSION": 1, "SIZE": 0, **constants}
         )
-        members = self._registers.signature.members.items()
         super().__init__(
             {
-                **{name: member for name, member in members if name.startswith("s_axi_")},
+                "s_axi": self._registers.signature.members["s_axi"],
                 "i": In(beat_signature(data.ArrayLayout(width, size.load_lanes))),
                 "o": Out(beat_signature(data.ArrayLayout(width, size.strip))),
                 "irq": Out(1),
@@ -61,10 +60,7 @@ class StandIn(wiring.Component):
         m = Module()
         size = self._size
         m.submodules.registers = regs = self._registers
-        for name, member in regs.signature.members.items():
-            if name.startswith("s_axi_"):
-                mine, theirs = getattr(self, name), getattr(regs, name)
-                m.d.comb += theirs.eq(mine) if member.flow is In else mine.eq(theirs)
+        wiring.connect(m, wiring.flipped(self.s_axi), regs.s_axi)
         soft_reset = regs.control_written & regs.control.soft_reset
         layout = data.StructLayout({"operation": 4, "batch": 16})
         m.submodules.queue = queue = ResetInserter(soft_reset)(
