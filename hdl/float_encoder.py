@@ -194,9 +194,7 @@ class FloatEncoder(wiring.Component):
             too_small = ~reaches_least
         return fraction, field, above_greatest, too_small
 
-    def _choose(
-        self, fraction, field, too_large, too_small, sign, nonzero, nonfinite, infinite
-    ):
+    def _choose(self, fraction, field, too_large, too_small, sign, nonzero, nonfinite, infinite):
         """Choose between the number, zero, infinity and no number, and tell the events."""
         target = self._target
         special = Const((1 << target.exponent_bits) - 1, target.exponent_bits)

@@ -9,6 +9,7 @@ from amaranth.lib.wiring import In, Out
 from golden.formats import FloatFormat, Fp4Format
 from golden.fp4_quantizer import Underflow
 
+from .contracts import promise_steady
 from .event_counters import EventCounters, event_members
 from .fp4_encoder import Fp4Encoder
 from .outlet import Outlet, connect_outlet
@@ -87,9 +88,7 @@ class Fp4Lane(wiring.Component):
         )
         number = flow.keep("number", flow.input("number", self.number))
         m.d.comb += decoder.code.eq(number.value)
-        exponent = flow.input(
-            "exponent", decoder.exponent, number.cycle + decoder.exponent_latency
-        )
+        exponent = flow.input("exponent", decoder.exponent, number.cycle + decoder.exponent_latency)
         sign, significand, distance, nonfinite = (
             flow.input(name, getattr(decoder, name), number.cycle + decoder.latency)
             for name in ("sign", "significand", "distance", "nonfinite")
@@ -225,9 +224,7 @@ class Fp4Quantizer(wiring.Component):
         if binary:
             random = RandomBits(self._lanes, self._random_bits, self._seed)
             m.submodules.random_bits = random
-            # No beat enters while a seed is being loaded, so that one inside always finds bits.
-            ready = Signal(name="random_ready")
-            m.d.sync += ready.eq(random.o.valid)
+            ready = random.admit(m)
         valid, last = connect_outlet(m, self, outlet, Fp4Lane.latency, ready)
         m.d.comb += outlet.data.last.eq(last[-1])
         if binary:
@@ -250,6 +247,9 @@ class Fp4Quantizer(wiring.Component):
                 ]
             else:
                 m.d.comb += lane.phase.eq(self.phase)
+        choice = {"stochastic": self.stochastic} if binary else {"phase": self.phase}
+        settings = {"scale_exponent": self.scale_exponent, **choice}
+        promise_steady(m, outlet.inside, "a tensor", **settings)
         counters.connect(
             m,
             self,

@@ -191,4 +191,3 @@ class IntegerEncoder(wiring.Component):
         residual = Mux(sign, -difference, difference)[: self._residual_bits + 1]
         # Not chosen by `inside`: synthesis would make a reset of that, for these alone.
         return code, residual & inside.replicate(self._residual_bits + 1)
-

@@ -181,8 +181,7 @@ class Flow:
         """Close, and let the outputs be the members of a component that are called like them."""
         values = self.close(latency, **outputs)
         self._m.d.comb += [
-            getattr(component, name).eq(value)
-            for name, value in zip(outputs, values, strict=True)
+            getattr(component, name).eq(value) for name, value in zip(outputs, values, strict=True)
         ]
 
     def _register(self, name, value, reset):

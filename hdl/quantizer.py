@@ -10,6 +10,7 @@ from amaranth.lib.wiring import In, Out
 from golden.formats import FloatFormat
 from golden.quantizer import InRange
 
+from .contracts import promise_steady
 from .copies import spread
 from .event_counters import EventCounters, event_members
 from .integer_encoder import IntegerEncoder
@@ -214,6 +215,14 @@ class Quantizer(wiring.Component):
                 outlet.data.user[k].in_range.eq(lane.in_range),
                 outlet.data.user[k].residual.eq(lane.residual),
             ]
+        promise_steady(
+            m,
+            outlet.inside,
+            "a tensor",
+            reciprocal_significand=self.reciprocal_significand,
+            reciprocal_exponent=self.reciprocal_exponent,
+            is_signed=self.is_signed,
+        )
         counters.connect(
             m,
             self,

@@ -23,7 +23,8 @@ def choose_addend(m, name, width, mode, noise, own=None):
     noise : Value or None
         Random bits; None if the mode is never STOCHASTIC.
     own : Value, optional
-        For SELF_STOCHASTIC: low bits of the number; None if the mode is never used.
+        For SELF_STOCHASTIC: low bits of the number, or none of them; None if the mode is never
+        used.
 
     Returns
     -------
@@ -34,7 +35,7 @@ def choose_addend(m, name, width, mode, noise, own=None):
     if noise is not None:
         with m.If(mode == RoundMode.STOCHASTIC):
             m.d.comb += addend.eq(noise)
-    if own is not None:
+    if own is not None and len(own):
         # They take the place of the highest random bits.
         with m.If(mode == RoundMode.SELF_STOCHASTIC):
             m.d.comb += addend[width - len(own) :].eq(own)
