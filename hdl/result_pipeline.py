@@ -11,6 +11,7 @@ from amaranth.lib.wiring import In, Out
 from golden.command import CoreSize
 from golden.rounding import RoundMode
 
+from .contracts import promise_steady
 from .copies import spread
 from .event_counters import EventCounters, event_members
 from .float_encoder import FloatEncoder
@@ -22,11 +23,16 @@ from .random_bits import RandomBits
 from .scale_product import SCALE_BITS, ScaleProduct
 from .step_gradient import TOTAL_BITS, ProductSum, derivative_layout
 
-__all__ = ["EVENTS", "ResultPipeline", "Target"]
+__all__ = ["EVENTS", "SETTINGS", "ResultPipeline", "Target"]
 
 EVENTS = ("saturation", "underflow")
 CODE_BITS = 4
 SUM_BITS = 32
+#: Members that stand still while strips are inside.
+SETTINGS = (
+    *("target", "significand", "exponent", "fp4_exponent", "use_bias", "relu", "masked"),
+    *("signed_result", "mode", "stochastic", "phase"),
+)
 #: Stream of the seed; stream 0 belongs to the loads.
 RANDOM_STREAM = 1
 
@@ -215,6 +221,9 @@ class ResultPipeline(wiring.Component):
             underflow=events[1],
         )
         self._sum_up(m, flow, valid)
+        inside = Cat(flow.at(valid, k) for k in range(self.latency + 1)).any()
+        settings = {name: getattr(self, name) for name in SETTINGS}
+        promise_steady(m, inside, "a strip", **settings)
         return m
 
     def _draw(self, m, flow, valid):

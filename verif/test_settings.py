@@ -3,9 +3,12 @@
 
 import pytest
 
+from golden.command import CoreSize
 from golden.formats import BFLOAT16, FLOAT32, Fp4Format, IntFormat
 from hdl.fp4_quantizer import Fp4Quantizer
 from hdl.quantizer import Quantizer
+from hdl.result_pipeline import SETTINGS as SETTINGS_OF_STRIPS
+from hdl.result_pipeline import ResultPipeline
 from hdl.scale_multiplier import ScaleMultiplier
 from hdl.stochastic_rounder import FixedRounder, FloatRounder
 from verif.simulation import simulate
@@ -103,3 +106,22 @@ def test_a_seed_that_comes_too_early_is_named(which):
     core = CORES[which]()
     with pytest.raises(AssertionError, match="no seed is loaded while anything is inside that"):
         run(core, load(core), 0)
+
+
+@pytest.mark.parametrize("name", SETTINGS_OF_STRIPS)
+def test_a_setting_of_strips_that_changes_is_named(name):
+    for cycles in (1, ResultPipeline.latency):
+        core = ResultPipeline(CoreSize(rows=2, columns=2, lanes=2))
+
+        async def bench(ctx, core=core, cycles=cycles):
+            ctx.set(getattr(core, name), 1)
+            await step(ctx, 2)
+            ctx.set(core.valid, 1)
+            await step(ctx, 1)
+            ctx.set(core.valid, 0)
+            await step(ctx, cycles - 1)
+            ctx.set(getattr(core, name), 0)
+            await step(ctx, 3)
+
+        with pytest.raises(AssertionError, match=f"{name} stands still while a strip is inside"):
+            simulate(core, bench)
