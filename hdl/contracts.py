@@ -6,7 +6,7 @@ from contextvars import ContextVar
 from amaranth import *
 from amaranth.hdl import Assert
 
-__all__ = ["are_checked", "checked", "promise"]
+__all__ = ["are_checked", "checked", "promise", "promise_steady"]
 
 _checked = ContextVar("checked", default=False)
 
@@ -41,3 +41,25 @@ def promise(m, what, condition):
     if are_checked():
         # In reset nothing is promised.
         m.d.sync += Assert(ResetSignal(allow_reset_less=True) | condition, what)
+
+
+def promise_steady(m, inside, what, **settings):
+    """State that settings do not change while something is inside.
+
+    Parameters
+    ----------
+    m : Module
+        The part.
+    inside : Value
+        Whether anything is inside whose result they decide on.
+    what : str
+        What that is, such as "a tensor".
+    settings : Value by str
+        The settings, by the names that the promises give them.
+    """
+    if not are_checked():
+        return
+    for name, value in settings.items():
+        before = Signal(len(value), name=f"{name}_before")
+        m.d.sync += before.eq(value)
+        promise(m, f"{name} stands still while {what} is inside", ~inside | (before == value))

@@ -1,19 +1,21 @@
 """Rounding of an exact number to an FP4 code."""
 
+from functools import partial
+
 from amaranth import *
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from golden.fp4_quantizer import Underflow
 
-from .pipeline import deepen
-from .shifter import shift_right
+from .pipeline import Flow
+from .shifter import RightShift
 
 __all__ = ["Fp4Encoder"]
 
 
 class Fp4Encoder(wiring.Component):
-    """Round a normalised number to FP4 [1,3,0]. The latency is 2 cycles, or 6 if ``deep``.
+    """Round a normalised number to FP4 [1,3,0]. The latency is 6 cycles; nothing stalls.
 
     The number is ``(-1)**sign * significand * 2**(exponent - len(significand) + 1)`` in units of
     the scale. No logarithm and no multiplier: the exponent is the code, and one bit tells whether
@@ -31,33 +33,29 @@ class Fp4Encoder(wiring.Component):
         Count of random bits; radix 2 only.
     underflow : Underflow
         Threshold of zero for rounding to the nearest.
-    deep : bool
-        Whether there are four more register stages, for short paths where nothing stalls: these
-        have no clock enables.
 
     Members
     -------
-    enable : ``In(2)``
-        Clock enables of the first and last stage; set if ``deep``.
     sign, significand, exponent, nonfinite : ``In``
         The number; a significand of 0 comes with ``nonfinite``.
-    stochastic : ``In(1)``, noise : ``In(random_bits)``
-        Rounding mode and random bits of the number in the first stage's registers, if ``deep`` the
-        third's; radix 2.
+    stochastic : ``In(1)``
+        Radix 2: LUQ's rounding rather than to the nearest. Stable while numbers are inside.
+    noise : ``In(random_bits)``
+        Radix 2: random bits of the number that came ``noise_latency`` cycles ago.
     code : ``Out(4)``
         Code.
     saturated, underflowed, was_nonfinite : ``Out(1)``
         Events to count.
     """
 
-    def __init__(self, fmt, significand_bits, exponent, random_bits, underflow, deep=False):
-        self.latency = 6 if deep else 2
-        self._deep = deep
-        self._fmt = fmt
+    latency = 6
+    noise_latency = 3
+
+    def __init__(self, fmt, significand_bits, exponent, random_bits, underflow):
+        self._binary = fmt.log2_radix == 1
         self._random_bits = random_bits
         self._underflow = underflow
         members = {
-            "enable": In(2),
             "sign": In(1),
             "significand": In(significand_bits),
             "exponent": In(exponent),
@@ -67,97 +65,99 @@ class Fp4Encoder(wiring.Component):
             "underflowed": Out(1),
             "was_nonfinite": Out(1),
         }
-        if fmt.log2_radix == 1:
+        if self._binary:
             members |= {"stochastic": In(1), "noise": In(random_bits)}
         super().__init__(members)
 
+    @staticmethod
+    def significand_bits(random_bits):
+        """Count the bits of a significand that matter: the lowest one stands for all the rest."""
+        return max(random_bits + 1, 3) + 1
+
     def elaborate(self, platform):
         m = Module()
-        binary = self._fmt.log2_radix == 1
-        deep = self._deep
-
-        # Below one unit the leading one is shifted into the dropped bits as well (radix 2).
-        small = Signal()
-        m.d.comb += small.eq(self.exponent < 0)
-        sign_in, significand_in, exponent_in, nonfinite_in, distance = deepen(
-            m, deep, "coming", self.sign, self.significand, self.exponent, self.nonfinite,
-            Mux(small, (-self.exponent).as_unsigned(), 0) if binary else Const(0, 1),
-        )  # fmt: skip
-        number = significand_in
-        sign_in, significand_in, exponent_in, nonfinite_in = deepen(
-            m, deep, "shifting", sign_in, significand_in, exponent_in, nonfinite_in
+        flow = Flow(m)
+        sign, significand, exponent, nonfinite = (
+            flow.input(name, getattr(self, name))
+            for name in ("sign", "significand", "exponent", "nonfinite")
         )
-        sign = Signal(reset_less=True)
-        nonzero = Signal(reset_less=True)
-        nonfinite = Signal()
-        exponent = Signal(self.exponent.shape())
-        with m.If(self.enable[0]):
-            m.d.sync += [
-                sign.eq(sign_in),
-                nonzero.eq(significand_in.any()),
-                nonfinite.eq(nonfinite_in),
-                exponent.eq(exponent_in),
-            ]
-
-        # Whether the number is at least half way between two powers of two (radix 2), or, in the
-        # upper half of a step of the radix, half way to the next power of four (radix 4).
-        fraction = significand_in[:-1]
-        above_middle = Signal()
-        with m.If(self.enable[0]):
-            m.d.sync += above_middle.eq(fraction[-1] if binary else fraction[-2:].any())
-
-        up = Signal()
-        half = Signal()  # the number is in [1/2, 1)
-        m.d.comb += half.eq(exponent == -1)
-        if binary:
-            m.d.comb += up.eq(above_middle)
-        else:
-            m.d.comb += up.eq(above_middle & exponent[0])
-        if self._underflow is Underflow.MIDPOINT:
-            with m.If(half):
-                m.d.comb += up.eq(1)
-        with m.If((exponent < 0) & ~half):
-            m.d.comb += up.eq(0)
-
-        if binary:
-            bits = self._random_bits
-            padding = Const(0, max(0, bits - len(fraction)))
-            number = Cat(padding, number)[-(bits + 1) :]
-            shifted, _ = shift_right(m, "align", number, distance, bits + 1, deep)
-            dropped = Signal(bits, reset_less=True)
-            carry = Signal(bits + 1)
-            with m.If(self.enable[0]):
-                m.d.sync += dropped.eq(shifted[:bits])
-            m.d.comb += carry.eq(dropped + self.noise)
-            with m.If(self.stochastic):
-                m.d.comb += up.eq(carry[-1])
-
-        up, exponent, sign, nonzero, nonfinite = deepen(
-            m, deep, "after_rounding", up, exponent, sign, nonzero, nonfinite
+        above_middle, nonzero, *dropped = self._align(m, flow, significand, exponent)
+        noise = []
+        if self._binary:
+            noise = [flow.join("noise", self.noise, self.noise_latency, *dropped)]
+        up = flow.stage("up", self._goes_up, above_middle, exponent, *dropped, *noise)
+        field, kept, underflowed = flow.stage(
+            "field kept underflowed", self._place, up, exponent, nonzero
         )
-
-        # The code without its limit: exponent over the logarithm of the radix, plus one, rounded.
-        field = Signal(signed(len(exponent) + 2))
-        whole = exponent if binary else exponent >> 1
-        with m.If(exponent < 0):
-            m.d.comb += field.eq(up)
-        with m.Else():
-            m.d.comb += field.eq(whole + 1 + up)
-        zero = (exponent < 0) & ~up
-        kept, underflowed = nonzero & ~zero, nonzero & zero
-        field, kept, underflowed, sign, nonfinite = deepen(
-            m, deep, "to_code", field, kept, underflowed, sign, nonfinite
+        code, saturated = flow.stage("code saturated", self._limit, field, kept, sign)
+        flow.deliver(
+            self,
+            self.latency,
+            code=code,
+            saturated=saturated,
+            underflowed=underflowed,
+            was_nonfinite=nonfinite,
         )
-        # The field is not negative, so this is a short form of a comparison.
-        saturated = field[3:].any()
-        magnitude = Signal(3)
-        m.d.comb += magnitude.eq(Mux(saturated, 7, field[:3]))
-        with m.If(self.enable[1]):
-            m.d.sync += [
-                # Not chosen by `kept`: synthesis would make a reset of that, for these four alone.
-                self.code.eq(Cat(magnitude, sign) & kept.replicate(4)),
-                self.saturated.eq(kept & saturated),
-                self.underflowed.eq(underflowed),
-                self.was_nonfinite.eq(nonfinite),
-            ]
         return m
+
+    def _align(self, m, flow, significand, exponent):
+        """Find whether the number is above the middle of a step, and whether it is any.
+
+        The middle is half way between two powers of two (radix 2), or, in the upper half of a step
+        of the radix, half way to the next power of four (radix 4). Radix 2: also the bits that a
+        random number is added to; below one unit the leading one is shifted into them as well.
+        """
+        if not self._binary:
+            significand = flow.wait(significand, self.noise_latency - 1)
+            return flow.stage(
+                "above_middle nonzero", lambda s: (s[-3:-1].any(), s.any()), significand
+            )
+        bits = self._random_bits
+        shift = RightShift(m, "align", bits + 1)
+        distance = flow.stage("distance", _below_unit, exponent)
+        parts = flow.stage(
+            " ".join(shift.names), partial(self._shift_far, shift), significand, distance
+        )
+        return flow.stage(
+            "above_middle nonzero dropped",
+            lambda s, *parts: (s[-2], s.any(), shift.near(*parts)[0][:bits]),
+            significand,
+            *parts,
+        )
+
+    def _shift_far(self, shift, significand, distance):
+        """Begin to shift the leading one and the bits behind it, as many as there are random."""
+        padding = Const(0, max(0, self._random_bits + 1 - len(significand)))
+        return shift.far(Cat(padding, significand)[-(self._random_bits + 1) :], distance)
+
+    def _goes_up(self, above_middle, exponent, dropped=None, noise=None):
+        """Tell whether the exponent goes up: to the nearest, or by random bits."""
+        half = exponent == -1  # the number is in [1/2, 1)
+        up = above_middle if self._binary else above_middle & exponent[0]
+        if self._underflow is Underflow.MIDPOINT:
+            up = up | half
+        up = up & ((exponent >= 0) | half)
+        if self._binary:
+            up = Mux(self.stochastic, (dropped + noise)[-1], up)
+        return up
+
+    def _place(self, up, exponent, nonzero):
+        """Make the code without its limit, and tell a number that stays from one that vanishes."""
+        # The exponent over the logarithm of the radix, plus one, rounded.
+        whole = exponent if self._binary else exponent >> 1
+        field = Mux(exponent < 0, up, whole + 1 + up)
+        zero = (exponent < 0) & ~up
+        return field, nonzero & ~zero, nonzero & zero
+
+    @staticmethod
+    def _limit(field, kept, sign):
+        """Clip the field, which is not negative, and join it with the sign."""
+        saturated = field[3:].any()
+        magnitude = Mux(saturated, 7, field[:3])
+        # Not chosen by `kept`: synthesis would make a reset of that, for these four alone.
+        return Cat(magnitude, sign) & kept.replicate(4), kept & saturated
+
+
+def _below_unit(exponent):
+    """Tell how far the leading one is below one unit."""
+    return Mux(exponent < 0, (-exponent).as_unsigned(), 0)

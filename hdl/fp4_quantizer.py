@@ -9,10 +9,12 @@ from amaranth.lib.wiring import In, Out
 from golden.formats import FloatFormat, Fp4Format
 from golden.fp4_quantizer import Underflow
 
+from .contracts import promise_steady
 from .event_counters import EventCounters, event_members
 from .fp4_encoder import Fp4Encoder
 from .outlet import Outlet, connect_outlet
 from .parameters import check_integer, check_type
+from .pipeline import Flow
 from .random_bits import RandomBits
 from .stream import beat_signature
 from .wide_float import FloatDecoder
@@ -42,10 +44,12 @@ class Fp4Lane(wiring.Component):
         See :class:`hdl.fp4_encoder.Fp4Encoder`.
     """
 
-    # The number is kept, taken apart, normalised twice, and gets its exponent; then the six of a
-    # deep encoder, which adds random bits to what its third stage holds.
-    latency = 5 + 6
-    noise_latency = 5 + 3
+    #: Cycles until the encoder: the number is registered, taken apart, normalised in two, and gets
+    #: its exponent.
+    _TO_ENCODER = 5
+
+    latency = _TO_ENCODER + Fp4Encoder.latency
+    noise_latency = _TO_ENCODER + Fp4Encoder.noise_latency
 
     def __init__(self, wide_format, fmt, underflow, odd_shift, random_bits):
         self._wide_format = wide_format
@@ -69,35 +73,41 @@ class Fp4Lane(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
+        flow = Flow(m)
         binary = self._fmt.log2_radix == 1
-        unit = Signal(signed(9), reset_less=True)
-        if binary:
-            m.d.sync += unit.eq(self.scale_exponent)
-        else:
-            m.d.sync += unit.eq(self.scale_exponent + Mux(self.phase, self._odd_shift, 0))
-
-        m.submodules.decoder = number = FloatDecoder(self._wide_format, normalized=True, deep=True)
-        exponent = signed(max(len(number.exponent), len(unit)) + 1)
+        shift = 0 if binary else Mux(self.phase, self._odd_shift, 0)
+        unit = flow.setting("unit", (self.scale_exponent + shift)[:9].as_signed())
+        m.submodules.decoder = decoder = FloatDecoder(self._wide_format, normalized=True)
+        exponent_shape = signed(max(len(decoder.exponent), len(unit.value)) + 1)
         m.submodules.encoder = encoder = Fp4Encoder(
             self._fmt,
             self._wide_format.fraction_bits + 1,
-            exponent,
+            exponent_shape,
             self._random_bits,
             self._underflow,
-            deep=True,
         )
-        kept = Signal(self._wide_format.width, reset_less=True)
-        above_unit = [Signal(exponent, name=f"above_unit_{k}", reset_less=True) for k in range(2)]
-        m.d.comb += [number.code.eq(kept), encoder.enable.eq(0b11)]
-        m.d.sync += [
-            kept.eq(self.number),
-            above_unit[0].eq(number.exponent - unit),
-            above_unit[1].eq(above_unit[0]),
-            encoder.sign.eq(number.sign),
-            encoder.significand.eq(number.significand),
-            encoder.exponent.eq(above_unit[1] - number.distance),
-            encoder.nonfinite.eq(number.nonfinite),
-        ]
+        number = flow.keep("number", flow.input("number", self.number))
+        m.d.comb += decoder.code.eq(number.value)
+        exponent = flow.input("exponent", decoder.exponent, number.cycle + decoder.exponent_latency)
+        sign, significand, distance, nonfinite = (
+            flow.input(name, getattr(decoder, name), number.cycle + decoder.latency)
+            for name in ("sign", "significand", "distance", "nonfinite")
+        )
+        above_unit = flow.stage("above_unit", lambda e, u: e - u, exponent, unit)
+        exponent = flow.stage(
+            "exponent",
+            lambda a, d: (a - d)[: len(encoder.exponent)].as_signed(),
+            above_unit,
+            distance,
+        )
+        flow.deliver(
+            encoder,
+            self._TO_ENCODER,
+            sign=sign,
+            significand=significand,
+            exponent=exponent,
+            nonfinite=nonfinite,
+        )
         if binary:
             m.d.comb += [encoder.stochastic.eq(self.stochastic), encoder.noise.eq(self.noise)]
         for name in ("code", "saturated", "underflowed", "was_nonfinite"):
@@ -214,9 +224,7 @@ class Fp4Quantizer(wiring.Component):
         if binary:
             random = RandomBits(self._lanes, self._random_bits, self._seed)
             m.submodules.random_bits = random
-            # No beat enters while a seed is being loaded, so that one inside always finds bits.
-            ready = Signal(name="random_ready")
-            m.d.sync += ready.eq(random.o.valid)
+            ready = random.admit(m)
         valid, last = connect_outlet(m, self, outlet, Fp4Lane.latency, ready)
         m.d.comb += outlet.data.last.eq(last[-1])
         if binary:
@@ -239,6 +247,9 @@ class Fp4Quantizer(wiring.Component):
                 ]
             else:
                 m.d.comb += lane.phase.eq(self.phase)
+        choice = {"stochastic": self.stochastic} if binary else {"phase": self.phase}
+        settings = {"scale_exponent": self.scale_exponent, **choice}
+        promise_steady(m, outlet.inside, "a tensor", **settings)
         counters.connect(
             m,
             self,

@@ -1,22 +1,24 @@
 """Rounding of an exact product to an integer code, with what the step gradient needs."""
 
+from functools import partial
+
 from amaranth import *
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from golden.quantizer import InRange
 
-from .pipeline import deepen
-from .shifter import shift_right
+from .pipeline import Flow
+from .shifter import RightShift
 
 __all__ = ["IntegerEncoder"]
 
 
 class IntegerEncoder(wiring.Component):
-    """Round to the nearest integer, ties to even, and clip. The latency is 2 cycles, 6 if ``deep``.
+    """Round to the nearest integer, ties to even, and clip. The latency is 6 cycles.
 
     The number is ``(-1)**sign * magnitude * 2**exponent``. Its model is the second half of
-    :func:`golden.quantizer.quantize`.
+    :func:`golden.quantizer.quantize`. The throughput is one number per cycle; nothing stalls.
 
     Parameters
     ----------
@@ -33,18 +35,13 @@ class IntegerEncoder(wiring.Component):
         Fraction bits of the residual.
     in_range_rule : InRange
         Rule of ``in_range``.
-    deep : bool
-        Whether there are four more register stages, for short paths where nothing stalls: these
-        have no clock enables.
 
     Members
     -------
-    enable : ``In(2)``
-        Clock enables of the first and last stage; set if ``deep``.
     sign, magnitude, exponent, nonfinite : ``In``
         The number; a magnitude of 0 comes with ``nonfinite``.
     is_signed : ``In(1)``
-        Whether codes are two's complement. Stable while numbers are in flight.
+        Whether codes are two's complement. Stable while numbers are inside.
     code : ``Out(bits)``
         Code.
     in_range, residual : ``Out``
@@ -53,25 +50,17 @@ class IntegerEncoder(wiring.Component):
         Events to count.
     """
 
+    latency = 6
+
     def __init__(
-        self,
-        magnitude_bits,
-        least_magnitude,
-        exponent,
-        bits,
-        residual_bits,
-        in_range_rule,
-        deep=False,
+        self, magnitude_bits, least_magnitude, exponent, bits, residual_bits, in_range_rule
     ):
-        self.latency = 6 if deep else 2
-        self._deep = deep
         assert least_magnitude >= bits + residual_bits - 1
         self._bits = bits
         self._residual_bits = residual_bits
         self._in_range_rule = in_range_rule
         super().__init__(
             {
-                "enable": In(2),
                 "sign": In(1),
                 "magnitude": In(magnitude_bits),
                 "exponent": In(exponent),
@@ -86,105 +75,119 @@ class IntegerEncoder(wiring.Component):
             }
         )
 
+    @staticmethod
+    def significand_bits(bits, residual_bits):
+        """Count the bits of a normalised number that matter: the lowest one stands for the rest."""
+        return bits + residual_bits + 1
+
     def elaborate(self, platform):
         m = Module()
-        bits, residual_bits, deep = self._bits, self._residual_bits, self._deep
-
-        # Align: fixed point with `residual_bits` below the point.
-        distance = Signal(signed(len(self.exponent) + 1))
-        m.d.comb += distance.eq(-residual_bits - self.exponent)
-        sign_in, magnitude_in, nonfinite_in, distance = deepen(
-            m, deep, "coming", self.sign, self.magnitude, self.nonfinite, distance
+        flow = Flow(m)
+        sign, magnitude, exponent, nonfinite = (
+            flow.input(name, getattr(self, name))
+            for name in ("sign", "magnitude", "exponent", "nonfinite")
         )
-        too_far_left = distance[-1]
-        aligned, lost = shift_right(
-            m, "align", magnitude_in, distance.as_unsigned()[:-1], len(magnitude_in), deep
+        fixed, big, sticky = self._align(m, flow, magnitude, exponent)
+        rounded, up, whole, fraction, nonzero = flow.stage(
+            "rounded up whole fraction nonzero", self._round, fixed, big, sticky
         )
-        sign_in, nonfinite_in, too_far_left, beyond = deepen(
-            m, deep, "shifting", sign_in, nonfinite_in, too_far_left,
-            too_far_left & magnitude_in.any(),
+        magnitude, clipped, inside, difference, underflowed = flow.stage(
+            "magnitude clipped inside difference underflowed",
+            self._clip, rounded, up, whole, fraction, nonzero, big, sign, nonfinite,
         )  # fmt: skip
-        sign = Signal(reset_less=True)
-        fixed = Signal(bits + residual_bits, reset_less=True)
-        big = Signal(reset_less=True)
-        sticky = Signal(reset_less=True)
-        nonfinite = Signal()
-        with m.If(self.enable[0]):
-            m.d.sync += [
-                sign.eq(sign_in),
-                fixed.eq(aligned),
-                big.eq(aligned[len(fixed) :].any() | beyond),
-                sticky.eq(lost & ~too_far_left),
-                nonfinite.eq(nonfinite_in),
-            ]
+        code, residual = flow.stage(
+            "code residual", self._give_sign, sign, magnitude, difference, inside
+        )
+        flow.deliver(
+            self,
+            self.latency,
+            code=code,
+            in_range=inside,
+            residual=residual,
+            saturated=clipped,
+            underflowed=underflowed,
+            was_nonfinite=nonfinite,
+        )
+        return m
 
-        # Round the magnitude.
-        fraction = fixed[:residual_bits]
-        whole = fixed[residual_bits:]
-        up = Signal()
-        rounded = Signal(bits + 1)
+    def _align(self, m, flow, magnitude, exponent):
+        """Make fixed point with `residual_bits` below the point, as wide as a code allows.
+
+        Also whether the number has any bit above that, and whether it has any below.
+        """
+        shift = RightShift(m, "align", len(self.magnitude))
+        distance = flow.stage("distance", self._distance, exponent)
+        parts = flow.stage(
+            " ".join([*shift.names, "leftward beyond"]),
+            partial(self._shift_far, shift),
+            magnitude,
+            distance,
+        )
+        return flow.stage("fixed big sticky", partial(self._shift_near, shift), *parts)
+
+    def _distance(self, exponent):
+        """Tell how far to shift right; it is negative for numbers beyond any code."""
+        return (-self._residual_bits - exponent)[: len(exponent) + 1]
+
+    @staticmethod
+    def _shift_far(shift, magnitude, distance):
+        leftward = distance[-1]
+        return *shift.far(magnitude, distance[:-1]), leftward, leftward & magnitude.any()
+
+    def _shift_near(self, shift, *parts):
+        *parts, leftward, beyond = parts
+        aligned, lost = shift.near(*parts)
+        width = self._bits + self._residual_bits
+        return aligned[:width], aligned[width:].any() | beyond, lost & ~leftward
+
+    def _round(self, fixed, big, sticky):
+        """Round the magnitude."""
+        fraction = fixed[: self._residual_bits]
+        whole = fixed[self._residual_bits :]
         rest = fraction[:-1].any() | sticky
-        m.d.comb += [
-            up.eq(fraction[-1] & (rest | whole[0])),
-            # Both sums are there before it is known which of them counts.
-            rounded.eq(Mux(up, whole + 1, whole)),
-        ]
+        up = fraction[-1] & (rest | whole[0])
+        # Both sums are there before it is known which of them counts.
+        return Mux(up, whole + 1, whole), up, whole, fraction, fixed.any() | sticky | big
 
-        nonzero = fixed.any() | sticky | big
-        rounded, up, whole, fraction, nonzero, big, sign, nonfinite = deepen(
-            m, deep, "after_rounding", rounded, up, whole, fraction, nonzero, big, sign, nonfinite
-        )
+    def _clip(self, rounded, up, whole, fraction, nonzero, big, sign, nonfinite):
+        """Clip; a negative number and an unsigned code have 0 for limit.
 
-        # Clip. A negative number and an unsigned code have 0 for limit.
-        limit = Signal(bits)
-        m.d.comb += limit.eq(
-            Mux(
-                self.is_signed,
-                Mux(sign, 1 << (bits - 1), (1 << (bits - 1)) - 1),
-                Mux(sign, 0, (1 << bits) - 1),
-            )
+        Each limit is compared with by a look at the bits.
+        """
+        bits = self._bits
+        limit = Mux(
+            self.is_signed,
+            Mux(sign, 1 << (bits - 1), (1 << (bits - 1)) - 1),
+            Mux(sign, 0, (1 << bits) - 1),
         )
-        clipped = Signal()
-        magnitude = Signal(bits)
-        passes = Signal()
-        # Each limit is compared with by a look at the bits.
         above = Mux(
             self.is_signed,
             rounded[-1] | (rounded[-2] & (~sign | rounded[:-2].any())),
             Mux(sign, rounded.any(), rounded[-1]),
         )
+        clipped = big | above
+        magnitude = Mux(clipped, limit, rounded)[:bits]
+        # Rounded minus exact, as the sign of the number has it.
+        difference = Cat(Const(0, self._residual_bits), up) - fraction
+        difference = difference[: self._residual_bits + 1].as_signed()
+        inside = self._passes(clipped, whole, nonzero, big, sign) & ~nonfinite
+        return magnitude, clipped, inside, difference, nonzero & ~rounded.any() & ~big
+
+    def _passes(self, clipped, whole, nonzero, big, sign):
+        """Tell whether the gradient passes."""
+        if self._in_range_rule is InRange.ROUNDED:
+            return ~clipped
+        # Strictly inside; for unsigned codes, strictly above zero.
         below = Mux(
             self.is_signed,
             ~whole[-1] & (sign | ~whole[:-1].all()),
             ~sign & ~whole.all(),
         )
-        m.d.comb += [
-            clipped.eq(big | above),
-            magnitude.eq(Mux(clipped, limit, rounded)),
-        ]
-        if self._in_range_rule is InRange.UNROUNDED:
-            # Strictly inside; for unsigned codes, strictly above zero.
-            m.d.comb += passes.eq(~big & below & (self.is_signed | nonzero))
-        else:
-            m.d.comb += passes.eq(~clipped)
-        # Rounded minus exact, as the sign of the number has it.
-        difference = Signal(signed(residual_bits + 1))
-        m.d.comb += difference.eq(Cat(Const(0, residual_bits), up) - fraction)
-        underflowed = nonzero & ~rounded.any() & ~big
-        inside = passes & ~nonfinite
-        magnitude, clipped, inside, difference, underflowed, sign, nonfinite = deepen(
-            m, deep, "to_code", magnitude, clipped, inside, difference, underflowed, sign, nonfinite
-        )
-        with m.If(self.enable[1]):
-            m.d.sync += [
-                self.code.eq(Mux(sign, -magnitude, magnitude)),
-                self.in_range.eq(inside),
-                # Not chosen by `inside`: synthesis would make a reset of that, for these alone.
-                self.residual.eq(
-                    Mux(sign, -difference, difference) & inside.replicate(residual_bits + 1)
-                ),
-                self.saturated.eq(clipped),
-                self.underflowed.eq(underflowed),
-                self.was_nonfinite.eq(nonfinite),
-            ]
-        return m
+        return ~big & below & (self.is_signed | nonzero)
+
+    def _give_sign(self, sign, magnitude, difference, inside):
+        """Negate code and residual of a negative number; no residual out of range."""
+        code = Mux(sign, -magnitude, magnitude)[: self._bits]
+        residual = Mux(sign, -difference, difference)[: self._residual_bits + 1]
+        # Not chosen by `inside`: synthesis would make a reset of that, for these alone.
+        return code, residual & inside.replicate(self._residual_bits + 1)

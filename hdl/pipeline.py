@@ -21,12 +21,15 @@ class Timed:
         Its cycle.
     is_reset : bool
         Whether its registers are reset.
+    is_setting : bool
+        Whether it stands still, and so is there in every cycle.
     """
 
     name: str
     value: Value
     cycle: int
     is_reset: bool = False
+    is_setting: bool = False
 
 
 class Flow:
@@ -65,6 +68,40 @@ class Flow:
             Whether registers behind it are reset, as those of valid bits must be.
         """
         return Timed(name, Value.cast(value), cycle, reset)
+
+    def setting(self, name, value):
+        """Register a setting, which stands still while anything flows: it is always there."""
+        return Timed(name, register(self._m, name, value), 0, is_setting=True)
+
+    def join(self, name, value, cycle, *others):
+        """Take a value that comes when others are there, in the cycle that its users are told.
+
+        Parameters
+        ----------
+        name : str
+            What registers behind it are called.
+        value : Value
+            The value.
+        cycle : int
+            When it comes.
+        others : sequence of Timed
+            What it meets.
+
+        Raises
+        ------
+        AssertionError
+            If the last of the others is there in another cycle than ``cycle`` says.
+        """
+        last = max(others, key=lambda other: other.cycle)
+        assert last.cycle == cycle, (
+            f"{name} meets {last.name} after {last.cycle} cycles, where {cycle} are stated"
+        )
+        return self.input(name, value, cycle)
+
+    def wait(self, value, cycle):
+        """Delay a value, where what is made of it has more bits than it has."""
+        name = f"{value.name}_after_{cycle - value.cycle}"
+        return Timed(name, self.at(value, cycle), cycle, value.is_reset)
 
     def stage(self, names, make, *values, reset=False):
         """Register what is made of values when all of them are there.
@@ -105,6 +142,8 @@ class Flow:
 
     def at(self, value, cycle):
         """Give a value as it is in a later cycle, or in its own."""
+        if value.is_setting:
+            return value.value
         assert cycle >= value.cycle, f"{value.name} is there in cycle {value.cycle}, not {cycle}"
         registers = self._delays.setdefault(value, [value.value])
         while len(registers) <= cycle - value.cycle:
@@ -137,6 +176,13 @@ class Flow:
             f"{name} is there after {last.cycle} cycles, where a latency of {latency} is stated"
         )
         return tuple(self.at(value, latency) for value in outputs.values())
+
+    def deliver(self, component, latency, **outputs):
+        """Close, and let the outputs be the members of a component that are called like them."""
+        values = self.close(latency, **outputs)
+        self._m.d.comb += [
+            getattr(component, name).eq(value) for name, value in zip(outputs, values, strict=True)
+        ]
 
     def _register(self, name, value, reset):
         return register(self._m, name, value, reset) if len(value) else value

@@ -10,12 +10,13 @@ from amaranth.lib.wiring import In, Out
 from golden.formats import FloatFormat
 from golden.quantizer import InRange
 
+from .contracts import promise_steady
 from .copies import spread
 from .event_counters import EventCounters, event_members
 from .integer_encoder import IntegerEncoder
 from .outlet import Outlet, connect_outlet
 from .parameters import check_integer, check_type
-from .pipeline import deepen
+from .pipeline import Flow
 from .stream import beat_signature
 from .wide_float import FloatDecoder
 
@@ -54,9 +55,11 @@ class IntegerLane(wiring.Component):
         See :class:`hdl.integer_encoder.IntegerEncoder`.
     """
 
-    # The number is kept, taken apart, and multiplied between registers of its own; then the six of
-    # a deep encoder.
-    latency = 4 + 6
+    #: Cycles until the encoder: the number is registered, taken apart and multiplied between
+    #: registers of its own.
+    _TO_ENCODER = 4
+
+    latency = _TO_ENCODER + IntegerEncoder.latency
 
     def __init__(self, wide_format, bits, residual_bits, in_range_rule):
         self._wide_format = wide_format
@@ -78,8 +81,9 @@ class IntegerLane(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
+        flow = Flow(m)
         fmt = self._wide_format
-        m.submodules.decoder = number = FloatDecoder(fmt, normalized=False, deep=True)
+        m.submodules.decoder = decoder = FloatDecoder(fmt, normalized=False)
         least = fmt.least_exponent - fmt.fraction_bits - 128
         greatest = fmt.greatest_exponent - fmt.fraction_bits + 127
         m.submodules.encoder = encoder = IntegerEncoder(
@@ -87,32 +91,25 @@ class IntegerLane(wiring.Component):
             15,
             Shape.cast(range(least, greatest + 1)),
             *self._parameters,
-            deep=True,
         )
-        kept = Signal(fmt.width, reset_less=True)
-        offset = Signal(range(-128 - fmt.fraction_bits, 128 - fmt.fraction_bits), reset_less=True)
-        m.d.sync += [
-            kept.eq(self.number),
-            offset.eq(self.reciprocal_exponent - fmt.fraction_bits),
-        ]
-        sign, significand, exponent, nonfinite = deepen(
-            m, True, "factor", number.sign, number.significand, number.exponent + offset,
-            number.nonfinite,
-        )  # fmt: skip
-        m.d.comb += [
-            number.code.eq(kept),
-            encoder.enable.eq(0b11),
-            encoder.is_signed.eq(self.is_signed),
-        ]
-        sign, product, exponent, nonfinite = deepen(
-            m, True, "product", sign, significand * self.reciprocal_significand, exponent, nonfinite
+        number = flow.keep("number", flow.input("number", self.number))
+        m.d.comb += [decoder.code.eq(number.value), encoder.is_signed.eq(self.is_signed)]
+        sign, significand, exponent, nonfinite = (
+            flow.input(name, getattr(decoder, name), number.cycle + decoder.latency)
+            for name in ("sign", "significand", "exponent", "nonfinite")
         )
-        m.d.comb += [
-            encoder.sign.eq(sign),
-            encoder.magnitude.eq(product),
-            encoder.exponent.eq(exponent),
-            encoder.nonfinite.eq(nonfinite),
-        ]
+        offset = flow.setting("offset", self.reciprocal_exponent - fmt.fraction_bits)
+        exponent = flow.stage("exponent_sum", lambda e, o: e + o, exponent, offset)
+        significand = flow.keep("factor", significand)
+        product = flow.stage("product", lambda s: s * self.reciprocal_significand, significand)
+        flow.deliver(
+            encoder,
+            self._TO_ENCODER,
+            sign=sign,
+            magnitude=product,
+            exponent=exponent,
+            nonfinite=nonfinite,
+        )
         for name in ("code", "in_range", "residual", "saturated", "underflowed", "was_nonfinite"):
             m.d.comb += getattr(self, name).eq(getattr(encoder, name))
         return m
@@ -218,6 +215,14 @@ class Quantizer(wiring.Component):
                 outlet.data.user[k].in_range.eq(lane.in_range),
                 outlet.data.user[k].residual.eq(lane.residual),
             ]
+        promise_steady(
+            m,
+            outlet.inside,
+            "a tensor",
+            reciprocal_significand=self.reciprocal_significand,
+            reciprocal_exponent=self.reciprocal_exponent,
+            is_signed=self.is_signed,
+        )
         counters.connect(
             m,
             self,

@@ -10,6 +10,7 @@ from amaranth.lib.wiring import In, Out
 
 from golden import random_bits
 
+from .contracts import promise
 from .parameters import check_integer
 
 __all__ = ["RandomBits"]
@@ -133,7 +134,19 @@ class RandomBits(wiring.Component):
 
         return m
 
+    def admit(self, m):
+        """Tell by a register whether numbers are on offer.
+
+        Behind a pipeline that never stalls, a beat enters only then: it finds some when it takes
+        them, cycles later, unless a seed is loaded while it is inside.
+        """
+        ready = Signal(name="random_ready")
+        m.d.sync += ready.eq(self.o.valid)
+        return ready
+
     def connect(self, m, core, taken):
         """Wire seed and error to the members of ``core``, which draws a beat when ``taken``."""
+        what = "no seed is loaded while anything is inside that takes random bits"
+        promise(m, what, ~taken | self.o.valid)
         m.d.comb += [self.o.ready.eq(taken), core.seed_error.eq(self.seed_error)]
         wiring.connect(m, self.i_seed, wiring.flipped(core.i_seed))

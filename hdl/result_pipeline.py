@@ -11,22 +11,28 @@ from amaranth.lib.wiring import In, Out
 from golden.command import CoreSize
 from golden.rounding import RoundMode
 
+from .contracts import promise_steady
 from .copies import spread
 from .event_counters import EventCounters, event_members
 from .float_encoder import FloatEncoder
 from .fp4_encoder import Fp4Encoder
 from .integer_encoder import IntegerEncoder
 from .parameters import check_integer, check_type
-from .pipeline import delay, delays
+from .pipeline import Flow
 from .random_bits import RandomBits
 from .scale_product import SCALE_BITS, ScaleProduct
 from .step_gradient import TOTAL_BITS, ProductSum, derivative_layout
 
-__all__ = ["EVENTS", "ResultPipeline", "Target"]
+__all__ = ["EVENTS", "SETTINGS", "ResultPipeline", "Target"]
 
 EVENTS = ("saturation", "underflow")
 CODE_BITS = 4
 SUM_BITS = 32
+#: Members that stand still while strips are inside.
+SETTINGS = (
+    *("target", "significand", "exponent", "fp4_exponent", "use_bias", "relu", "masked"),
+    *("signed_result", "mode", "stochastic", "phase"),
+)
 #: Stream of the seed; stream 0 belongs to the loads.
 RANDOM_STREAM = 1
 
@@ -123,13 +129,23 @@ class ResultPipeline(wiring.Component):
         Clears the counts and sticky bits.
     """
 
-    # One stage to choose what is scaled, and the six of deep encoders.
-    latency = 1 + ScaleProduct.latency + 6
+    #: Cycles until the encoders: one stage to choose what is scaled, and the product.
+    _TO_ENCODERS = 1 + ScaleProduct.latency
+    #: Cycles until random bits are added. FP4 codes and floats share them.
+    _NOISE = _TO_ENCODERS + FloatEncoder.noise_latency
+    assert FloatEncoder.noise_latency == Fp4Encoder.noise_latency
+
+    latency = _TO_ENCODERS + FloatEncoder.latency
+    assert FloatEncoder.latency == IntegerEncoder.latency == Fp4Encoder.latency
 
     def __init__(self, size, tag_bits=1):
         check_type("Size", size, CoreSize)
         check_integer("Tag width", tag_bits, 1, 256)
         self._size = size
+        # As many bits of a product as each encoder looks at.
+        self._float_bits = FloatEncoder.significand_bits(size.wide_format, size.random_bits)
+        self._integer_bits = IntegerEncoder.significand_bits(CODE_BITS, size.residual_bits)
+        self._fp4_bits = Fp4Encoder.significand_bits(size.random_bits)
         strip = size.strip
         derivatives = data.ArrayLayout(derivative_layout(size.residual_bits), strip)
         sums = data.ArrayLayout(signed(SUM_BITS), strip)
@@ -171,38 +187,28 @@ class ResultPipeline(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         size = self._size
-        valid = delays(m, "valid", self.valid, self.latency, reset=True)
+        flow = Flow(m)
+        valid = flow.input("valid", self.valid, reset=True)
         m.d.comb += [
-            self.o_valid.eq(valid[-1]),
-            self.o_soon.eq(valid[-2]),
-            self.o_tag.eq(delay(m, "tag", self.tag, self.latency)),
+            self.o_valid.eq(flow.at(valid, self.latency)),
+            self.o_soon.eq(flow.at(valid, self.latency - 1)),
+            self.o_tag.eq(flow.at(flow.input("tag", self.tag), self.latency)),
         ]
-
-        # An encoder adds random bits to what its third stage holds; they come from registers.
-        m.submodules.random_bits = random = RandomBits(
-            size.strip, size.random_bits, size.seed, RANDOM_STREAM
-        )
-        uses_random = Signal()
-        drawing = Signal()
-        silent = Signal()
-        noise = Signal.like(random.o.payload, name="noise", reset_less=True)
-        m.d.sync += [
-            uses_random.eq((self.target == Target.FLOAT) | (self.target == Target.FP4)),
-            silent.eq((self.target == Target.FLOAT) & (self.mode != RoundMode.STOCHASTIC)),
-            drawing.eq(valid[-6] & uses_random),
-            noise.as_value().eq(Mux(silent, 0, random.o.payload.as_value())),
-        ]
-        random.connect(m, self, drawing)
-
+        noise = self._draw(m, flow, valid)
         # For each lane registers of its own, behind those of the command.
         factors = spread(m, "factor", self.significand, 2 * size.strip)
-        self._settings = (
+        settings = zip(
             spread(m, "use_bias", self.use_bias, size.strip),
             spread(m, "masked", self.masked, size.strip),
             factors[::2],
             factors[1::2],
+            strict=True,
         )
-        encoders = [self._round(m, lane, noise[lane]) for lane in range(size.strip)]
+        encoders = []
+        for lane, (use_bias, masked, *factors) in enumerate(settings):
+            product = self._scale(m, flow, lane, use_bias, masked, factors)
+            encoders.append(self._encode(m, flow, lane, product, noise[lane]))
+            self._give_out(m, lane, *encoders[-1])
         events = [
             Cat(lane) for lane in zip(*(self._events(each) for each in encoders), strict=True)
         ]
@@ -210,23 +216,59 @@ class ResultPipeline(wiring.Component):
         counters.connect(
             m,
             self,
-            strobe=valid[-1] & self.target.any(),
+            strobe=self.o_valid & self.target.any(),
             saturation=events[0],
             underflow=events[1],
         )
-        self._sum_up(m)
+        self._sum_up(m, flow, valid)
+        inside = Cat(flow.at(valid, k) for k in range(self.latency + 1)).any()
+        settings = {name: getattr(self, name) for name in SETTINGS}
+        promise_steady(m, inside, "a strip", **settings)
         return m
 
-    def _scale(self, m, lane, widths, offsets):
+    def _draw(self, m, flow, valid):
+        """Draw random bits for strips that take some; zeros for floats that are not stochastic."""
+        size = self._size
+        m.submodules.random_bits = random = RandomBits(
+            size.strip, size.random_bits, size.seed, RANDOM_STREAM
+        )
+        by_float = self.target == Target.FLOAT
+        uses_random = flow.setting("uses_random", by_float | (self.target == Target.FP4))
+        silent = flow.setting("silent", by_float & (self.mode != RoundMode.STOCHASTIC))
+        # Drawn by a register, and added from registers.
+        drawing = flow.stage(
+            "drawing",
+            lambda given, uses: given & uses,
+            flow.wait(valid, self._NOISE - 2),
+            uses_random,
+            reset=True,
+        )
+        random.connect(m, self, drawing.value)
+        words = flow.join("words", random.o.payload.as_value(), self._NOISE - 1, drawing)
+        noise = flow.stage("noise", lambda bits, none: Mux(none, 0, bits), words, silent)
+        return data.View(random.o.payload.shape(), flow.at(noise, self._NOISE))
+
+    def _scale(self, m, flow, lane, use_bias, masked, factors):
         """Choose what the lane works on, and multiply it by the scale."""
+        size = self._size
+        unit = self.fp4_exponent
+        if size.fmt.log2_radix == 2:
+            unit = unit + Mux(self.phase, size.odd_shift, 0)
+        offsets = (0, self._integer_bits - 1, unit)
+        product = ScaleProduct((self._float_bits, self._integer_bits, self._fp4_bits))
+        m.submodules[f"product_{lane}"] = product
         used = self.lanes_used[lane]
-        m.submodules[f"product_{lane}"] = product = ScaleProduct(widths)
-        use_bias, masked, *factors = (copies[lane] for copies in self._settings)
         kept = used & ~(masked & ~self.derivatives[lane].in_range)
-        m.d.sync += [
-            product.number.eq(Mux(kept, self.sums[lane], 0)),
-            product.bias.eq(Mux(used & use_bias, self.biases[lane], 0)),
-        ]
+        number, bias = flow.stage(
+            f"number_{lane} bias_{lane}",
+            lambda total, bias: (
+                Mux(kept, total, 0).as_signed(),
+                Mux(used & use_bias, bias, 0).as_signed(),
+            ),
+            flow.input("sum", self.sums[lane]),
+            flow.input("bias", self.biases[lane]),
+        )
+        flow.deliver(product, self._TO_ENCODERS - product.latency, number=number, bias=bias)
         m.d.comb += [
             product.relu.eq(self.relu),
             product.factor_0.eq(factors[0]),
@@ -236,36 +278,20 @@ class ResultPipeline(wiring.Component):
         ]
         return product
 
-    def _round(self, m, lane, noise):
-        """Feed the product of a lane to the three encoders, and their results to the output."""
+    def _encode(self, m, flow, lane, product, noise):
+        """Feed the product of a lane to the three encoders."""
         size = self._size
-        binary = size.fmt.log2_radix == 1
-        # As many bits as each encoder looks at, and one for all the rest.
-        float_bits = size.wide_format.fraction_bits + 1 + size.random_bits + 1
-        integer_bits = CODE_BITS + size.residual_bits + 1
-        fp4_bits = max(size.random_bits + 1, 3) + 1
-        unit = self.fp4_exponent
-        if not binary:
-            unit = unit + Mux(self.phase, size.odd_shift, 0)
-        product = self._scale(
-            m,
-            lane,
-            (float_bits, integer_bits, fp4_bits),
-            (0, integer_bits - 1, unit),
-        )
-
         exponent = product.exponent_0.shape()
-        floats = FloatEncoder(size.wide_format, float_bits, exponent, size.random_bits, deep=True)
+        floats = FloatEncoder(size.wide_format, self._float_bits, exponent, size.random_bits)
         integers = IntegerEncoder(
-            integer_bits, integer_bits - 1, exponent, CODE_BITS, size.residual_bits,
-            size.in_range_rule, deep=True,
+            self._integer_bits, self._integer_bits - 1, exponent, CODE_BITS, size.residual_bits,
+            size.in_range_rule,
         )  # fmt: skip
-        fp4 = Fp4Encoder(size.fmt, fp4_bits, exponent, size.random_bits, size.underflow, deep=True)
+        fp4 = Fp4Encoder(size.fmt, self._fp4_bits, exponent, size.random_bits, size.underflow)
         m.submodules[f"floats_{lane}"] = floats
         m.submodules[f"integers_{lane}"] = integers
         m.submodules[f"fp4_{lane}"] = fp4
         m.d.comb += [
-            *(each.enable.eq(0b11) for each in (floats, integers, fp4)),
             *(each.sign.eq(product.sign) for each in (floats, integers, fp4)),
             floats.significand.eq(product.significand_0),
             floats.exponent.eq(product.exponent_0),
@@ -277,9 +303,12 @@ class ResultPipeline(wiring.Component):
             fp4.significand.eq(product.significand_2),
             fp4.exponent.eq(product.exponent_2),
         ]
-        if binary:
+        if size.fmt.log2_radix == 1:
             m.d.comb += [fp4.stochastic.eq(self.stochastic), fp4.noise.eq(noise)]
+        return floats, integers, fp4
 
+    def _give_out(self, m, lane, floats, integers, fp4):
+        """Choose between the results of a lane."""
         code = Cat(integers.code, integers.code[-1] & self.signed_result).as_signed()
         derivative = self.o_derivatives[lane]
         m.d.comb += [
@@ -288,7 +317,6 @@ class ResultPipeline(wiring.Component):
             derivative.in_range.eq(integers.in_range),
             derivative.value.eq(Mux(integers.in_range, integers.residual, code)),
         ]
-        return floats, integers, fp4
 
     def _events(self, encoders):
         """Choose the events of the target: saturation, underflow."""
@@ -302,12 +330,13 @@ class ResultPipeline(wiring.Component):
             Mux(is_float, floats.underflowed, underflowed),
         )
 
-    def _sum_up(self, m):
+    def _sum_up(self, m, flow, valid):
         """Add sums times derivatives to the step gradient that was chosen."""
         size = self._size
         m.submodules.products = products = ProductSum(
             size.strip, SUM_BITS, CODE_BITS, size.residual_bits
         )
+        # A step gradient takes three cycles more.
         assert products.latency + 3 <= self.latency
         m.d.comb += products.numbers.eq(self.sums)
         for lane in range(size.strip):
@@ -316,30 +345,37 @@ class ResultPipeline(wiring.Component):
                 products.derivatives[lane].as_value().eq(Mux(self.lanes_used[lane], given, 0))
             )
         for which in range(2):
-            adding = self.valid & self.step_gradient & (self.step_select == which)
-            adding = delay(m, f"step_{which}", adding, products.latency, reset=True)
-            # In two halves, the upper one a cycle later: what the clear finds between them is gone.
-            total = self.step_gradients[which]
-            clear = self.clear_step[which]
-            half = TOTAL_BITS // 2
-            low, high = total[:half], total[half:]
-            sum_low = Signal(half + 1, name=f"step_{which}_low")
-            wanted = Signal.like(products.total, name=f"step_{which}_wanted")
-            addend = Signal(TOTAL_BITS, name=f"step_{which}_addend")
-            carry = Signal(name=f"step_{which}_carry")
-            addend_high = Signal(signed(len(products.total) - half), name=f"step_{which}_high")
-            m.d.comb += [
-                addend.eq(wanted),
-                sum_low.eq(Mux(clear, 0, low) + addend[:half]),
-            ]
-            m.d.sync += [
-                wanted.eq(Mux(adding, products.total, 0)),
-                low.eq(sum_low),
-                carry.eq(sum_low[-1]),
-                addend_high.eq(addend[half:]),
-                high.eq(
-                    Mux(
-                        clear, 0, (Cat(Const(1, 1), high) + Cat(carry, addend_high).as_signed())[1:]
-                    )
-                ),
-            ]
+            chosen = valid.value & self.step_gradient & (self.step_select == which)
+            adding = flow.input(f"step_{which}", chosen, reset=True)
+            addend = flow.stage(
+                f"step_{which}_addend",
+                lambda adding, total: Mux(adding, total, 0).as_signed(),
+                adding,
+                flow.input("total", products.total, products.latency),
+            )
+            self._accumulate(m, which, addend.value)
+
+    def _accumulate(self, m, which, number):
+        """Add to a step gradient in two halves, the upper one a cycle later.
+
+        What a clear finds between them is gone.
+        """
+        total = self.step_gradients[which]
+        clear = self.clear_step[which]
+        half = TOTAL_BITS // 2
+        low, high = total[:half], total[half:]
+        sum_low = Signal(half + 1, name=f"step_{which}_low")
+        addend = Signal(TOTAL_BITS, name=f"step_{which}_extended")
+        carry = Signal(name=f"step_{which}_carry")
+        addend_high = Signal(signed(len(number) - half), name=f"step_{which}_high")
+        sum_high = Cat(Const(1, 1), high) + Cat(carry, addend_high).as_signed()
+        m.d.comb += [
+            addend.eq(number),
+            sum_low.eq(Mux(clear, 0, low) + addend[:half]),
+        ]
+        m.d.sync += [
+            low.eq(sum_low),
+            carry.eq(sum_low[-1]),
+            addend_high.eq(addend[half:]),
+            high.eq(Mux(clear, 0, sum_high[1:])),
+        ]

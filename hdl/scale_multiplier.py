@@ -4,34 +4,30 @@
 
 from amaranth import *
 from amaranth.lib import data, stream, wiring
-from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from golden.formats import FloatFormat, Fp4Format, IntFormat
 from golden.fp4_quantizer import Underflow
 from golden.quantizer import InRange
+from golden.rounding import RoundMode
 
+from .contracts import promise_steady
 from .event_counters import EventCounters, event_members
 from .float_encoder import FloatEncoder
 from .fp4_encoder import Fp4Encoder
 from .integer_encoder import IntegerEncoder
+from .outlet import Outlet, connect_outlet
 from .parameters import check_integer, check_type
+from .pipeline import Flow, register
 from .quantizer import integer_beat
 from .random_bits import RandomBits
-from .scale_product import BIAS_BITS, PRODUCT_BITS, SCALE_BITS, add_bias
-from .shifter import normalize
-from .stream import Pipeline, beat_signature
+from .scale_product import ScaleProduct
+from .scale_table import ScaleTable, scale_layout
+from .stream import beat_signature
 
-__all__ = ["EVENTS", "ScaleMultiplier", "scale_layout"]
+__all__ = ["EVENTS", "ScaleMultiplier"]
 
 EVENTS = ("saturation", "underflow")
-
-
-def scale_layout():
-    """Lay out the scale and bias of a channel, 56 bits."""
-    return data.StructLayout(
-        {"bias": signed(BIAS_BITS), "significand": SCALE_BITS, "exponent": signed(8)}
-    )
 
 
 class ScaleMultiplier(wiring.Component):
@@ -49,8 +45,8 @@ class ScaleMultiplier(wiring.Component):
 
     The golden models are those of :mod:`golden.scale_multiplier`.
 
-    The latency is 7 cycles and the throughput one beat per cycle. ``i.ready`` depends
-    combinationally on ``o.ready``.
+    The latency is 22 cycles and the throughput one beat per cycle; ready, valid and payload come
+    from registers.
 
     Parameters
     ----------
@@ -78,8 +74,8 @@ class ScaleMultiplier(wiring.Component):
     i : ``In(beat_signature(ArrayLayout(signed(accumulator_bits), lanes)))``
         Accumulators.
     i_scale : ``In(beat_signature(ArrayLayout(scale_layout(), lanes)))``
-        Bias, significand (its top bit set) and exponent of each channel of a group. Always ready;
-        to be loaded between tensors.
+        Bias, significand (its top bit set) and exponent of each channel of a group, to be loaded
+        between tensors. Not ready while a beat is on its way to its scale, 6 cycles.
     o : ``Out(...)``
         Codes of the target; for integers see :func:`hdl.quantizer.integer_beat`.
     relu : ``In(1)``
@@ -103,7 +99,16 @@ class ScaleMultiplier(wiring.Component):
         If a parameter is not what it must be.
     """
 
-    latency = 7
+    #: Cycles until sum and bias meet, both from registers.
+    _TO_PRODUCT = 1
+    #: Cycles until the encoder, through the encoder, and until random bits are added.
+    _TO_ENCODER = _TO_PRODUCT + ScaleProduct.latency
+    _LANES = _TO_ENCODER + FloatEncoder.latency
+    _NOISE = _TO_ENCODER + FloatEncoder.noise_latency
+    assert FloatEncoder.latency == IntegerEncoder.latency == Fp4Encoder.latency
+    assert FloatEncoder.noise_latency == Fp4Encoder.noise_latency
+
+    latency = _LANES + Outlet.latency
 
     def __init__(
         self,
@@ -138,9 +143,9 @@ class ScaleMultiplier(wiring.Component):
         members = {
             "i": In(beat_signature(data.ArrayLayout(signed(accumulator_bits), lanes))),
             "i_scale": In(beat_signature(data.ArrayLayout(scale_layout(), lanes))),
-            "relu": In(1),
             **event_members(EVENTS),
         }
+        settings = {"relu": In(1)}
         if isinstance(target, IntFormat):
             check_integer("Code width", target.bits, 2, 8)
             check_integer("Residual width", residual_bits, 1, 16 - target.bits)
@@ -148,167 +153,123 @@ class ScaleMultiplier(wiring.Component):
             members["o"] = Out(integer_beat(lanes, target.bits, residual_bits))
         elif isinstance(target, FloatFormat):
             members["o"] = Out(beat_signature(data.ArrayLayout(target.width, lanes)))
-            members["mode"] = In(2)
+            settings["mode"] = In(2)
         else:
             check_type("Underflow rule", underflow, Underflow)
             if odd_shift not in (1, -1):
                 raise ValueError(f"Shift of the odd grid must be 1 or -1, not {odd_shift!r}")
             members["o"] = Out(beat_signature(data.ArrayLayout(4, lanes)))
-            members["scale_exponent"] = In(signed(8))
-            members["stochastic" if target.log2_radix == 1 else "phase"] = In(1)
+            settings["scale_exponent"] = In(signed(8))
+            settings["stochastic" if target.log2_radix == 1 else "phase"] = In(1)
         self._random = isinstance(target, FloatFormat) or (
             isinstance(target, Fp4Format) and target.log2_radix == 1
         )
         if self._random:
             members |= {"i_seed": In(stream.Signature(32)), "seed_error": Out(1)}
-        super().__init__(members)
+        self._settings = tuple(settings)
+        super().__init__({**members, **settings})
 
     def elaborate(self, platform):
         m = Module()
         m.submodules.counters = counters = EventCounters(EVENTS, self._lanes)
-        hold = {}
-        noise = None
+        m.submodules.outlet = outlet = Outlet(self.o.p.shape(), self._LANES)
+        m.submodules.table = table = ScaleTable(
+            self._lanes, self._channel_groups, self._TO_PRODUCT + ScaleProduct.scale_latency
+        )
+        ready = 1
         if self._random:
             random = RandomBits(self._lanes, self._random_bits, self._seed)
             m.submodules.random_bits = random
-            hold = {6: ~random.o.valid}
-            noise = random.o.payload
-        pipeline = Pipeline(m, self.i, self.o, self.latency, hold)
-        if self._random:
-            random.connect(m, self, pipeline.enable[6] & pipeline.arriving[6])
-
-        scales = self._look_up(m, pipeline)
+            ready = random.admit(m)
+        valid, last = connect_outlet(m, self, outlet, self._LANES, ready)
+        noise = self._draw(m, random, valid) if self._random else None
+        wiring.connect(m, table.i, wiring.flipped(self.i_scale))
+        m.d.comb += [
+            table.entered.eq(outlet.entered),
+            table.last.eq(self.i.p.last),
+            outlet.data.last.eq(last[-1]),
+        ]
         encoders = []
         for lane in range(self._lanes):
-            product = self._multiply(m, pipeline, lane, self.i.p.data[lane], scales[lane])
-            encoder = self._encode(m, lane, pipeline, *product)
-            encoders.append(encoder)
-            m.d.comb += [
-                encoder.enable.eq(Cat(pipeline.enable[5:])),
-                self.o.p.data[lane].eq(encoder.code),
-            ]
+            encoders.append(self._lane(m, lane, table))
+            m.d.comb += outlet.data.data[lane].eq(encoders[-1].code)
             if noise is not None:
-                m.d.comb += encoder.noise.eq(noise[lane])
-        pipeline.carry(m, "last", self.i.p.last, self.o.p.last)
+                m.d.comb += encoders[-1].noise.eq(noise[lane])
+            if isinstance(self._target, IntFormat):
+                m.d.comb += [
+                    outlet.data.user[lane].in_range.eq(encoders[-1].in_range),
+                    outlet.data.user[lane].residual.eq(encoders[-1].residual),
+                ]
         floating = isinstance(self._target, FloatFormat)
         counters.connect(
             m,
             self,
-            strobe=self.o.valid & self.o.ready,
+            strobe=valid[-1],
             saturation=Cat(e.overflowed if floating else e.saturated for e in encoders),
             underflow=Cat(e.underflowed for e in encoders),
         )
+        settings = {name: getattr(self, name) for name in self._settings}
+        promise_steady(m, outlet.inside, "a tensor", **settings)
         return m
 
-    def _look_up(self, m, pipeline):
-        """Keep the scales, and read the group of each beat: valid after the first stage."""
-        layout = data.ArrayLayout(scale_layout(), self._lanes)
-        depth = max(self._channel_groups, 2)  # an address needs a bit
-        memory = Memory(shape=layout, depth=depth, init=[])
-        m.submodules.scales = memory
-        write = memory.write_port()
-        read = memory.read_port()
-        groups = Signal(range(depth), name="last_group")
-        writing = Signal(range(depth), name="write_group")
-        group = Signal(range(depth), name="group")
-        following = Signal(range(depth), name="next_group")
-        m.d.comb += [
-            self.i_scale.ready.eq(1),
-            write.en.eq(self.i_scale.valid),
-            write.addr.eq(writing),
-            write.data.eq(self.i_scale.p.data),
-        ]
-        with m.If(self.i_scale.valid):
-            with m.If(self.i_scale.p.last):
-                m.d.sync += [writing.eq(0), groups.eq(writing)]
-            with m.Else():
-                m.d.sync += writing.eq(writing + 1)
-        taken = self.i.valid & self.i.ready
-        with m.If(taken & (self.i.p.last | (group == groups))):
-            m.d.comb += following.eq(0)
-        with m.Elif(taken):
-            m.d.comb += following.eq(group + 1)
-        with m.Else():
-            m.d.comb += following.eq(group)
-        m.d.sync += group.eq(following)
-        # The memory answers in the cycle after: what is read now belongs to the next beat. It is
-        # read again when it was written, so that a scale is valid one cycle after it was loaded.
-        m.d.comb += [read.addr.eq(following), read.en.eq(1)]
-        scales = Signal(layout, name="scales")
-        with m.If(pipeline.enable[0]):
-            m.d.sync += scales.eq(read.data)
-        return scales
+    def _draw(self, m, random, valid):
+        """Draw random bits for each beat, to be added from registers; for floats where they count.
 
-    def _multiply(self, m, pipeline, lane, accumulator, scale):
-        """Make sign, magnitude and exponent of the product: five stages with the next ones."""
-        prefix = f"lane_{lane}"
-        number = Signal(signed(self._accumulator_bits), name=f"{prefix}_accumulator")
-        product_sign = Signal(name=f"{prefix}_product_sign")
-        product = Signal(PRODUCT_BITS, name=f"{prefix}_product")
-        significands = [Signal(SCALE_BITS, name=f"{prefix}_significand_{k}") for k in range(2)]
-        exponents = [Signal(signed(8), name=f"{prefix}_exponent_{k}") for k in range(3)]
-        with m.If(pipeline.enable[0]):
-            m.d.sync += number.eq(accumulator)
-        sign, magnitude = add_bias(m, prefix, pipeline.enable[1:3], number, scale.bias, self.relu)
-        with m.If(pipeline.enable[1]):
-            m.d.sync += [
-                significands[0].eq(scale.significand),
-                exponents[0].eq(scale.exponent),
-            ]
-        with m.If(pipeline.enable[2]):
-            m.d.sync += [
-                significands[1].eq(significands[0]),
-                exponents[1].eq(exponents[0]),
-            ]
-        with m.If(pipeline.enable[3]):
-            m.d.sync += [
-                product_sign.eq(sign),
-                product.eq(magnitude * significands[1]),
-                exponents[2].eq(exponents[1]),
-            ]
-        return product_sign, product, exponents[2]
+        What takes them is one cycle ahead of the encoders.
+        """
+        random.connect(m, self, valid[self._NOISE - 1])
+        words = random.o.payload.as_value()
+        if isinstance(self._target, FloatFormat):
+            flow = Flow(m)
+            stochastic = flow.setting("stochastic", self.mode == RoundMode.STOCHASTIC)
+            words = Mux(stochastic.value, words, 0)
+        return data.View(random.o.payload.shape(), register(m, "noise", words))
 
-    def _encode(self, m, lane, pipeline, sign, product, exponent):
-        """Feed the product to the encoder of the target, normalised where that is needed."""
-        target = self._target
-        width = len(product)
-        top = Signal(signed(10), name=f"lane_{lane}_top_exponent")
-        if isinstance(target, IntFormat):
-            encoder = IntegerEncoder(
-                width, SCALE_BITS - 1, signed(8), target.bits, self._residual_bits,
-                self._in_range_rule,
-            )  # fmt: skip
-            m.d.comb += encoder.is_signed.eq(int(target.signed))
-            m.d.comb += [
-                self.o.p.user[lane].in_range.eq(encoder.in_range),
-                self.o.p.user[lane].residual.eq(encoder.residual),
-            ]
-            with m.If(pipeline.enable[4]):
-                m.d.sync += [
-                    encoder.sign.eq(sign),
-                    encoder.magnitude.eq(product),
-                    encoder.exponent.eq(exponent),
-                ]
-        else:
-            significand, distance = normalize(m, f"lane_{lane}_normal", product)
-            m.d.comb += top.eq(exponent + (width - 1) - distance)
-            if isinstance(target, FloatFormat):
-                encoder = FloatEncoder(target, width, top.shape(), self._random_bits)
-                m.d.comb += encoder.mode.eq(self.mode)
-            else:
-                encoder = Fp4Encoder(target, width, signed(11), self._random_bits, self._underflow)
-                if target.log2_radix == 1:
-                    m.d.comb += encoder.stochastic.eq(self.stochastic)
-            unit = 0
-            if isinstance(target, Fp4Format):
-                unit = self.scale_exponent
-                if target.log2_radix == 2:
-                    unit = unit + Mux(self.phase, self._odd_shift, 0)
-            with m.If(pipeline.enable[4]):
-                m.d.sync += [
-                    encoder.sign.eq(sign),
-                    encoder.significand.eq(significand),
-                    encoder.exponent.eq(top - unit),
-                ]
+    def _lane(self, m, lane, table):
+        """Build a lane: its product, and the encoder of the target behind it."""
+        encoder, significand, offset = self._encoder(m)
+        product = ScaleProduct([len(significand)], own_scale=True)
+        m.submodules[f"product_{lane}"] = product
         m.submodules[f"encoder_{lane}"] = encoder
+        flow = Flow(m)
+        flow.deliver(
+            product,
+            self._TO_PRODUCT,
+            number=flow.keep(f"number_{lane}", flow.input("number", self.i.p.data[lane])),
+            bias=flow.input("bias", table.biases[lane], table.latency),
+        )
+        factor = table.factors[lane]
+        m.d.comb += [
+            product.relu.eq(self.relu),
+            product.factor_0.eq(factor.significand),
+            product.factor_1.eq(factor.significand),
+            product.exponent.eq(factor.exponent),
+            product.offset_0.eq(offset),
+            encoder.sign.eq(product.sign),
+            significand.eq(product.significand_0),
+            encoder.exponent.eq(product.exponent_0),
+        ]
         return encoder
+
+    def _encoder(self, m):
+        """Make an encoder, with where its number goes and what its exponent is relative to."""
+        target, exponent = self._target, signed(10)
+        if isinstance(target, FloatFormat):
+            width = FloatEncoder.significand_bits(target, self._random_bits)
+            encoder = FloatEncoder(target, width, exponent, self._random_bits)
+            m.d.comb += encoder.mode.eq(self.mode)
+            return encoder, encoder.significand, 0
+        if isinstance(target, IntFormat):
+            width = IntegerEncoder.significand_bits(target.bits, self._residual_bits)
+            encoder = IntegerEncoder(
+                width, width - 1, exponent, target.bits, self._residual_bits, self._in_range_rule
+            )
+            m.d.comb += encoder.is_signed.eq(int(target.signed))
+            return encoder, encoder.magnitude, width - 1
+        width = Fp4Encoder.significand_bits(self._random_bits)
+        encoder = Fp4Encoder(target, width, exponent, self._random_bits, self._underflow)
+        if target.log2_radix == 1:
+            m.d.comb += encoder.stochastic.eq(self.stochastic)
+            return encoder, encoder.significand, self.scale_exponent
+        shift = Mux(self.phase, self._odd_shift, 0)
+        return encoder, encoder.significand, self.scale_exponent + shift

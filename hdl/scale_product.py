@@ -6,7 +6,7 @@ from amaranth import *
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from .pipeline import Flow, settled
+from .pipeline import Flow
 from .shifter import normalize
 
 __all__ = [
@@ -15,7 +15,6 @@ __all__ = [
     "PRODUCT_BITS",
     "SCALE_BITS",
     "ScaleProduct",
-    "add_bias",
 ]
 
 BIAS_BITS = 32
@@ -25,40 +24,6 @@ PRODUCT_BITS = MAGNITUDE_BITS + SCALE_BITS
 
 #: Width of the lower part of a number that one multiplier of a common FPGA takes.
 PART_BITS = 17
-
-
-def add_bias(m, prefix, enables, number, bias, relu):
-    """Add a bias and part the sum into sign and magnitude: two register stages.
-
-    Parameters
-    ----------
-    m : Module
-        Where the logic goes.
-    prefix : str
-        Prefix of signal names.
-    enables : pair of Value
-        Clock enables of the stages.
-    number, bias : Value
-        Signed, at most 32 bits.
-    relu : Value
-        Whether negative sums become zero.
-
-    Returns
-    -------
-    (Value, Value)
-        Sign, and magnitude of ``MAGNITUDE_BITS``.
-    """
-    total = Signal(signed(BIAS_BITS + 1), name=f"{prefix}_sum", reset_less=True)
-    sign = Signal(name=f"{prefix}_sign")
-    magnitude = Signal(MAGNITUDE_BITS, name=f"{prefix}_magnitude")
-    with m.If(enables[0]):
-        m.d.sync += total.eq(number + bias)
-    with m.If(enables[1]):
-        m.d.sync += [
-            sign.eq(total[-1] & ~relu),
-            magnitude.eq(Mux(total[-1], Mux(relu, 0, -total), total)),
-        ]
-    return sign, magnitude
 
 
 class ScaleProduct(wiring.Component):
@@ -75,17 +40,21 @@ class ScaleProduct(wiring.Component):
     ----------
     widths : sequence of int
         Widths of the significands, 3 to ``PRODUCT_BITS``.
+    own_scale : bool
+        Whether each number has a scale of its own. Otherwise it is a setting.
 
     Members
     -------
     number, bias : ``In(signed(32))``
         Sum, and what is added to it.
     relu : ``In(1)``
-        Whether negative sums become zero. Stable while numbers are inside, like all below.
+        Whether negative sums become zero. Stable while numbers are inside, like ``offset_{k}``.
     factor_0, factor_1 : ``In(16)``
-        Significand of the scale, its top bit set, from a register for each multiplier.
+        Significand of the scale, its top bit set, from a register for each multiplier. Stable while
+        numbers are inside; with ``own_scale``, that of the number that came ``scale_latency``
+        cycles ago.
     exponent : ``In(signed(8))``
-        Exponent of the scale.
+        Exponent of the scale, likewise.
     offset_{k} : ``In(signed(9))``
         What ``exponent_{k}`` is relative to.
     sign : ``Out(1)``
@@ -101,9 +70,11 @@ class ScaleProduct(wiring.Component):
     _STEPS = ((16,), (16,), (8,), (4,), (2, 1))
 
     latency = 8 + len(_STEPS)
+    scale_latency = 2 + len(_STEPS)
 
-    def __init__(self, widths):
+    def __init__(self, widths, own_scale=False):
         self._widths = tuple(widths)
+        self._own_scale = own_scale
         assert all(3 <= width <= PRODUCT_BITS for width in self._widths)
         members = {
             "number": In(signed(32)),
@@ -132,14 +103,18 @@ class ScaleProduct(wiring.Component):
         for k, steps in enumerate(self._STEPS):
             value, distance = self._normalize(m, flow, k, steps, value, distance)
         distance = flow.stage("shifted_by", lambda d: Cat(d[:4], d[5] ^ d[4], d[4]), distance)
+        value, *factors, origins = self._take_scale(flow, value)
 
         # Two multipliers of 18 bits, and their sum. A multiplier takes most of a cycle: registers
         # of its own are around it, with nothing but wires to the next, so that they can lie close.
-        factors = settled(m, "factor", self.factor_0, self.factor_1)
-        value = flow.keep("normalized", value)
         low, high = flow.stage(
-            "low high", lambda v: (v[:PART_BITS] * factors[0], v[PART_BITS:] * factors[1]), value
+            "low high", lambda v, a, b: (v[:PART_BITS] * a, v[PART_BITS:] * b), value, *factors
         )
+        # The distance waits for the product, as it has fewer bits than the exponent.
+        bases = [
+            flow.stage(f"base_{k}", lambda d, o, _: _exponent(o - d), distance, origin, low)
+            for k, origin in enumerate(origins)
+        ]
         low, high = flow.keep("low_kept high_kept", low, high)
         product, low_set = flow.stage("product low_set", _add_parts, low, high)
 
@@ -149,28 +124,53 @@ class ScaleProduct(wiring.Component):
         )
         outputs = {"sign": sign}
         for k, width in enumerate(self._widths):
-            lost = PRODUCT_BITS - width + 1
-            groups, next_bit = flow.stage(
-                f"groups_{k} next_bit_{k}", partial(_lost_bits, lost), product, low_set
-            )
-            outputs[f"significand_{k}"] = flow.stage(
-                f"significand_{k}",
-                lambda g, b, n, lost=lost: Cat(g.any() | b, n[lost:])[:-1],
-                groups,
-                next_bit,
-                normal,
-            )
-            offset = getattr(self, f"offset_{k}")
-            origin = self.exponent - offset + (PRODUCT_BITS - 2)
-            (origin,) = settled(m, f"origin_{k}", _exponent(origin))
-            # The distance waits for the product, as it has fewer bits than the exponent.
-            base = flow.stage(f"base_{k}", lambda d, _, o=origin: _exponent(o - d), distance, low)
+            outputs[f"significand_{k}"] = self._cut(flow, k, width, product, low_set, normal)
             outputs[f"exponent_{k}"] = flow.stage(
-                f"exponent_{k}", lambda b, more: _exponent(b + more), base, large
+                f"exponent_{k}", lambda b, more: _exponent(b + more), bases[k], large
             )
-        values = flow.close(self.latency, **outputs)
-        m.d.comb += [getattr(self, n).eq(v) for n, v in zip(outputs, values, strict=True)]
+        flow.deliver(self, self.latency, **outputs)
         return m
+
+    def _take_scale(self, flow, value):
+        """Let value and factors meet in registers; find each exponent before it is shifted."""
+        offsets = [getattr(self, f"offset_{k}") for k in range(len(self._widths))]
+
+        def place(exponent):
+            return tuple(_exponent(exponent - each + (PRODUCT_BITS - 2)) for each in offsets)
+
+        names = [f"origin_{k}" for k in range(len(offsets))]
+        factors = {"factor_0": self.factor_0, "factor_1": self.factor_1}
+        if not self._own_scale:
+            value = flow.keep("normalized", value)
+            factors = [flow.setting(name, factor) for name, factor in factors.items()]
+            origins = [
+                flow.setting(name, origin)
+                for name, origin in zip(names, place(self.exponent), strict=True)
+            ]
+            return value, *factors, origins
+        *factors, exponent = (
+            flow.join(name, given, self.scale_latency, value)
+            for name, given in {**factors, "exponent": self.exponent}.items()
+        )
+        origins = [
+            flow.stage(name, lambda e, k=k: place(e)[k], exponent) for k, name in enumerate(names)
+        ]
+        return *flow.keep("normalized factor_0 factor_1", value, *factors), origins
+
+    @staticmethod
+    def _cut(flow, k, width, product, low_set, normal):
+        """Cut the product to a width, with a bit for all that is lost."""
+        lost = PRODUCT_BITS - width + 1
+        groups, next_bit = flow.stage(
+            f"groups_{k} next_bit_{k}", partial(_lost_bits, lost), product, low_set
+        )
+        return flow.stage(
+            f"significand_{k}",
+            lambda g, b, n: Cat(g.any() | b, n[lost:])[:-1],
+            groups,
+            next_bit,
+            normal,
+        )
 
     def _part(self, total):
         """Part a sum into sign and magnitude."""

@@ -2,13 +2,14 @@
 
 from amaranth import *
 
-from .pipeline import deepen
-
-__all__ = ["normalize", "shift_right"]
+__all__ = ["RightShift", "normalize", "shift_right"]
 
 
-def shift_right(m, name, value, amount, kept, deep=False):
+class RightShift:
     """Shift right and keep the highest bits, and tell whether any bit lost was set.
+
+    The work is in two parts, for pipelines that have a register stage between them: what the first
+    one gives is what the second one takes. :func:`shift_right` does both at once.
 
     The result is ``value >> amount`` without its lowest bits beyond ``kept``: bit 0 of the result
     has the weight of bit ``len(value) - kept`` of ``value``.
@@ -19,55 +20,90 @@ def shift_right(m, name, value, amount, kept, deep=False):
         Where the logic goes.
     name : str
         Prefix of signal names.
-    value : Value
-        Unsigned number, or a signed one whose sign fills up.
-    amount : Value
-        Unsigned shift; for unsigned numbers any width, large shifts give zero.
     kept : int
         Count of bits of the result.
-    deep : bool
-        Whether there is a register stage in the middle, without a clock enable.
+    """
+
+    #: What is between the parts.
+    names = ("shifted", "lost", "out", "amount", "nonzero")
+
+    def __init__(self, m, name, kept):
+        self._m = m
+        self._name = name
+        self._kept = kept
+
+    def far(self, value, amount):
+        """Shift by the greater distances.
+
+        Parameters
+        ----------
+        value : Value
+            Unsigned number, or a signed one whose sign fills up.
+        amount : Value
+            Unsigned shift; for unsigned numbers any width, large shifts give zero.
+
+        Returns
+        -------
+        (Value, Value, Value, Value, Value)
+            The number so far; whether any bit lost was set, and whether all of them are lost; the
+            rest of the shift; whether the number is other than 0.
+        """
+        stages = max(len(value).bit_length(), 1)
+        assert not value.shape().signed or len(amount) <= stages
+        nonzero = value.any()
+        out = Const(0, 1)
+        if len(amount) > stages:
+            # Beyond the width: nothing is left.
+            out = Signal(name=f"{self._name}_out")
+            self._m.d.comb += out.eq(amount[stages:].any())
+        count = min(stages, len(amount))
+        near = count // 2
+        value, lost = self._shift(value, Const(0, 1), amount[:count], range(near, count))
+        return value, lost, out, amount[:near], nonzero
+
+    def near(self, value, lost, out, amount, nonzero):
+        """Shift by the smaller distances.
+
+        Returns
+        -------
+        (Value, Value)
+            The result, ``kept`` bits, and the sticky bit.
+        """
+        value, lost = self._shift(value, lost, amount, range(len(amount)))
+        low = value[: len(value) - self._kept]
+        result = Signal(self._kept, name=f"{self._name}_kept")
+        any_lost = Signal(name=f"{self._name}_sticky")
+        self._m.d.comb += [
+            result.eq(Mux(out, 0, value[len(value) - self._kept :])),
+            any_lost.eq(lost | low.any() | (out & nonzero)),
+        ]
+        return result, any_lost
+
+    def _shift(self, value, lost, amount, bits):
+        """Shift by what some bits of the amount say, the highest one first."""
+        for k in reversed(bits):
+            distance = 1 << k
+            low = value[:distance] if distance < len(value) else value
+            shifted = Signal(value.shape(), name=f"{self._name}_by_{distance}")
+            dropped = Signal(name=f"{self._name}_lost_{distance}")
+            self._m.d.comb += [
+                shifted.eq(Mux(amount[k], value >> distance, value)),
+                dropped.eq(lost | (amount[k] & low.any())),
+            ]
+            value, lost = shifted, dropped
+        return value, lost
+
+
+def shift_right(m, name, value, amount, kept):
+    """Shift right at once; see :class:`RightShift`.
 
     Returns
     -------
     (Value, Value)
         The result, ``kept`` bits, and the sticky bit.
     """
-    width = len(value)
-    stages = max(width.bit_length(), 1)
-    assert not value.shape().signed or len(amount) <= stages
-    sticky = Const(0, 1)
-    nonzero = value.any()
-    if len(amount) > stages:
-        # Beyond the width: nothing is left.
-        out = Signal(name=f"{name}_out")
-        m.d.comb += out.eq(amount[stages:].any())
-    else:
-        out = Const(0, 1)
-    count = min(stages, len(amount))
-    for k in reversed(range(count)):
-        distance = 1 << k
-        lost = value[:distance] if distance < width else value
-        shifted = Signal(value.shape(), name=f"{name}_by_{distance}")
-        dropped = Signal(name=f"{name}_lost_{distance}")
-        m.d.comb += [
-            shifted.eq(Mux(amount[k], value >> distance, value)),
-            dropped.eq(sticky | (amount[k] & lost.any())),
-        ]
-        value, sticky = shifted, dropped
-        if k == count // 2:
-            middle = f"{name}_middle"
-            value, sticky, out, amount, nonzero = deepen(
-                m, deep, middle, value, sticky, out, amount, nonzero
-            )
-    low = value[: width - kept]
-    result = Signal(kept, name=f"{name}_kept")
-    any_lost = Signal(name=f"{name}_sticky")
-    m.d.comb += [
-        result.eq(Mux(out, 0, value[width - kept :])),
-        any_lost.eq(sticky | low.any() | (out & nonzero)),
-    ]
-    return result, any_lost
+    shift = RightShift(m, name, kept)
+    return shift.near(*shift.far(value, amount))
 
 
 def normalize(m, name, value, steps=None):

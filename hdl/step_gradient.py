@@ -3,13 +3,15 @@
 # Ref: Esser et al., "Learned Step Size Quantization", ICLR 2020, arXiv 1902.08153v3, section 2.1
 # Ref: US11823054B2
 
+from functools import partial
+
 from amaranth import *
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from .adder_tree import AdderTree, tree_depth
 from .parameters import check_integer
-from .pipeline import deepen, delay
+from .pipeline import Flow
 from .stream import beat_signature
 
 __all__ = ["TOTAL_BITS", "ProductSum", "StepGradient", "derivative_layout"]
@@ -65,7 +67,7 @@ class ProductSum(wiring.Component):
         self._derivative_bits = bits + 1 + residual_bits
         self._product_bits = accumulator_bits + self._derivative_bits
         self.latency = 5 + tree_depth(lanes)
-        layout = derivative_layout(residual_bits, bits)
+        self._layout = layout = derivative_layout(residual_bits, bits)
         super().__init__(
             {
                 "numbers": In(data.ArrayLayout(signed(accumulator_bits), lanes)),
@@ -76,38 +78,55 @@ class ProductSum(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
+        flow = Flow(m)
         m.submodules.tree = tree = AdderTree(self._lanes, self._product_bits)
         for lane in range(self._lanes):
-            m.d.comb += tree.terms[lane].eq(self._multiply(m, lane))
+            product = self._multiply(flow, lane)
+            (term,) = flow.close(self.latency - tree.latency, product=product)
+            m.d.comb += tree.terms[lane].eq(term)
         m.d.comb += self.total.eq(tree.total)
         return m
 
-    def _multiply(self, m, lane):
+    def _multiply(self, flow, lane):
         """Choose the derivative, multiply parts between registers of their own, and add them."""
         prefix = f"lane_{lane}"
-        given = self.derivatives[lane]
-        number = Signal(signed(self._accumulator_bits), name=f"{prefix}_number", reset_less=True)
-        derivative = Signal(
-            signed(self._derivative_bits), name=f"{prefix}_derivative", reset_less=True
+        names = f"{prefix}_number {prefix}_derivative"
+        number, derivative = flow.stage(
+            names,
+            lambda number, given: (number, self._weigh(given)),
+            flow.input("number", self.numbers[lane]),
+            flow.input("given", self.derivatives[lane].as_value()),
         )
-        m.d.sync += [
-            number.eq(self.numbers[lane]),
-            derivative.eq(Mux(given.in_range, given.value, given.value << self._residual_bits)),
-        ]
-        number, derivative = deepen(m, True, f"{prefix}_factor", number, derivative)
-        parts = {0: number}
-        if len(number) > MULTIPLIER_BITS:
-            cut = MULTIPLIER_BITS - 1  # the lower part has no sign
-            parts = {0: number[:cut], cut: number[cut:].as_signed()}
-        total = 0
-        for shift, part in parts.items():
-            bits = len(part) + self._derivative_bits
-            (product,) = deepen(m, True, f"{prefix}_part_{shift}", (part * derivative)[:bits])
-            (product,) = deepen(m, True, f"{prefix}_kept_{shift}", product.as_signed())
-            total = total + (product << shift)
-        product = Signal(signed(self._product_bits), name=f"{prefix}_product", reset_less=True)
-        m.d.sync += product.eq(total)
-        return product
+        number, derivative = flow.keep(f"{prefix}_factor {prefix}_weight", number, derivative)
+        # The lower part has no sign.
+        cut = MULTIPLIER_BITS - 1 if self._accumulator_bits > MULTIPLIER_BITS else 0
+        parts = []
+        for shift in sorted({0, cut}):
+            end = cut if shift < cut else self._accumulator_bits
+            product = flow.stage(
+                f"{prefix}_part_{shift}", partial(self._part, shift, end), number, derivative
+            )
+            parts.append(flow.keep(f"{prefix}_kept_{shift}", product))
+        return flow.stage(
+            f"{prefix}_product",
+            lambda low, *high: (low + sum(part << cut for part in high))[
+                : self._product_bits
+            ].as_signed(),
+            *parts,
+        )
+
+    def _weigh(self, given):
+        """Make a number of a derivative as it is laid out."""
+        given = self._layout(given)
+        weight = Mux(given.in_range, given.value, given.value << self._residual_bits)
+        return weight[: self._derivative_bits].as_signed()
+
+    def _part(self, start, end, number, derivative):
+        """Multiply some bits of the number, with its sign if they are the highest ones."""
+        part = number[start:end]
+        if end == len(number):
+            part = part.as_signed()
+        return (part * derivative)[: len(part) + self._derivative_bits].as_signed()
 
 
 class StepGradient(wiring.Component):
@@ -184,8 +203,9 @@ class StepGradient(wiring.Component):
             products.numbers.eq(self.i.p.data),
             products.derivatives.eq(self.i.p.user),
         ]
-        valid = delay(m, "valid", self.i.valid, products.latency, reset=True)
-        last = delay(m, "last", self.i.p.last, products.latency)
+        flow = Flow(m)
+        valid = flow.at(flow.input("valid", self.i.valid, reset=True), products.latency)
+        last = flow.at(flow.input("last", self.i.p.last), products.latency)
         m.d.sync += [
             self.total.eq(Mux(self.clear, 0, self.total) + Mux(valid, products.total, 0)),
             self.complete.eq((self.complete & ~self.clear) | (valid & last)),

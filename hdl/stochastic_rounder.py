@@ -7,15 +7,14 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from golden.formats import FloatFormat, IntFormat
-from golden.stochastic_rounder import self_bits
 
+from .contracts import promise_steady
 from .event_counters import EventCounters, event_members
-from .float_encoder import FloatEncoder
+from .outlet import Outlet, connect_outlet
 from .parameters import check_integer, check_type
 from .random_bits import RandomBits
-from .rounding import round_up
-from .stream import Pipeline, beat_signature
-from .wide_float import FloatDecoder
+from .rounding_lanes import FixedLane, FloatLane
+from .stream import beat_signature
 
 __all__ = ["EVENTS", "FixedRounder", "FloatRounder"]
 
@@ -31,8 +30,8 @@ class FloatRounder(wiring.Component):
 
     The golden model is :func:`golden.stochastic_rounder.round_float_codes`.
 
-    The latency is 3 cycles and the throughput one beat per cycle. ``i.ready`` depends
-    combinationally on ``o.ready``.
+    The latency is 13 cycles and the throughput one beat per cycle; ready, valid and payload come
+    from registers.
 
     Parameters
     ----------
@@ -70,7 +69,7 @@ class FloatRounder(wiring.Component):
         If a parameter is not what it must be.
     """
 
-    latency = 3
+    latency = FloatLane.latency + Outlet.latency
 
     def __init__(self, source, target, lanes=4, random_bits=8, seed=1):
         check_type("Source format", source, FloatFormat)
@@ -101,49 +100,21 @@ class FloatRounder(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        source, target = self._source, self._target
-        m.submodules.random_bits = random = RandomBits(self._lanes, self._random_bits, self._seed)
+        valid, outlet, random = _free_running(m, self, FloatLane, self._random_bits, self._seed)
+        lanes = []
+        for k in range(self._lanes):
+            lane = FloatLane(self._source, self._target, self._random_bits)
+            m.submodules[f"lane_{k}"] = lane
+            lanes.append(lane)
+            _connect_lane(m, self, lane, k, outlet, random)
         m.submodules.counters = counters = EventCounters(EVENTS, self._lanes)
-        pipeline = Pipeline(m, self.i, self.o, self.latency, hold={2: ~random.o.valid})
-        random.connect(m, self, pipeline.enable[2] & pipeline.arriving[2])
-
-        own = self_bits(source.fraction_bits - target.fraction_bits, self._random_bits)
-        encoders = []
-        for lane in range(self._lanes):
-            m.submodules[f"decoder_{lane}"] = number = FloatDecoder(source, normalized=True)
-            m.submodules[f"encoder_{lane}"] = encoder = FloatEncoder(
-                target,
-                source.fraction_bits + 1,
-                number.exponent.shape(),
-                self._random_bits,
-                own,
-            )
-            encoders.append(encoder)
-            m.d.comb += [
-                number.code.eq(self.i.p.data[lane]),
-                encoder.enable.eq(Cat(pipeline.enable[1:])),
-                encoder.mode.eq(self.mode),
-                encoder.noise.eq(random.o.payload[lane]),
-            ]
-            with m.If(pipeline.enable[0]):
-                m.d.sync += [
-                    encoder.sign.eq(number.sign),
-                    encoder.significand.eq(number.significand),
-                    encoder.exponent.eq(number.exponent),
-                    encoder.nonfinite.eq(number.nonfinite),
-                    encoder.infinite.eq(number.infinite),
-                ]
-                if own:
-                    m.d.sync += encoder.self_noise.eq(number.code[:own])
-            m.d.comb += self.o.p.data[lane].eq(encoder.code)
-        pipeline.carry(m, "last", self.i.p.last, self.o.p.last)
         counters.connect(
             m,
             self,
-            strobe=self.o.valid & self.o.ready,
-            saturation=Cat(encoder.overflowed for encoder in encoders),
-            underflow=Cat(encoder.underflowed for encoder in encoders),
-            nonfinite=Cat(encoder.was_nonfinite for encoder in encoders),
+            strobe=valid[-1],
+            saturation=Cat(lane.overflowed for lane in lanes),
+            underflow=Cat(lane.underflowed for lane in lanes),
+            nonfinite=Cat(lane.was_nonfinite for lane in lanes),
         )
         return m
 
@@ -156,8 +127,8 @@ class FixedRounder(wiring.Component):
 
     The golden model is :func:`golden.stochastic_rounder.round_fixed`.
 
-    The latency is 2 cycles and the throughput one beat per cycle. ``i.ready`` depends
-    combinationally on ``o.ready``.
+    The latency is 6 cycles and the throughput one beat per cycle; ready, valid and payload come
+    from registers.
 
     Parameters
     ----------
@@ -190,7 +161,7 @@ underflow_seen, clear_counts :
         If a parameter is not what it must be.
     """
 
-    latency = 2
+    latency = FixedLane.latency + Outlet.latency
 
     def __init__(self, width, fraction_bits, target, lanes=4, random_bits=8, seed=1):
         check_integer("Input width", width, 2, 48)
@@ -218,51 +189,47 @@ underflow_seen, clear_counts :
 
     def elaborate(self, platform):
         m = Module()
-        bits, target = self._random_bits, self._target
-        m.submodules.random_bits = random = RandomBits(self._lanes, bits, self._seed)
+        valid, outlet, random = _free_running(m, self, FixedLane, self._random_bits, self._seed)
+        lanes = []
+        for k in range(self._lanes):
+            lane = FixedLane(self._width, self._fraction_bits, self._target, self._random_bits)
+            m.submodules[f"lane_{k}"] = lane
+            lanes.append(lane)
+            _connect_lane(m, self, lane, k, outlet, random)
         m.submodules.counters = counters = EventCounters(EVENTS[:2], self._lanes)
-        pipeline = Pipeline(m, self.i, self.o, self.latency, hold={0: ~random.o.valid})
-        random.connect(m, self, pipeline.enable[0] & pipeline.arriving[0])
-
-        own = self_bits(self._fraction_bits, bits)
-        saturated = Signal(self._lanes)
-        underflowed = Signal(self._lanes)
-        for lane in range(self._lanes):
-            number = self.i.p.data[lane]
-            kept = number[self._fraction_bits :].as_signed()
-            fraction = Cat(Const(0, bits), number[: self._fraction_bits])
-            up = round_up(
-                m,
-                f"lane_{lane}",
-                kept,
-                fraction[-bits:],
-                fraction[:-bits].any(),
-                self.mode,
-                random.o.payload[lane],
-                number[:own] if own else None,
-            )
-            rounded = Signal(up.shape(), name=f"lane_{lane}_integer")
-            nonzero = Signal(name=f"lane_{lane}_nonzero")
-            clipped = Signal(Shape(target.bits, signed=target.signed), name=f"lane_{lane}_clipped")
-            m.d.comb += clipped.eq(rounded)
-            with m.If(rounded < target.least):
-                m.d.comb += clipped.eq(target.least)
-            with m.Elif(rounded > target.greatest):
-                m.d.comb += clipped.eq(target.greatest)
-            with m.If(pipeline.enable[0]):
-                m.d.sync += [rounded.eq(up), nonzero.eq(number.any())]
-            with m.If(pipeline.enable[1]):
-                m.d.sync += [
-                    self.o.p.data[lane].eq(clipped),
-                    saturated[lane].eq(clipped != rounded),
-                    underflowed[lane].eq(nonzero & ~clipped.any()),
-                ]
-        pipeline.carry(m, "last", self.i.p.last, self.o.p.last)
         counters.connect(
             m,
             self,
-            strobe=self.o.valid & self.o.ready,
-            saturation=saturated,
-            underflow=underflowed,
+            strobe=valid[-1],
+            saturation=Cat(lane.saturated for lane in lanes),
+            underflow=Cat(lane.underflowed for lane in lanes),
         )
         return m
+
+
+def _free_running(m, core, lane, random_bits, seed):
+    """Let beats of a core through lanes of a class into an outlet.
+
+    Returns
+    -------
+    (list of Value, Outlet, RandomBits)
+        Whether a beat is in a stage; the outlet; what brings random bits to the lanes.
+    """
+    lanes = core.i.p.data.shape().length
+    m.submodules.random_bits = random = RandomBits(lanes, random_bits, seed)
+    m.submodules.outlet = outlet = Outlet(core.o.p.shape(), lane.latency)
+    valid, last = connect_outlet(m, core, outlet, lane.latency, random.admit(m))
+    random.connect(m, core, valid[lane.noise_latency])
+    m.d.comb += outlet.data.last.eq(last[-1])
+    promise_steady(m, outlet.inside, "a tensor", mode=core.mode)
+    return valid, outlet, random
+
+
+def _connect_lane(m, core, lane, k, outlet, random):
+    """Wire a lane of a core between its input, its outlet and its random bits."""
+    m.d.comb += [
+        lane.number.eq(core.i.p.data[k]),
+        lane.mode.eq(core.mode),
+        lane.noise.eq(random.o.payload[k]),
+        outlet.data.data[k].eq(lane.code),
+    ]

@@ -106,3 +106,58 @@ def test_settings_have_a_register_each():
     out = Signal(8)
     m.d.comb += out.eq(one ^ two)
     assert dict(registers(m, out)) == {"setting_0": False, "setting_1": False}
+
+
+def test_a_setting_is_there_in_every_cycle(request):
+    rng = random.Random(request.config.getoption("seed"))
+    m = Module()
+    x, unit, result = Signal(8), Signal(8), Signal(9)
+    flow = Flow(m)
+    one = flow.setting("unit", unit)
+    value = flow.keep("kept", flow.input("x", x))
+    total = flow.stage("total", lambda a, b: a + b, one, value)
+    late = flow.wait(total, 4)
+    assert (value.cycle, total.cycle, late.cycle) == (1, 2, 4)
+    m.d.comb += result.eq(flow.close(5, result=flow.keep("late", late))[0])
+    given = [rng.randrange(256) for _ in range(50)]
+
+    async def bench(ctx):
+        ctx.set(unit, 77)
+        await ctx.tick()
+        for cycle, number in enumerate(given):
+            ctx.set(x, number)
+            if cycle >= 5:
+                assert ctx.get(result) == given[cycle - 5] + 77
+            await ctx.tick()
+
+    simulate(m, bench)
+    # Nothing but the register of the setting holds it.
+    assert [name for name, _ in registers(m, result) if name.startswith("unit")] == ["unit"]
+
+
+@pytest.mark.parametrize("cycle", [1, 3])
+def test_what_joins_at_another_time_than_its_users_are_told_is_refused(cycle):
+    m = Module()
+    flow = Flow(m)
+    value = flow.wait(flow.input("x", Signal(4)), 2)
+    assert flow.join("noise", Signal(4), 2, value).cycle == 2
+    message = f"noise meets x_after_2 after 2 cycles, where {cycle} are stated"
+    with pytest.raises(AssertionError, match=f"^{message}$"):
+        flow.join("noise", Signal(4), cycle, value)
+
+
+def test_outputs_are_the_members_of_a_component():
+    class Ports:
+        sum = Signal(5)
+        x = Signal(4)
+
+    m = Module()
+    flow = Flow(m)
+    x = flow.input("x", Signal(4, init=3))
+    flow.deliver(Ports, 1, sum=flow.stage("sum", lambda a: a + 1, x), x=x)
+
+    async def bench(ctx):
+        await ctx.tick()
+        assert (ctx.get(Ports.sum), ctx.get(Ports.x)) == (4, 3)
+
+    simulate(m, bench)

@@ -6,6 +6,7 @@ import random
 from amaranth import Module
 
 from hdl.scale_product import ScaleProduct
+from verif.lane import run_lane
 from verif.simulation import simulate
 
 WIDTHS = (3, 12, 26, 49)
@@ -79,3 +80,38 @@ def test_products_are_exact(request):
                 await ctx.tick()
 
     simulate(module, bench)
+
+
+def test_each_number_has_a_scale_of_its_own(request):
+    """Factor and exponent come later than the number, and belong to it."""
+    rng = random.Random(request.config.getoption("seed"))
+    unit = ScaleProduct(WIDTHS, own_scale=True)
+    assert unit.scale_latency == 7
+    offsets = [rng.randrange(-256, 256) for _ in WIDTHS]
+    numbers = []
+    for k in range(800):
+        factor = rng.choice([1 << 15, (1 << 16) - 1, rng.randrange(1 << 15, 1 << 16)])
+        numbers.append(
+            {
+                "number": rng.choice([rng.choice(INTERESTING), rng.randrange(-(2**31), 2**31)]),
+                "bias": rng.choice([0, rng.choice(INTERESTING), rng.randint(-9, 9)]),
+                "factor_0": factor,
+                "factor_1": factor,
+                "exponent": k % 256 - 128,
+            }
+        )
+    settings = {f"offset_{k}": offset for k, offset in enumerate(offsets)}
+    later = dict.fromkeys(("factor_0", "factor_1", "exponent"), unit.scale_latency)
+    names = ["sign"]
+    names += [f"{what}_{k}" for k in range(len(WIDTHS)) for what in ("significand", "exponent")]
+    got = run_lane(rng, unit, numbers, names, {**settings, "relu": 0}, later)
+    for given, (found_sign, *found) in zip(numbers, got, strict=True):
+        for k, width in enumerate(WIDTHS):
+            sign, significand, power = expected(
+                given["number"], given["bias"], False, given["factor_0"], given["exponent"],
+                offsets[k], width,
+            )  # fmt: skip
+            assert found[2 * k] == significand, given
+            if significand:
+                assert found_sign == sign, given
+                assert (found[2 * k + 1] - power) % 1024 == 0, given
