@@ -20,8 +20,8 @@ __all__ = [
     "CoreSize",
     "Destination",
     "ErrorCode",
-    "Memory",
     "Operation",
+    "Store",
 ]
 
 #: Width of a signed integer operand of a lane: holds INT4 and UINT4.
@@ -62,7 +62,7 @@ class Destination(enum.IntEnum):
     PARTIAL_SUMS = 3
 
 
-class Memory(enum.IntEnum):
+class Store(enum.IntEnum):
     """The memories that loads fill."""
 
     ACTIVATIONS = 0

@@ -4,7 +4,7 @@ from amaranth import *
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from golden.command import INTEGER_BITS, Memory, Operation
+from golden.command import INTEGER_BITS, Operation, Store
 from golden.shift_multiply_array import ShiftOperand
 
 from .copies import fan_out
@@ -39,7 +39,7 @@ class OperandStore(wiring.Component):
     -------
     load : ``In(load_write(size))``
         Writes of loads.
-    load_memory : ``In(Memory)``, load_waits : ``Out(1)``
+    load_memory : ``In(Store)``, load_waits : ``Out(1)``
         Memory of the load under way, and whether it must not write in the next cycle, as a result
         goes there.
     write : ``In(result_write(size))``, write_activations, write_gradients : ``In(1)``
@@ -74,7 +74,7 @@ class OperandStore(wiring.Component):
         super().__init__(
             {
                 "load": In(load_write(size)),
-                "load_memory": In(Memory),
+                "load_memory": In(Store),
                 "load_waits": Out(1),
                 "write": In(result_write(size)),
                 "write_activations": In(1),
@@ -122,17 +122,17 @@ class OperandStore(wiring.Component):
         waits = Signal(name="load_will_wait")
         m.d.sync += [
             waits.eq(
-                (self.will_write_activations & equals(self.load_memory, Memory.ACTIVATIONS))
-                | (self.will_write_gradients & (self.load_memory == Memory.GRADIENTS))
+                (self.will_write_activations & equals(self.load_memory, Store.ACTIVATIONS))
+                | (self.will_write_gradients & (self.load_memory == Store.GRADIENTS))
             ),
             self.load_waits.eq(waits),
         ]
         results = self._prepare_results(m)
-        self._write_codes(m, activations, Memory.ACTIVATIONS, results, size.columns)
-        self._write_codes(m, weights, Memory.WEIGHTS, results, size.columns)
-        self._write_codes(m, gradients, Memory.GRADIENTS, results, size.rows)
-        self._write_side(m, activation_side, Memory.ACTIVATIONS, results)
-        self._write_side(m, weight_side, Memory.WEIGHTS, results)
+        self._write_codes(m, activations, Store.ACTIVATIONS, results, size.columns)
+        self._write_codes(m, weights, Store.WEIGHTS, results, size.columns)
+        self._write_codes(m, gradients, Store.GRADIENTS, results, size.rows)
+        self._write_side(m, activation_side, Store.ACTIVATIONS, results)
+        self._write_side(m, weight_side, Store.WEIGHTS, results)
         self._keep_biases(m)
         m.d.comb += [
             activation_side.read_address.eq(self.derivative_address),
@@ -149,8 +149,8 @@ class OperandStore(wiring.Component):
         None ever goes to the weights.
         """
         targets = {
-            Memory.ACTIVATIONS: self.write_activations,
-            Memory.GRADIENTS: self.write_gradients,
+            Store.ACTIVATIONS: self.write_activations,
+            Store.GRADIENTS: self.write_gradients,
         }
         taken, ready = (
             Signal(result_write(self._size), name=f"result_{x}", reset_less=True)
@@ -239,7 +239,7 @@ class OperandStore(wiring.Component):
         ]
         for k in range(beats):
             this = equals(load.address[:log2_beats], k) if beats > 1 else Const(1)
-            m.d.sync += memory.write_groups[k].eq(load.memories[Memory.BIASES] & this)
+            m.d.sync += memory.write_groups[k].eq(load.memories[Store.BIASES] & this)
 
     def _read(self, m, activations, weights, gradients):
         """Read both operands of a pass, and register them."""

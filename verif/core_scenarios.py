@@ -3,7 +3,7 @@
 import numpy as np
 
 from gen.config import DEFAULT, load
-from golden.command import Command, Destination, Memory, Operation
+from golden.command import Command, Destination, Operation, Store
 from golden.device import pack_biases, pack_matrix
 from golden.registers import BY_NAME
 from golden.rounding import RoundMode
@@ -216,7 +216,7 @@ def matches(device, twin, program):
             )
     twin.finish()
     device.finish()
-    for memory in (Memory.ACTIVATIONS, Memory.WEIGHTS):
+    for memory in (Store.ACTIVATIONS, Store.WEIGHTS):
         assert device.step_gradient(memory) == twin.step_gradient(memory), memory.name
     counters = device.counters()
     for name, value in twin.counters().items():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from golden import device_backend
-from golden.command import PRODUCTS, CoreSize, Memory
+from golden.command import PRODUCTS, CoreSize, Store
 from golden.cuts import (
     ForwardCut,
     LayerShape,
@@ -31,8 +31,8 @@ def test_what_fits_is_loaded_once():
     assert len({(way.cut.rows, way.cut.outputs) for way in ways}) > 4
     zeros = np.zeros((128, 128), np.float32)
     for way in ways:
-        layer = LayerOperands(Operand(Memory.WEIGHTS, zeros), 1.0)
-        layer.activations = Operand(Memory.ACTIVATIONS, zeros[:64])
+        layer = LayerOperands(Operand(Store.WEIGHTS, zeros), 1.0)
+        layer.activations = Operand(Store.ACTIVATIONS, zeros[:64])
         products = LayerProducts(SIZE, TIMING, layer, lambda tile: False)
         scheduler = Scheduler(SIZE, TIMING, None, 0)
         scheduler.clock.spans = []

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from golden.command import Command, CoreSize, Destination, ErrorCode, Memory, Operation
+from golden.command import Command, CoreSize, Destination, ErrorCode, Operation, Store
 from golden.device import pack_biases, pack_matrix
 from golden.registers import BY_NAME, IDENTIFIER, VERSION, command_writes, used_settings
 from golden.rounding import RoundMode
@@ -70,7 +70,7 @@ def program(
     results = {"ERROR": 0, "COMMANDS_DONE": len(commands)}
     for name, value in golden.counters().items():
         results |= _halves(name, value) if name != "CYCLES" else {}
-    for memory in (Memory.ACTIVATIONS, Memory.WEIGHTS):
+    for memory in (Store.ACTIVATIONS, Store.WEIGHTS):
         name = f"{memory.name.rstrip('S')}_STEP_GRADIENT"
         results |= _halves(name, golden.step_gradient(memory))
     steps += [Access(name, word, writes=False) for name, word in results.items()]

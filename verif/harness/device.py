@@ -4,7 +4,7 @@ import ctypes
 
 import numpy as np
 
-from golden.command import PRODUCTS, Command, Destination, ErrorCode, Memory
+from golden.command import PRODUCTS, Command, Destination, ErrorCode, Store
 from golden.command_checks import check_command
 from golden.device import CoreError
 from golden.errors import InputError
@@ -209,11 +209,11 @@ class RtlDevice:
         """Simulate until every command has ended. Raises CoreError if there was an error."""
         self._run(Goal.IDLE)
 
-    def step_gradient(self, memory: Memory, *, finish: bool = True) -> int:
+    def step_gradient(self, memory: Store, *, finish: bool = True) -> int:
         """Read the step gradient of activations or weights, when all has ended or now."""
         if finish:
             self.finish()
-        kind = {Memory.ACTIVATIONS: "ACTIVATION", Memory.WEIGHTS: "WEIGHT"}[Memory(memory)]
+        kind = {Store.ACTIVATIONS: "ACTIVATION", Store.WEIGHTS: "WEIGHT"}[Store(memory)]
         value = self._read_wide(f"{kind}_STEP_GRADIENT")
         return value - (1 << 64) if value >> 63 else value
 
