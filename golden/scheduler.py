@@ -255,7 +255,7 @@ class Scheduler:
 
     def row_words(self, columns: int) -> int:
         """Count the random words that a row of gradients takes."""
-        if self._size.fmt.log2_radix == 2:
+        if not self._size.fmt.is_stochastic:
             return 0
         return -(-columns // self._size.load_lanes) * self._size.load_words
 

@@ -10,7 +10,7 @@ never full and the counters of cycles and of ended commands are missing.
 import numpy as np
 import numpy.typing as npt
 
-from .command import PRODUCTS, Command, CoreSize, Destination, ErrorCode, Operation, Store
+from .command import Command, CoreSize, Destination, ErrorCode, Operation, Store
 from .command_checks import Chain, check_command, following_chain
 from .device import CoreError, pack_result, unpack_biases, unpack_result
 from .errors import InputError
@@ -106,7 +106,7 @@ class TrainingCore:
         error = check_command(command, self.size, self._chain)
         if error is not ErrorCode.NONE:
             self._error = error
-        elif command.operation in PRODUCTS:
+        elif command.is_product:
             if beats is not None:
                 raise InputError(f"A product takes no beats, and {len(beats)} came")
             self._multiply(number, command)
@@ -158,7 +158,7 @@ class TrainingCore:
     def seed(self, loads: npt.NDArray[np.uint32], results: npt.NDArray[np.uint32]) -> None:
         """Set the states of the two generators, shape (4,) each, oldest word first."""
         self.finish()
-        if self.size.fmt.log2_radix == 1:  # radix 4 has no generator for loads
+        if self.size.fmt.is_stochastic:  # radix 4 has no generator for loads
             self._load_random = self._seeded(loads)
         self._result_random = self._seeded(results)
 
@@ -241,7 +241,7 @@ class TrainingCore:
     def _load_noise(self, accepted, shape):
         """Take the random words of so many beats; the others get zeros."""
         noise = np.zeros(shape, np.uint32)
-        if self.size.fmt.log2_radix == 1:
+        if self.size.fmt.is_stochastic:
             lanes = self.size.load_lanes
             noise[:accepted] = self._load_random.elements(
                 accepted * lanes, self.size.random_bits, lanes

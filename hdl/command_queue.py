@@ -5,40 +5,15 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from golden.command import Destination, ErrorCode, Operation
-from golden.registers import BY_NAME
 from golden.rounding import RoundMode
 
+from .commands import command_layout
 from .level import Level
 from .outlet import Outlet
 from .pipeline import deepen, delays, register
 from .select import choose, equals
 
-__all__ = ["SETTINGS", "CommandQueue", "command_layout"]
-
-#: Registers that a command takes with it as they are, beside COMMAND and SCALE.
-SETTINGS = (
-    "batch",
-    "inputs",
-    "outputs",
-    "activation_base",
-    "weight_base",
-    "gradient_base",
-    "bias_base",
-    "result_base",
-    "fp4_exponent",
-)
-
-
-def command_layout():
-    """Lay out a command: the fields of :class:`golden.command.Command`."""
-    members = {}
-    for name in SETTINGS:
-        part = BY_NAME[name.upper()].fields[0]
-        members[name] = Shape(part.bits, signed=part.signed)
-    for name in ("SCALE", "COMMAND"):
-        for part in BY_NAME[name].fields:
-            members[part.name] = Shape(part.bits, signed=part.signed)
-    return data.StructLayout(members)
+__all__ = ["CommandQueue"]
 
 
 class CommandQueue(wiring.Component):
@@ -259,8 +234,8 @@ class CommandQueue(wiring.Component):
             self.o.payload.eq(outlet.o.payload),
             self.o.valid.eq(outlet.o.valid & ~self.drop),
             self.waiting.eq(count.any),
-            self.free.eq((depth - 1) - count.rest - self.checking),
-            fits.eq(count.rest != depth - 1),
+            self.free.eq(count.free - self.checking),
+            fits.eq(~count.full),
         ]
         # What leaves is counted a cycle later.
         left = Signal()

@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from golden.command import ErrorCode, Operation, Store
 
-from .command_queue import command_layout
+from .commands import command_layout
 from .copies import spread
 from .countdown import Countdown
 from .event_counters import EventCounters

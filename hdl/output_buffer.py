@@ -108,7 +108,7 @@ class OutputBuffer(wiring.Component):
             moved.eq(Cat(outlet.entered, moved[0])),
             kept.eq(read.data),
         ]
-        full = waiting.rest == self.depth - 1
+        full = waiting.full
         promise(m, "no tile begins whose strips find no room", ~(arrived & full))
         promise(m, "a tile begins only where there is room", ~self.tile | self.room)
         self._admit(m)

@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from golden.shift_multiply_array import ShiftOperand
 
-from .command_queue import command_layout
+from .commands import command_layout, is_forward, is_input_gradient, is_weight_gradient
 from .countdown import Countdown
 from .dot_product_array import pass_flags
 from .operand_walk import OperandWalk, operand_read
@@ -27,19 +27,6 @@ def pass_control(size):
             "lanes_used": size.lanes,
         }
     )
-
-
-# Of a product, two bits of the operation tell which one it is.
-def _is_forward(operation):
-    return ~operation[1]
-
-
-def _is_by_input(operation):
-    return ~operation[0]
-
-
-def _is_by_weight(operation):
-    return operation[:2].all()
 
 
 def _step_layout():
@@ -202,7 +189,7 @@ class ProductUnit(wiring.Component):
             coming = self.command.payload
             m.d.sync += [
                 operation.eq(coming.operation),
-                forward.eq(_is_forward(coming.operation)),
+                forward.eq(is_forward(coming.operation)),
                 signed_activations.eq(coming.signed_activations),
             ]
             with m.If(self.command.valid):
@@ -286,7 +273,7 @@ class ProductUnit(wiring.Component):
     def _take(self, m, whole):
         """Take shapes and places of a command; returns bases and widths of both operands."""
         command = self.command.payload
-        forward, by_input = _is_forward(command.operation), _is_by_input(command.operation)
+        forward, by_input = is_forward(command.operation), is_input_gradient(command.operation)
         names = ("integer_base", "code_base", "integer_width", "code_width")
         places = [Signal(16, name=name, reset_less=True) for name in names]
         batch, inputs, outputs = command.batch, command.inputs, command.outputs
@@ -318,4 +305,4 @@ class ProductUnit(wiring.Component):
 
         # Forward reads both by row.
         integers.start(integer_base, across(integer_width), ~forward)
-        codes.start(code_base, across(code_width), _is_by_weight(operation))
+        codes.start(code_base, across(code_width), is_weight_gradient(operation))

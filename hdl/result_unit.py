@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out
 
 from golden.command import Destination, Operation
 
-from .command_queue import command_layout
+from .commands import command_layout
 from .copies import spread
 from .level import Level
 from .operand_memory import StripMemory

@@ -155,9 +155,9 @@ class ScaleMultiplier(wiring.Component):
                 raise ValueError(f"Shift of the odd grid must be 1 or -1, not {odd_shift!r}")
             members["o"] = Out(beat_signature(data.ArrayLayout(4, lanes)))
             members["scale_exponent"] = In(signed(8))
-            members["stochastic" if target.log2_radix == 1 else "phase"] = In(1)
+            members["stochastic" if target.is_stochastic else "phase"] = In(1)
         self._random = isinstance(target, FloatFormat) or (
-            isinstance(target, Fp4Format) and target.log2_radix == 1
+            isinstance(target, Fp4Format) and target.is_stochastic
         )
         if self._random:
             members |= {"i_seed": In(stream.Signature(32)), "seed_error": Out(1)}
@@ -297,12 +297,12 @@ class ScaleMultiplier(wiring.Component):
                 m.d.comb += encoder.mode.eq(self.mode)
             else:
                 encoder = Fp4Encoder(target, width, signed(11), self._random_bits, self._underflow)
-                if target.log2_radix == 1:
+                if target.is_stochastic:
                     m.d.comb += encoder.stochastic.eq(self.stochastic)
             unit = 0
             if isinstance(target, Fp4Format):
                 unit = self.scale_exponent
-                if target.log2_radix == 2:
+                if target.phases == 2:
                     unit = unit + Mux(self.phase, self._odd_shift, 0)
             with m.If(pipeline.enable[4]):
                 m.d.sync += [

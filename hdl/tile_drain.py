@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from golden.command import Operation
 
-from .command_queue import command_layout
+from .commands import command_layout
 from .contracts import are_checked, promise
 from .copies import spread
 from .countdown import Countdown

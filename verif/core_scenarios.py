@@ -104,7 +104,7 @@ class Layer:
 
     def loads(self, **options):
         """Load everything, as commands with their beats."""
-        stochastic = self.size.fmt.log2_radix == 1
+        stochastic = self.size.fmt.is_stochastic
         return [
             self.load(Operation.LOAD_ACTIVATIONS, **options),
             self.load(Operation.LOAD_WEIGHTS, **options),
@@ -330,6 +330,6 @@ def situations(size, command=None):
 
 
 def _fp4_situations(size, command, name):
-    flag = "stochastic" if size.fmt.log2_radix == 1 else "phase"
+    flag = "stochastic" if size.fmt.is_stochastic else "phase"
     chosen = getattr(command, flag)
     return {f"{name}_{flag}": chosen, f"{name}_not_{flag}": not chosen}

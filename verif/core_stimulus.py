@@ -224,10 +224,10 @@ class _Program:
         return pack_matrix(matrix, lanes)
 
     def fp4_options(self, makes_fp4):
-        radix2 = self.size.fmt.log2_radix == 1
+        stochastic = self.size.fmt.is_stochastic
         return {
-            "stochastic": self.chance() and (radix2 or not makes_fp4),
-            "phase": self.chance() and not (radix2 and makes_fp4),
+            "stochastic": self.chance() and (stochastic or not makes_fp4),
+            "phase": self.chance() and not (stochastic and makes_fp4),
         }
 
     def product(self):

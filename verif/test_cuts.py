@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from golden import device_backend
-from golden.command import PRODUCTS, CoreSize, Store
+from golden.command import CoreSize, Store
 from golden.cuts import (
     ForwardCut,
     LayerShape,
@@ -38,7 +38,7 @@ def test_what_fits_is_loaded_once():
         scheduler.clock.spans = []
         scheduler.issue(products.forward(way.cut, None, {}, np.empty((64, 128), np.float32)))
         commands = [span.command for span in scheduler.clock.spans]
-        beats = sum(SIZE.beats(each) for each in commands if each.operation not in PRODUCTS)
+        beats = sum(SIZE.beats(each) for each in commands if each.is_load)
         assert beats == (64 + 128) * 128 // SIZE.load_lanes, way
     step = step_cycles(SIZE, TIMING, {"layer": LAYER}, without_bias=["layer"])
     assert sum(each.beats for each in step.passes) == (64 + 128 + 64) * 128 // SIZE.load_lanes

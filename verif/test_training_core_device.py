@@ -292,7 +292,7 @@ def test_seeds(device, twin, size, rng):
 def test_seeds_while_busy_are_refused_whole(device, twin, size, rng):
     layer = Layer(rng, size)
     matches(device, twin, layer.loads())
-    names = ["RESULT_SEED"] + ["LOAD_SEED"] * (size.fmt.log2_radix == 1)
+    names = ["RESULT_SEED"] + ["LOAD_SEED"] * size.fmt.is_stochastic
     for name in names:
         # A load whose beats do not come keeps the core busy.
         device.write_register("COMMAND", int(Operation.LOAD_WEIGHTS))
@@ -302,7 +302,7 @@ def test_seeds_while_busy_are_refused_whole(device, twin, size, rng):
         device.reset()
         twin.reset()
         matches(device, twin, layer.products())
-    if size.fmt.log2_radix != 1:
+    if not size.fmt.is_stochastic:
         device.write_register("COMMAND", int(Operation.LOAD_WEIGHTS))
         for word in (0, 0, 0, 0):
             device.write_register("LOAD_SEED", word)

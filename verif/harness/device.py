@@ -4,7 +4,7 @@ import ctypes
 
 import numpy as np
 
-from golden.command import PRODUCTS, Command, Destination, ErrorCode, Store
+from golden.command import Command, Destination, ErrorCode, Store
 from golden.command_checks import check_command
 from golden.device import CoreError
 from golden.errors import InputError
@@ -133,12 +133,10 @@ class RtlDevice:
         InputError
             If a load has no beats, or beats of another width, or a product has any.
         """
-        is_product = command.operation in PRODUCTS
-        is_load = 1 <= command.operation < PRODUCTS[0]
-        if is_product and beats is not None:
+        if command.is_product and beats is not None:
             raise InputError(f"A product takes no beats, and {len(beats)} came")
         lanes = self.size.load_lanes
-        if is_load and (beats is None or not len(beats) or beats.shape[1:] != (lanes,)):
+        if command.is_load and (beats is None or not len(beats) or beats.shape[1:] != (lanes,)):
             # A command that is refused needs none.
             if check_command(command, self.size, None) is ErrorCode.NONE:
                 raise InputError(
@@ -147,11 +145,11 @@ class RtlDevice:
                 )
             beats = None
         words = np.ascontiguousarray(
-            beats if is_load and beats is not None else [], self._lane_type
+            beats if command.is_load and beats is not None else [], self._lane_type
         )
         flags = None if last is None else np.ascontiguousarray(last, np.uint8)
         strips = 0
-        if is_product:
+        if command.is_product:
             self._allow(command)
             if command.destination == Destination.STREAM:
                 strips = self.size.strips(command)
