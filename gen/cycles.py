@@ -191,7 +191,7 @@ def _layers(args: argparse.Namespace) -> dict[str, LayerShape]:
 def _recipe(name: str | None, size: CoreSize) -> Recipe:
     """Find a recipe that the core can multiply by; by default that of its radix."""
     if name is None:
-        name = "luq" if size.fmt.log2_radix == 1 else "two_phase"
+        name = "luq" if size.fmt.is_stochastic else "two_phase"
     if name not in _TRAINING:
         raise InputError(f"Recipe must be {' or '.join(_TRAINING)}, not {name!r}")
     recipe = _TRAINING[name]

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from golden.clock import Span
-from golden.command import PRODUCTS, CoreSize
+from golden.command import CoreSize
 from golden.cycles import StepReport
 
 from .palette import PALETTE
@@ -90,7 +90,7 @@ def figure(report: StepReport) -> Any:
 def _bars(size: CoreSize, span: Span, lane: str) -> Iterable[tuple[int, int, float]]:
     """Give begin and end of what a command does in a lane, and the share in which it works."""
     command = span.command
-    is_product = command.operation in PRODUCTS
+    is_product = command.is_product
     if is_product != (lane != "load"):
         return
     if lane == "load":

@@ -288,8 +288,8 @@ class NumpyBackend:
     def _quantize_gradient(self, tensor, gradient, recipe, exponent, phase):
         """Codes of the output gradient."""
         noise = None
-        # The core's generator runs with every beat of radix 2.
-        if recipe.fmt.log2_radix == 1:
+        # The core's generator runs with every beat, if there is one.
+        if recipe.fmt.is_stochastic:
             noise = self._draw(gradient.shape, recipe.random_bits)
         return self._operations.quantize_fp4(
             tensor,

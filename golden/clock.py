@@ -13,7 +13,7 @@ import heapq
 from dataclasses import dataclass
 from typing import Any
 
-from .command import PRODUCTS, Command, CoreSize, Destination, Operation
+from .command import Command, CoreSize, Destination, Operation
 from .registers import used_settings
 from .timing import CoreTiming
 
@@ -135,7 +135,7 @@ class Clock:
             ready = max(ready, self.load_free)
         if command.wait_for_products:
             ready = max(ready, self._product_end)
-        is_product = command.operation in PRODUCTS
+        is_product = command.is_product
         span = (self._product if is_product else self._load)(command, ready)
         self._start = span.start
         heapq.heappush(self._outstanding, span.end)

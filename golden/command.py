@@ -1,33 +1,28 @@
 """Commands of the training core: what can be asked of it, and how it refuses."""
 
 import enum
-import functools
 from dataclasses import dataclass, field
 
 from .errors import InputError
 from .formats import BFLOAT16, FloatFormat, Fp4Format, Scale
 from .fp4_quantizer import Underflow
+from .geometry import GREATEST_SIDE, INTEGER_BITS, SUM_BITS, Geometry
 from .quantizer import InRange
-from .random_bits import words_per_beat
 from .rounding import RoundMode
 from .shift_multiply_array import accumulator_bits
 
 __all__ = [
     "INTEGER_BITS",
+    "LOADS",
     "PRODUCTS",
     "SUM_BITS",
     "Command",
     "CoreSize",
     "Destination",
     "ErrorCode",
-    "Memory",
     "Operation",
+    "Store",
 ]
-
-#: Width of a signed integer operand of a lane: holds INT4 and UINT4.
-INTEGER_BITS = 5
-#: Width of a partial sum.
-SUM_BITS = 32
 
 
 class Operation(enum.IntEnum):
@@ -44,8 +39,24 @@ class Operation(enum.IntEnum):
     #: ``gradients.T @ activations``, (outputs, inputs).
     WEIGHT_GRADIENT = 7
 
+    @property
+    def is_product(self) -> bool:
+        """Whether it multiplies."""
+        return self in PRODUCTS
 
-#: The operations that multiply.
+    @property
+    def is_load(self) -> bool:
+        """Whether it fills a memory from the stream."""
+        return self in LOADS
+
+
+#: The operations that fill a memory, and those that multiply.
+LOADS = (
+    Operation.LOAD_ACTIVATIONS,
+    Operation.LOAD_WEIGHTS,
+    Operation.LOAD_GRADIENTS,
+    Operation.LOAD_BIASES,
+)
 PRODUCTS = (Operation.FORWARD, Operation.INPUT_GRADIENT, Operation.WEIGHT_GRADIENT)
 
 
@@ -62,7 +73,7 @@ class Destination(enum.IntEnum):
     PARTIAL_SUMS = 3
 
 
-class Memory(enum.IntEnum):
+class Store(enum.IntEnum):
     """The memories that loads fill."""
 
     ACTIVATIONS = 0
@@ -103,8 +114,8 @@ class ErrorCode(enum.IntEnum):
 
 
 @dataclass(frozen=True)
-class CoreSize:
-    """Parameters of a training core.
+class CoreSize(Geometry):
+    """Parameters of a training core, and what follows from them.
 
     Parameters
     ----------
@@ -159,7 +170,7 @@ class CoreSize:
 
     def __post_init__(self) -> None:
         for what, value in (("Row", self.rows), ("Column", self.columns), ("Lane", self.lanes)):
-            if not 2 <= value <= 64 or value & (value - 1):
+            if not 2 <= value <= GREATEST_SIDE or value & (value - 1):
                 raise InputError(f"{what} count must be a power of two from 2 to 64, not {value}")
         for name, least, greatest in (
             ("activation_words", 1, 65535),
@@ -185,44 +196,10 @@ class CoreSize:
                 f"make max_terms smaller"
             )
 
-    @functools.cached_property
-    def block(self) -> int:
-        """Side of the square of codes that is a word of an operand memory."""
-        return max(self.rows, self.columns, self.lanes)
-
-    @functools.cached_property
-    def load_lanes(self) -> int:
-        """Count of numbers in a beat of a load."""
-        return min(self.rows, self.columns, self.lanes)
-
-    @functools.cached_property
-    def strip(self) -> int:
-        """Count of numbers in a beat of a result: a strip of one of its rows."""
-        return max(self.rows, self.columns)
-
-    @property
-    def biases_per_beat(self) -> int:
-        """Count of 32-bit biases in a beat of LOAD_BIASES."""
-        return self.load_lanes * self.wide_format.width // 32
-
     @property
     def chain_terms(self) -> int:
         """Most terms of a sum over all commands of a chain of partial sums."""
         return (1 << (SUM_BITS - 1)) // (16 * self.fmt.greatest)
-
-    @property
-    def load_words(self) -> int:
-        """Random words that a beat of LOAD_GRADIENTS takes (radix 2)."""
-        return words_per_beat(self.load_lanes, self.random_bits)
-
-    @property
-    def result_words(self) -> int:
-        """Random words that a strip of a result takes."""
-        return words_per_beat(self.strip, self.random_bits)
-
-    def blocks(self, rows: int, columns: int) -> int:
-        """Count the words of an operand memory that a matrix takes."""
-        return -(-rows // self.block) * -(-columns // self.block)
 
     def result_shape(self, command: "Command") -> tuple[int, int]:
         """Find rows and columns of the result of a product."""
@@ -349,6 +326,16 @@ class Command:
     phase: bool = False
     wait_for_loads: bool = True
     wait_for_products: bool = True
+
+    @property
+    def is_product(self) -> bool:
+        """Whether it multiplies; of no operation neither this nor :attr:`is_load`."""
+        return self.operation in PRODUCTS
+
+    @property
+    def is_load(self) -> bool:
+        """Whether it fills a memory from the stream."""
+        return self.operation in LOADS
 
     @property
     def scale(self) -> Scale:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from .command import PRODUCTS, Command, CoreSize, Destination, ErrorCode, Operation
+from .command import Command, CoreSize, Destination, ErrorCode, Operation
 from .rounding import RoundMode
 
 __all__ = ["Chain", "check_command", "following_chain"]
@@ -61,7 +61,7 @@ def check_command(command: Command, size: CoreSize, chain: Chain | None) -> Erro
     """
     if command.operation not in list(Operation):
         return ErrorCode.OPERATION
-    product = command.operation in PRODUCTS
+    product = command.is_product
     sizes = (command.batch, command.inputs, command.outputs)
     if 0 in (sizes if product else command.load_shape()):
         return ErrorCode.SIZE
@@ -83,7 +83,7 @@ def _fp4_mode_fails(command: Command, size: CoreSize) -> bool:
             Operation.INPUT_GRADIENT,
             Destination.OPERAND,
         )
-    return makes_fp4 and (command.phase if size.fmt.log2_radix == 1 else command.stochastic)
+    return makes_fp4 and (command.phase if size.fmt.is_stochastic else command.stochastic)
 
 
 def _product_mode_fails(command: Command) -> bool:
@@ -105,7 +105,7 @@ def _product_mode_fails(command: Command) -> bool:
 
 
 def _uses_scale(command: Command) -> bool:
-    if command.operation in PRODUCTS:
+    if command.is_product:
         return command.destination in (Destination.STREAM, Destination.OPERAND)
     quantises = (Operation.LOAD_ACTIVATIONS, Operation.LOAD_WEIGHTS)
     return command.operation in quantises and not command.codes

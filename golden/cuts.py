@@ -291,7 +291,7 @@ def _forward_way(size, shape, cut):
 def _backward_way(size, shape, cut, x_rows):
     row_cuts, input_cuts, output_cuts = _counts(shape, cut.rows, cut.inputs, cut.outputs)
     x, w = _beats(size, shape.rows, shape.inputs), _beats(size, shape.outputs, shape.inputs)
-    dy = bound = _beats(size, shape.rows, shape.outputs) * size.fmt.log2_radix
+    dy = bound = _beats(size, shape.rows, shape.outputs) * size.fmt.phases
     whole_x, whole_w = fits_whole(size, shape)
     # The pieces of the forward pass may be there still, if these are the same.
     keeps_x = whole_x and (cut.rows, cut.inputs) == (x_rows, shape.inputs)

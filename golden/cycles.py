@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from .clock import Span
-from .command import PRODUCTS, Command, CoreSize, Operation
+from .command import Command, CoreSize, Operation
 from .convolution import KERNEL
 from .cuts import LayerShape
 from .device_backend import DeviceBackend, Entry
@@ -133,7 +133,7 @@ def dense_layers(features: Sequence[int], batch: int) -> dict[str, LayerShape]:
 
 def core_recipe(size: CoreSize) -> Recipe:
     """Find the recipe of a core: luq or two_phase by its radix, and rounding as it does."""
-    recipe = RECIPES["luq" if size.fmt.log2_radix == 1 else "two_phase"]
+    recipe = RECIPES["luq" if size.fmt.is_stochastic else "two_phase"]
     gradient, last = (
         dataclasses.replace(
             _gradient(recipe, is_last),
@@ -295,9 +295,9 @@ def pass_reports(
     reports = []
     for (layer, name), its in parts.items():
         commands = [span.command for span in its]
-        products = [command for command in commands if command.operation in PRODUCTS]
-        loads = [command for command in commands if command.operation not in PRODUCTS]
-        end = max(span.out for span in its if span.command.operation in PRODUCTS)
+        products = [command for command in commands if command.is_product]
+        loads = [command for command in commands if command.is_load]
+        end = max(span.out for span in its if span.command.is_product)
         reports.append(
             PassReport(
                 layer,

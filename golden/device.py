@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from .command import Command, CoreSize, ErrorCode, Memory
+from .command import Command, CoreSize, ErrorCode, Store
 from .errors import InputError
 from .timing import CoreTiming
 
@@ -78,7 +78,7 @@ class Device(Protocol):
             If an error was reported.
         """
 
-    def step_gradient(self, memory: Memory, *, finish: bool = True) -> int:
+    def step_gradient(self, memory: Store, *, finish: bool = True) -> int:
         """Read the step gradient of the activations or of the weights.
 
         Without ``finish`` it is read at once: right if the result of the product that made it was

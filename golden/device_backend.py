@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from .backend import Gradients
 from .clock import Clock, Span
-from .command import Command, CoreSize, Memory
+from .command import Command, CoreSize, Store
 from .conversions import (
     bias_integers,
     gradient_exponents,
@@ -121,7 +121,7 @@ class DeviceBackend:
         if layer in self._layers:
             self._scheduler.drop(self._layers[layer].weights)
         weights = wide_numbers(f"{layer}.weights", weights, self.wide)
-        operand = Operand(Memory.WEIGHTS, weights, _scale_fields(reciprocal_scale(step)))
+        operand = Operand(Store.WEIGHTS, weights, _scale_fields(reciprocal_scale(step)))
         self._layers[layer] = LayerOperands(operand, step)
 
     def forward(
@@ -137,12 +137,12 @@ class DeviceBackend:
         x = wide_numbers(f"{layer}.activations", x, self.wide)
         self._scheduler.drop(state.activations)
         fields = {"signed_activations": False, **_scale_fields(reciprocal_scale(step))}
-        state.activations = Operand(Memory.ACTIVATIONS, x, fields)
+        state.activations = Operand(Store.ACTIVATIONS, x, fields)
         state.activation_step = step
         factor = step_scale(state.weight_step, step)
         biases = None
         if bias is not None:
-            biases = Operand(Memory.BIASES, bias_integers(layer, bias, factor)[None])
+            biases = Operand(Store.BIASES, bias_integers(layer, bias, factor)[None])
         output = np.empty((len(x), len(state.weights.matrix)), np.float32)
         last = {"relu": relu, "bias": bias is not None, **_scale_fields(factor)}
         make = self._products(state)
@@ -277,7 +277,7 @@ class DeviceBackend:
                 "phase": bool(phase),
                 "stochastic": recipe.mode is Fp4Mode.STOCHASTIC,
             }
-            operands.append(Operand(Memory.GRADIENTS, output_gradient, fields, self._word))
+            operands.append(Operand(Store.GRADIENTS, output_gradient, fields, self._word))
         rows, outputs = output_gradient.shape
         self._word += rows * self._scheduler.row_words(outputs)
         return [operands[0], operands[-1]]

@@ -93,6 +93,16 @@ class Fp4Format:
         return f"fp4_radix{1 << self.log2_radix}"
 
     @property
+    def is_stochastic(self) -> bool:
+        """Whether gradients may be rounded by random bits: LUQ, which has radix 2."""
+        return self.log2_radix == 1
+
+    @property
+    def phases(self) -> int:
+        """How many codes a gradient gets: one of the even and one of the odd grid in radix 4."""
+        return 1 if self.is_stochastic else 2
+
+    @property
     def greatest(self) -> int:
         """Largest magnitude."""
         return 1 << (6 * self.log2_radix)

@@ -102,7 +102,7 @@ def scale_exponent(greatest: float, fmt: Fp4Format, odd_shift: int = 1) -> int:
         return 0
     fraction, exponent = math.frexp(greatest)
     ceiling = exponent - (fraction == 0.5)
-    reach = 6 * fmt.log2_radix - (fmt.log2_radix == 2 and odd_shift < 0)
+    reach = 6 * fmt.log2_radix - (fmt.phases == 2 and odd_shift < 0)
     return max(-128, min(ceiling - reach, 127))
 
 
@@ -160,11 +160,11 @@ def quantize_fp4(
     x = np.asarray(x)
     if not -128 <= exponent <= 127:
         raise InputError(f"Scale exponent must be -128 to 127, not {exponent}")
-    if phase not in (0, 1) or (phase and fmt.log2_radix == 1):
+    if phase not in range(fmt.phases):
         raise InputError(f"Phase must be 0, or 1 with radix 4, not {phase} with {fmt.name}")
     if odd_shift not in (1, -1):
         raise InputError(f"Shift of the odd grid must be 1 or -1, not {odd_shift}")
-    if mode is Fp4Mode.STOCHASTIC and fmt.log2_radix == 2:
+    if mode is Fp4Mode.STOCHASTIC and not fmt.is_stochastic:
         raise InputError("Stochastic rounding needs radix 2; radix 4 rounds to the nearest")
     nonfinite = 0
     if check_finite:

@@ -83,7 +83,7 @@ class GradientRecipe:
     def __post_init__(self) -> None:
         if self.terms not in (1, 2):
             raise InputError(f"A gradient must have 1 or 2 terms, not {self.terms}")
-        if self.alternate and self.fmt.log2_radix == 1:
+        if self.alternate and self.fmt.phases == 1:
             raise InputError("Phases can alternate in radix 4 only")
         if self.samples < 1 or self.samples & (self.samples - 1):
             raise InputError(f"Count of samples must be a power of two, not {self.samples}")

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from .command import Memory
+from .command import Store
 from .formats import Scale
 from .scheduler import Issued, Scheduler
 
@@ -44,8 +44,8 @@ class PendingGradient:
         self._units = {
             memory: float(factor.value) * 2.0**-residual_bits
             for memory, factor in (
-                (Memory.ACTIVATIONS, input_factor),
-                (Memory.WEIGHTS, weight_factor),
+                (Store.ACTIVATIONS, input_factor),
+                (Store.WEIGHTS, weight_factor),
             )
         }
         self._activation_step: float | None = None
@@ -63,7 +63,7 @@ class PendingGradient:
 
     def read_activation_step(self, *, fetched: bool) -> float:
         """Read the gradient by the step of the activations; see ``Scheduler.step_gradient``."""
-        self._activation_step = self._read(Memory.ACTIVATIONS, fetched)
+        self._activation_step = self._read(Store.ACTIVATIONS, fetched)
         return self._activation_step
 
     def collect(self) -> tuple[npt.NDArray[np.float32], float, float]:
@@ -73,7 +73,7 @@ class PendingGradient:
             activation_step = self._activation_step
             if activation_step is None:
                 activation_step = self.read_activation_step(fetched=False)
-            weight_step = self._read(Memory.WEIGHTS, fetched=True)
+            weight_step = self._read(Store.WEIGHTS, fetched=True)
             weights = sum(self._sections[1:], self._sections[0])
             self._result = weights, activation_step, weight_step
         return self._result

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .clock import Clock, Span
-from .command import Command, CoreSize, Memory, Operation
+from .command import Command, CoreSize, Operation, Store
 from .device import Device, pack_biases, pack_matrix, unpack_result
 from .random_bits import jump, seed_state
 from .tiling import Operand, Product, Tile, TileCache, cuts
@@ -43,11 +43,11 @@ class _Place:
 
 
 _PLACES = {
-    Memory.ACTIVATIONS: _Place(Operation.LOAD_ACTIVATIONS, "batch", "inputs", "activation_base"),
-    Memory.WEIGHTS: _Place(Operation.LOAD_WEIGHTS, "outputs", "inputs", "weight_base"),
-    Memory.GRADIENTS: _Place(Operation.LOAD_GRADIENTS, "batch", "outputs", "gradient_base"),
+    Store.ACTIVATIONS: _Place(Operation.LOAD_ACTIVATIONS, "batch", "inputs", "activation_base"),
+    Store.WEIGHTS: _Place(Operation.LOAD_WEIGHTS, "outputs", "inputs", "weight_base"),
+    Store.GRADIENTS: _Place(Operation.LOAD_GRADIENTS, "batch", "outputs", "gradient_base"),
     # Biases are one row; the batch of their load means nothing.
-    Memory.BIASES: _Place(Operation.LOAD_BIASES, "batch", "outputs", "bias_base"),
+    Store.BIASES: _Place(Operation.LOAD_BIASES, "batch", "outputs", "bias_base"),
 }
 
 
@@ -81,7 +81,7 @@ class Issued:
 class _Region(NamedTuple):
     """Words of a memory, from the first one to that behind the last one."""
 
-    memory: Memory
+    memory: Store
     base: int
     end: int
 
@@ -117,10 +117,10 @@ class Scheduler:
         self._timing = timing
         self.clock = Clock(size, timing)
         self._caches = {
-            Memory.ACTIVATIONS: TileCache[Tile](size.activation_words),
-            Memory.WEIGHTS: TileCache[Tile](size.weight_words),
-            Memory.GRADIENTS: TileCache[Tile](size.gradient_words),
-            Memory.BIASES: TileCache[Tile](size.bias_words),
+            Store.ACTIVATIONS: TileCache[Tile](size.activation_words),
+            Store.WEIGHTS: TileCache[Tile](size.weight_words),
+            Store.GRADIENTS: TileCache[Tile](size.gradient_words),
+            Store.BIASES: TileCache[Tile](size.bias_words),
         }
         # Rows of the pieces that have been loaded so far.
         self._loaded: dict[Tile, int] = {}
@@ -224,12 +224,12 @@ class Scheduler:
         if self._device is not None:
             self._device.finish()
 
-    def step_gradient(self, memory: Memory, *, fetched: bool) -> int:
+    def step_gradient(self, memory: Store, *, fetched: bool) -> int:
         """Read a step gradient.
 
         Parameters
         ----------
-        memory : Memory
+        memory : Store
             Activations or weights.
         fetched : bool
             Whether the result of the product that made it was fetched; if not, wait for everything.
@@ -255,7 +255,7 @@ class Scheduler:
 
     def row_words(self, columns: int) -> int:
         """Count the random words that a row of gradients takes."""
-        if self._size.fmt.log2_radix == 2:
+        if not self._size.fmt.is_stochastic:
             return 0
         return -(-columns // self._size.load_lanes) * self._size.load_words
 
@@ -298,7 +298,7 @@ class Scheduler:
         operand = tile.operand
         place = _PLACES[operand.memory]
         row, columns = tile.rows[0] + first, tile.columns[1]
-        if operand.memory is Memory.GRADIENTS:
+        if operand.memory is Store.GRADIENTS:
             first_word = operand.first_word + row * self.row_words(columns)
             if self._word != first_word:
                 self._set_generator(first_word)
@@ -321,7 +321,7 @@ class Scheduler:
         column, columns = tile.columns
         size, matrix = self._size, tile.operand.matrix
         matrix = matrix[row : row + rows, column : column + columns]
-        if tile.operand.memory is Memory.BIASES:
+        if tile.operand.memory is Store.BIASES:
             return pack_biases(matrix[0], size)
         return pack_matrix(size.wide_format.encode(matrix), size.load_lanes)
 
@@ -343,8 +343,8 @@ class Scheduler:
     def _multiply(self, product: Product) -> Issued:
         regions = self._regions(product)
         within = {
-            Memory.GRADIENTS: product.gradient_column // self._size.block,
-            Memory.BIASES: product.bias_column // self._size.columns,
+            Store.GRADIENTS: product.gradient_column // self._size.block,
+            Store.BIASES: product.bias_column // self._size.columns,
         }
         bases = {
             _PLACES[region.memory].base: region.base + within.get(region.memory, 0)
@@ -367,7 +367,7 @@ class Scheduler:
 
     def _words(self, tile: Tile, rows: int) -> int:
         """Count the words of the first rows of a tile."""
-        if tile.operand.memory is Memory.BIASES:
+        if tile.operand.memory is Store.BIASES:
             return -(-tile.columns[1] // self._size.columns) if rows else 0
         return self._size.blocks(rows, tile.columns[1])
 

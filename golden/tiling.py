@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from .command import Memory
+from .command import Store
 
 __all__ = [
     "Operand",
@@ -110,7 +110,7 @@ class Operand:
 
     Parameters
     ----------
-    memory : Memory
+    memory : Store
         Where the pieces go.
     matrix : array, shape (rows, columns)
         Numbers of the wide format; biases are one row of integers.
@@ -120,7 +120,7 @@ class Operand:
         Gradients: number of the random word that the first row begins with.
     """
 
-    memory: Memory
+    memory: Store
     matrix: npt.NDArray
     settings: dict[str, Any] = field(default_factory=dict)
     first_word: int = 0

@@ -10,7 +10,7 @@ never full and the counters of cycles and of ended commands are missing.
 import numpy as np
 import numpy.typing as npt
 
-from .command import PRODUCTS, Command, CoreSize, Destination, ErrorCode, Memory, Operation
+from .command import Command, CoreSize, Destination, ErrorCode, Operation, Store
 from .command_checks import Chain, check_command, following_chain
 from .device import CoreError, pack_result, unpack_biases, unpack_result
 from .errors import InputError
@@ -77,7 +77,7 @@ class TrainingCore:
         """Give up everything but the memories; see CONTROL."""
         self._load_random = RandomBits(seed_state(self.size.seed, 0))
         self._result_random = RandomBits(seed_state(self.size.seed, 1))
-        self._step_gradients = {Memory.ACTIVATIONS: 0, Memory.WEIGHTS: 0}
+        self._step_gradients = {Store.ACTIVATIONS: 0, Store.WEIGHTS: 0}
         self._counters = dict.fromkeys(_COUNTERS, 0)
         self._results: dict[int, npt.NDArray[np.uint32]] = {}
         self._chain: Chain | None = None
@@ -106,7 +106,7 @@ class TrainingCore:
         error = check_command(command, self.size, self._chain)
         if error is not ErrorCode.NONE:
             self._error = error
-        elif command.operation in PRODUCTS:
+        elif command.is_product:
             if beats is not None:
                 raise InputError(f"A product takes no beats, and {len(beats)} came")
             self._multiply(number, command)
@@ -140,7 +140,7 @@ class TrainingCore:
         if self._error is not ErrorCode.NONE:
             raise CoreError(self._error)
 
-    def step_gradient(self, memory: Memory, *, finish: bool = True) -> int:
+    def step_gradient(self, memory: Store, *, finish: bool = True) -> int:
         """Read the step gradient of the activations or of the weights."""
         self.finish()
         return self._step_gradients[memory]
@@ -158,7 +158,7 @@ class TrainingCore:
     def seed(self, loads: npt.NDArray[np.uint32], results: npt.NDArray[np.uint32]) -> None:
         """Set the states of the two generators, shape (4,) each, oldest word first."""
         self.finish()
-        if self.size.fmt.log2_radix == 1:  # radix 4 has no generator for loads
+        if self.size.fmt.is_stochastic:  # radix 4 has no generator for loads
             self._load_random = self._seeded(loads)
         self._result_random = self._seeded(results)
 
@@ -241,7 +241,7 @@ class TrainingCore:
     def _load_noise(self, accepted, shape):
         """Take the random words of so many beats; the others get zeros."""
         noise = np.zeros(shape, np.uint32)
-        if self.size.fmt.log2_radix == 1:
+        if self.size.fmt.is_stochastic:
             lanes = self.size.load_lanes
             noise[:accepted] = self._load_random.elements(
                 accepted * lanes, self.size.random_bits, lanes
@@ -294,9 +294,9 @@ class TrainingCore:
     def _use_element(self, command, sums):
         """Add to the step gradient of what the sums are the gradient of, and mask them with it."""
         if command.operation == Operation.INPUT_GRADIENT:
-            of, memory, base = Memory.ACTIVATIONS, self.activations, command.activation_base
+            of, memory, base = Store.ACTIVATIONS, self.activations, command.activation_base
         else:
-            of, memory, base = Memory.WEIGHTS, self.weights, command.weight_base
+            of, memory, base = Store.WEIGHTS, self.weights, command.weight_base
         if command.clear_step_gradient:
             self._step_gradients[of] = 0
         if command.step_gradient:

@@ -29,23 +29,39 @@ class Level:
         self._m = m
         self._least = least
         self._greatest = greatest
-        #: The count, minus ``least``.
-        self.rest = Signal(signed(max(greatest, least).bit_length() + 1), name=name, init=-least)
+        # The count, minus ``least``: those outside need not know.
+        self._rest = Signal(signed(max(greatest, least).bit_length() + 1), name=name, init=-least)
         #: Whether there are ``least`` or more.
-        self.any = ~self.rest[-1]
+        self.any = ~self._rest[-1]
+
+    @property
+    def free(self):
+        """How many more there can be."""
+        return (self._greatest - self._least) - self._rest
+
+    @property
+    def full(self):
+        """Whether there are as many as there can be."""
+        return self.equals(self._greatest)
+
+    def below(self, count):
+        """Tell whether there are fewer than so many."""
+        return self._rest < count - self._least
+
+    def equals(self, count):
+        """Tell whether there are just so many."""
+        return self._rest == count - self._least
 
     def change(self, up, down):
         """Count what comes and what goes, in this cycle."""
         up, down = Value.cast(up), Value.cast(down)
-        by = Signal(signed(2), name=f"{self.rest.name}_by")
+        by = Signal(signed(2), name=f"{self._rest.name}_by")
         self._m.d.comb += by.eq(Cat(up ^ down, down & ~up))
-        self._m.d.sync += self.rest.eq(self.rest + by)
-        name, none, full = self.rest.name, -self._least, self._greatest - self._least
-        promise(self._m, f"{name} does not fall below 0", ~down | up | (self.rest != none))
-        promise(
-            self._m, f"{name} does not exceed {self._greatest}", ~up | down | (self.rest != full)
-        )
+        self._m.d.sync += self._rest.eq(self._rest + by)
+        name = self._rest.name
+        promise(self._m, f"{name} does not fall below 0", ~down | up | ~self.equals(0))
+        promise(self._m, f"{name} does not exceed {self._greatest}", ~up | down | ~self.full)
 
     def clear(self):
         """Forget all."""
-        self._m.d.sync += self.rest.eq(-self._least)
+        self._m.d.sync += self._rest.eq(-self._least)

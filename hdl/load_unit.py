@@ -4,9 +4,9 @@ from amaranth import *
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from golden.command import ErrorCode, Memory, Operation
+from golden.command import ErrorCode, Operation, Store
 
-from .command_queue import command_layout
+from .commands import command_layout
 from .copies import spread
 from .countdown import Countdown
 from .event_counters import EventCounters
@@ -58,7 +58,7 @@ class LoadUnit(wiring.Component):
         Beats.
     write : ``Out(load_write(size))``
         Write to a memory. ``address`` counts words; of biases, it counts beats.
-    memory : ``Out(Memory)``
+    memory : ``Out(Store)``
         To which memory the load under way goes.
     wait : ``In(1)``
         There will be no write in the next cycle.
@@ -92,7 +92,7 @@ class LoadUnit(wiring.Component):
                 "command": In(stream.Signature(command_layout())),
                 "i": In(beat_signature(data.ArrayLayout(size.wide_format.width, size.load_lanes))),
                 "write": Out(load_write(size)),
-                "memory": Out(Memory),
+                "memory": Out(Store),
                 "wait": In(1),
                 "busy": Out(1),
                 "done": Out(1),
@@ -133,7 +133,7 @@ class LoadUnit(wiring.Component):
             starting.eq(taking),
             begin_row.eq(Countdown.first(columns, row_lanes)),
             begin_rows.eq(Countdown.first(rows, 1)),
-            is_biases.eq(memory == Memory.BIASES),
+            is_biases.eq(memory == Store.BIASES),
         ]
 
         row = Countdown(m, "row", columns, row_lanes, begin_row)
@@ -191,10 +191,10 @@ class LoadUnit(wiring.Component):
         """Take shape and memory of a command."""
         size, command = self._size, self.command.payload
         of_operation = {
-            Operation.LOAD_ACTIVATIONS: (Memory.ACTIVATIONS, command.batch, command.inputs),
-            Operation.LOAD_WEIGHTS: (Memory.WEIGHTS, command.outputs, command.inputs),
-            Operation.LOAD_GRADIENTS: (Memory.GRADIENTS, command.batch, command.outputs),
-            Operation.LOAD_BIASES: (Memory.BIASES, 1, command.outputs),
+            Operation.LOAD_ACTIVATIONS: (Store.ACTIVATIONS, command.batch, command.inputs),
+            Operation.LOAD_WEIGHTS: (Store.WEIGHTS, command.outputs, command.inputs),
+            Operation.LOAD_GRADIENTS: (Store.GRADIENTS, command.batch, command.outputs),
+            Operation.LOAD_BIASES: (Store.BIASES, 1, command.outputs),
         }
         with m.Switch(command.operation):
             for operation, (which, height, width) in of_operation.items():
@@ -214,8 +214,8 @@ class LoadUnit(wiring.Component):
         raw, to_fp4, is_signed = (Signal(name=name) for name in ("raw", "to_fp4", "is_signed"))
         m.d.sync += [
             raw.eq(command.codes | is_biases),
-            to_fp4.eq(memory == Memory.GRADIENTS),
-            is_signed.eq((memory == Memory.WEIGHTS) | command.signed_activations),
+            to_fp4.eq(memory == Store.GRADIENTS),
+            is_signed.eq((memory == Store.WEIGHTS) | command.signed_activations),
         ]
         valid = [self.taken]
         for k in range(1 + Fp4Lane.latency):
@@ -305,12 +305,12 @@ class LoadUnit(wiring.Component):
         codes = _quantized(size)(kept[: _quantized(size).size])
         written = Signal()
         leaving = Signal()
-        of_memory = Signal(len(Memory))
+        of_memory = Signal(len(Store))
         m.d.sync += [
             kept.eq(outlet.o.payload),
             written.eq(leaving),
-            *(of_memory[which].eq(equals(memory, which)) for which in Memory),
-            write.memories.eq(of_memory & leaving.replicate(len(Memory))),
+            *(of_memory[which].eq(equals(memory, which)) for which in Store),
+            write.memories.eq(of_memory & leaving.replicate(len(Store))),
         ]
         m.d.comb += [
             leaving.eq(outlet.o.valid & ~self.wait),
@@ -349,11 +349,11 @@ class LoadUnit(wiring.Component):
         ]
         base = Signal(22, reset_less=True)
         bases = {
-            Memory.ACTIVATIONS: command.activation_base,
-            Memory.WEIGHTS: command.weight_base,
-            Memory.GRADIENTS: command.gradient_base,
+            Store.ACTIVATIONS: command.activation_base,
+            Store.WEIGHTS: command.weight_base,
+            Store.GRADIENTS: command.gradient_base,
             # Words of biases are cut into beats.
-            Memory.BIASES: command.bias_base
+            Store.BIASES: command.bias_base
             << ((size.columns // size.biases_per_beat).bit_length() - 1),
         }
         with m.Switch(memory):

@@ -4,7 +4,7 @@ from amaranth import *
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from golden.command import INTEGER_BITS, Memory, Operation
+from golden.command import INTEGER_BITS, Operation, Store
 from golden.shift_multiply_array import ShiftOperand
 
 from .contracts import are_checked, promise
@@ -15,7 +15,6 @@ from .pipeline import delay, delays, register
 from .select import equals
 from .step_gradient import derivative_layout
 from .store_ports import (
-    BIAS_BITS,
     CODE_BITS,
     load_signature,
     pass_read_signature,
@@ -94,11 +93,11 @@ class OperandStore(wiring.Component):
         self._hold_loads(m)
         results = self._prepare_results(m)
         self._promise_writes(m, results[0])
-        self._write_codes(m, activations, Memory.ACTIVATIONS, results, size.columns)
-        self._write_codes(m, weights, Memory.WEIGHTS, results, size.columns)
-        self._write_codes(m, gradients, Memory.GRADIENTS, results, size.rows)
-        self._write_side(m, activation_side, Memory.ACTIVATIONS, results)
-        self._write_side(m, weight_side, Memory.WEIGHTS, results)
+        self._write_codes(m, activations, Store.ACTIVATIONS, results, size.columns)
+        self._write_codes(m, weights, Store.WEIGHTS, results, size.columns)
+        self._write_codes(m, gradients, Store.GRADIENTS, results, size.rows)
+        self._write_side(m, activation_side, Store.ACTIVATIONS, results)
+        self._write_side(m, weight_side, Store.WEIGHTS, results)
         self._keep_biases(m)
         m.d.comb += [
             activation_side.read_address.eq(self.strip_read.derivative_address),
@@ -116,8 +115,8 @@ class OperandStore(wiring.Component):
         wait = Signal(name="load_wait_next")
         m.d.sync += [
             wait.eq(
-                (result.to_activations_next & equals(load.memory, Memory.ACTIVATIONS))
-                | (result.to_gradients_next & (load.memory == Memory.GRADIENTS))
+                (result.to_activations_next & equals(load.memory, Store.ACTIVATIONS))
+                | (result.to_gradients_next & (load.memory == Store.GRADIENTS))
             ),
             load.wait.eq(wait),
         ]
@@ -142,8 +141,8 @@ class OperandStore(wiring.Component):
         rows = Signal(self._size.block, name="result_rows", reset_less=True)
         m.d.sync += [rows[k].eq(equals(row, k)) for k in range(len(rows))]
         targets = {
-            Memory.ACTIVATIONS: self.result.to_activations,
-            Memory.GRADIENTS: self.result.to_gradients,
+            Store.ACTIVATIONS: self.result.to_activations,
+            Store.GRADIENTS: self.result.to_gradients,
         }
         for which, wanted in targets.items():
             name = f"result_to_{which.name.lower()}"
@@ -154,7 +153,7 @@ class OperandStore(wiring.Component):
         """State that loads write where they said, and never together with a result."""
         if not are_checked():
             return
-        memories, told = self.load.write.memories, Signal(len(Memory))
+        memories, told = self.load.write.memories, Signal(len(Store))
         m.d.comb += told.bit_select(self.load.memory, 1).eq(1)
         promise(m, "a load writes to the memory that it told", ~(memories & ~told).any())
         for which, of_result in targets.items():
@@ -217,7 +216,9 @@ class OperandStore(wiring.Component):
     def _keep_biases(self, m):
         """Write biases by the beat, read them by the columns of the array."""
         size, load = self._size, self.load.write
-        memory = StripMemory(size.bias_words, signed(BIAS_BITS), size.columns, size.biases_per_beat)
+        memory = StripMemory(
+            size.bias_words, signed(size.sum_bits), size.columns, size.biases_per_beat
+        )
         m.submodules.bias_memory = memory
         beats = size.columns // size.biases_per_beat
         log2_beats = beats.bit_length() - 1
@@ -231,7 +232,7 @@ class OperandStore(wiring.Component):
         ]
         for k in range(beats):
             this = equals(load.address[:log2_beats], k) if beats > 1 else Const(1)
-            m.d.sync += memory.write_groups[k].eq(load.memories[Memory.BIASES] & this)
+            m.d.sync += memory.write_groups[k].eq(load.memories[Store.BIASES] & this)
 
     def _read(self, m, activations, weights, gradients):
         """Read both operands of a pass, and register them."""

@@ -31,18 +31,23 @@ class OperandWalk:
         self._size = size
         self._parts = size.block // wide
         self._slots = size.block // size.lanes
-        self.base = Signal(16, name=f"{name}_base", reset_less=True)
+        self.base = Signal(size.address_bits, name=f"{name}_base", reset_less=True)
         #: Words from one part, or one run of lanes, to the next, in the direction of each.
-        self.index_stride = Signal(16, name=f"{name}_index_stride", reset_less=True)
-        self.term_stride = Signal(16, name=f"{name}_term_stride", reset_less=True)
-        self._index_word = Signal(16, name=f"{name}_index_word", reset_less=True)
-        self._term_word = Signal(16, name=f"{name}_term_word", reset_less=True)
+        self.index_stride = Signal(size.address_bits, name=f"{name}_index_stride", reset_less=True)
+        self.term_stride = Signal(size.address_bits, name=f"{name}_term_stride", reset_less=True)
+        self._index_word = Signal(size.address_bits, name=f"{name}_index_word", reset_less=True)
+        self._term_word = Signal(size.address_bits, name=f"{name}_term_word", reset_less=True)
         self._part = Signal(range(max(self._parts, 2)), name=f"{name}_part", reset_less=True)
         self._slot = Signal(range(max(self._slots, 2)), name=f"{name}_slot", reset_less=True)
         self.read = Signal(operand_read(size, wide), name=f"{name}_read")
         # Added up in two stages, and kept in between; what is chosen by comes along.
         adding = data.StructLayout(
-            {"matrix": 16, "term": 16, "part": self._part.shape(), "slot": self._slot.shape()}
+            {
+                "matrix": size.address_bits,
+                "term": size.address_bits,
+                "part": self._part.shape(),
+                "slot": self._slot.shape(),
+            }
         )
         #: The two parts of the address of the word, two cycles before it is in `read`.
         self.parts = Signal(adding, name=f"{name}_parts", reset_less=True)

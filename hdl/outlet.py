@@ -108,8 +108,7 @@ class Outlet(wiring.Component):
             with m.If(self.o.valid & self.o.ready):
                 m.d.sync += self.o.valid.eq(0)
 
-        full = waiting.rest == self._depth - 1
-        promise(m, "an outlet is given no more than it can keep", ~(self.put & full))
+        promise(m, "an outlet is given no more than it can keep", ~(self.put & waiting.full))
         if not self._slow:
             self._admit(m)
         with m.If(self.clear):
@@ -130,7 +129,7 @@ class Outlet(wiring.Component):
         count = Level(m, "count", self._depth)
         count.change(entered, left)
         m.d.comb += self.inside.eq(count.any | entered)
-        m.d.sync += self.room.eq(count.rest < self._depth - 3)
+        m.d.sync += self.room.eq(count.below(self._depth - 2))
         what = "what enters the pipeline of an outlet finds room"
         promise(m, what, ~self.entered | self.room)
         with m.If(self.clear):

@@ -68,7 +68,7 @@ class OutputBuffer(wiring.Component):
         put_valid = Signal()
         put_data = Signal(self._width, reset_less=True)
         waiting = Level(m, "waiting", self._depth)
-        full = waiting.rest == self._depth - 1
+        full = waiting.full
         promise(m, "an output buffer is given no more than it can keep", ~(put_valid & full))
         waiting.change(put_valid, outlet.entered)
         m.d.comb += [

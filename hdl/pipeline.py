@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from amaranth import *
 
-__all__ = ["Flow", "Timed", "deepen", "delay", "delays", "register", "settled"]
+__all__ = ["Flow", "StableFlow", "Timed", "deepen", "delay", "delays", "register", "settled"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,6 +186,24 @@ class Flow:
 
     def _register(self, name, value, reset):
         return register(self._m, name, value, reset) if len(value) else value
+
+
+class StableFlow(Flow):
+    """Register stages behind values that stand still: each is there from its cycle on.
+
+    So nothing is delayed, and a value may be used in its cycle or in any later one; it is still
+    refused in an earlier one.
+    """
+
+    def wire(self, make, *values):
+        """Make a value of others without a register: it is there as soon as all of them are."""
+        cycle = max(value.cycle for value in values)
+        return Timed("wire", Value.cast(make(*(self.at(each, cycle) for each in values))), cycle)
+
+    def at(self, value, cycle):
+        """Give a value as it is in a later cycle, or in its own."""
+        assert cycle >= value.cycle, f"{value.name} is there in cycle {value.cycle}, not {cycle}"
+        return value.value
 
 
 def register(m, name, value, reset=False):

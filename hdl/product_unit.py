@@ -6,27 +6,14 @@ from amaranth.lib.wiring import In, Out
 
 from golden.shift_multiply_array import ShiftOperand
 
-from .command_queue import command_layout
+from .commands import command_layout, is_forward, is_input_gradient, is_weight_gradient
 from .countdown import Countdown
 from .operand_walk import OperandWalk
 from .pipeline import Flow
-from .store_ports import ADDRESS_BITS, pass_control, pass_read_signature
+from .store_ports import pass_control, pass_read_signature
 from .tile_credits import tile_signature
 
 __all__ = ["ProductUnit"]
-
-
-# Of a product, two bits of the operation tell which one it is.
-def _is_forward(operation):
-    return ~operation[1]
-
-
-def _is_by_input(operation):
-    return ~operation[0]
-
-
-def _is_by_weight(operation):
-    return operation[:2].all()
 
 
 def _step_layout():
@@ -34,15 +21,21 @@ def _step_layout():
     return data.StructLayout({"first": 1, "next": 1})
 
 
-def _product_layout():
+def _product_layout(size):
     """Lay out the product that is under way: what it is, its extents, and where operands lie.
 
     The columns of the result run faster than its rows: columns of the array forward, and its rows
     for the gradients.
     """
-    sizes = ("terms", "fast", "slow", "integer_base", "code_base", "integer_width", "code_width")
     return data.StructLayout(
-        {"operation": 4, "signed_activations": 1, "forward": 1, **dict.fromkeys(sizes, 16)}
+        {
+            "operation": 4,
+            "signed_activations": 1,
+            "forward": 1,
+            **dict.fromkeys(("terms", "fast", "slow"), size.count_bits),
+            **dict.fromkeys(("integer_base", "code_base"), size.address_bits),
+            **dict.fromkeys(("integer_width", "code_width"), size.count_bits),
+        }
     )
 
 
@@ -144,8 +137,11 @@ class ProductUnit(wiring.Component):
 
     def _take(self, m, starting):
         """Take shape and place of a product, and what it is."""
-        command, product = self.command.payload, Signal(_product_layout(), reset_less=True)
-        forward, by_input = _is_forward(command.operation), _is_by_input(command.operation)
+        command, product = (
+            self.command.payload,
+            Signal(_product_layout(self._size), reset_less=True),
+        )
+        forward, by_input = is_forward(command.operation), is_input_gradient(command.operation)
         batch, inputs, outputs = command.batch, command.inputs, command.outputs
         m.d.sync += starting.eq(self.command.valid & self.command.ready)
         # What comes while nothing is under way may be anything, until it is valid.
@@ -255,7 +251,7 @@ class ProductUnit(wiring.Component):
             codes.move(passing.term, passing.code_index)
         with m.If(starting):
             # Forward reads both by row.
-            by_weight = _is_by_weight(product.operation)
+            by_weight = is_weight_gradient(product.operation)
             integers.start(product.integer_base, across(product.integer_width), ~product.forward)
             codes.start(product.code_base, across(product.code_width), by_weight)
         return integers, codes
@@ -283,7 +279,10 @@ class ProductUnit(wiring.Component):
         )
         matrix, term = flow.keep("weight_matrix weight_term", *parts)
         address = flow.stage(
-            "weight_address", lambda matrix, term: (matrix + term)[:ADDRESS_BITS], matrix, term
+            "weight_address",
+            lambda matrix, term: (matrix + term)[: self._size.address_bits],
+            matrix,
+            term,
         )
         control, address = flow.close(self.latency, control=decided, weight_address=address)
         m.d.comb += [self.read.control.eq(control), self.read.weight_address.eq(address)]

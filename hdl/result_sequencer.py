@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from golden.command import Destination, Operation
 
-from .command_queue import command_layout
+from .commands import command_layout
 from .contracts import promise
 from .level import Level
 from .pipeline import delay

@@ -5,7 +5,7 @@ from amaranth import *
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from .command_queue import command_layout
+from .commands import command_layout
 from .dot_product_array import array_totals_signature
 from .output_buffer import OutputBuffer
 from .pipeline import register
@@ -23,7 +23,12 @@ __all__ = ["ResultUnit"]
 def _tag_layout(size):
     """Lay out what goes through the pipeline with a strip."""
     return data.StructLayout(
-        {"last": 1, "address": 16, "row": range(size.block), "column": range(size.block)}
+        {
+            "last": 1,
+            "address": size.address_bits,
+            "row": range(size.block),
+            "column": range(size.block),
+        }
     )
 
 

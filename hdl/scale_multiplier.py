@@ -160,9 +160,9 @@ class ScaleMultiplier(wiring.Component):
                 raise ValueError(f"Shift of the odd grid must be 1 or -1, not {odd_shift!r}")
             members["o"] = Out(beat_signature(data.ArrayLayout(4, lanes)))
             settings["scale_exponent"] = In(signed(8))
-            settings["stochastic" if target.log2_radix == 1 else "phase"] = In(1)
+            settings["stochastic" if target.is_stochastic else "phase"] = In(1)
         self._random = isinstance(target, FloatFormat) or (
-            isinstance(target, Fp4Format) and target.log2_radix == 1
+            isinstance(target, Fp4Format) and target.is_stochastic
         )
         if self._random:
             members |= {"i_seed": In(stream.Signature(32)), "seed_error": Out(1)}
@@ -268,7 +268,7 @@ class ScaleMultiplier(wiring.Component):
             return encoder, encoder.magnitude, width - 1
         width = Fp4Encoder.significand_bits(self._random_bits)
         encoder = Fp4Encoder(target, width, exponent, self._random_bits, self._underflow)
-        if target.log2_radix == 1:
+        if target.is_stochastic:
             m.d.comb += encoder.stochastic.eq(self.stochastic)
             return encoder, encoder.significand, self.scale_exponent
         shift = Mux(self.phase, self._odd_shift, 0)

@@ -4,14 +4,12 @@ from amaranth import *
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from golden.command import Memory
+from golden.command import Store
 
 from .dot_product_array import pass_flags
 from .step_gradient import derivative_layout
 
 __all__ = [
-    "ADDRESS_BITS",
-    "BIAS_BITS",
     "CODE_BITS",
     "derivative_address_bits",
     "load_signature",
@@ -24,15 +22,12 @@ __all__ = [
     "strip_read_signature",
 ]
 
-#: Width of the address of a word.
-ADDRESS_BITS = 16
-BIAS_BITS = 32
 CODE_BITS = 4
 
 
 def derivative_address_bits(size):
     """Width of the number of a strip of derivatives: of a word of the memory, and in the word."""
-    return ADDRESS_BITS + (size.block * size.block // size.strip - 1).bit_length()
+    return size.address_bits + (size.block * size.block // size.strip - 1).bit_length()
 
 
 def load_write(size):
@@ -44,15 +39,15 @@ def load_write(size):
     groups = size.block // size.load_lanes
     return data.StructLayout(
         {
-            "memories": len(Memory),
-            "address": 22,
+            "memories": len(Store),
+            "address": size.load_address_bits,
             "row": range(size.block),
             "rows": size.block,
             "group": range(max(groups, 2)),
             "groups": groups,
             "codes": data.ArrayLayout(CODE_BITS, size.load_lanes),
             "derivatives": data.ArrayLayout(derivative_layout(size.residual_bits), size.load_lanes),
-            "biases": data.ArrayLayout(BIAS_BITS, size.biases_per_beat),
+            "biases": data.ArrayLayout(size.sum_bits, size.biases_per_beat),
         }
     )
 
@@ -70,19 +65,19 @@ def load_signature(size):
     wiring.Signature
         ``write : Out(load_write(size))``
             A write.
-        ``memory : Out(Memory)``
+        ``memory : Out(Store)``
             To which memory the load under way goes; known for two cycles before its first write.
         ``wait : In(1)``
             There must be no write in the next cycle, as a result is written then.
     """
-    return wiring.Signature({"write": Out(load_write(size)), "memory": Out(Memory), "wait": In(1)})
+    return wiring.Signature({"write": Out(load_write(size)), "memory": Out(Store), "wait": In(1)})
 
 
 def result_write(size):
     """Lay out the writing of a strip of codes to an operand memory."""
     return data.StructLayout(
         {
-            "address": ADDRESS_BITS,
+            "address": size.address_bits,
             "row": range(size.block),
             "column": range(size.block),
             "codes": data.ArrayLayout(CODE_BITS, size.strip),
@@ -132,7 +127,7 @@ def operand_read(size, wide):
     """
     return data.StructLayout(
         {
-            "address": ADDRESS_BITS,
+            "address": size.address_bits,
             "part": range(max(size.block // wide, 2)),
             "lanes": range(max(size.block // size.lanes, 2)),
         }
@@ -166,7 +161,7 @@ def pass_read_signature(size):
     wiring.Signature
         ``integers : Out(operand_read(size, rows))``, ``codes : Out(operand_read(size, columns))``
             What to read of the integer and of the shift operand.
-        ``weight_address : Out(16)``
+        ``weight_address : Out(address_bits)``
             Word of the weights: of the shift operand forward, of the integers backward.
         ``control : Out(pass_control(size))``
             What goes with the pass.
@@ -175,7 +170,7 @@ def pass_read_signature(size):
         {
             "integers": Out(operand_read(size, size.rows)),
             "codes": Out(operand_read(size, size.columns)),
-            "weight_address": Out(ADDRESS_BITS),
+            "weight_address": Out(size.address_bits),
             "control": Out(pass_control(size)),
         }
     )
@@ -194,7 +189,8 @@ def strip_read_signature(size):
     Returns
     -------
     wiring.Signature
-        ``bias_address : Out(16)``, ``biases : In(ArrayLayout(signed(32), columns))``
+        ``bias_address : Out(address_bits)``,
+        ``biases : In(ArrayLayout(signed(sum_bits), columns))``
             Word of biases, and the word.
         ``derivative_address : Out(derivative_address_bits(size))``
             Strip of derivatives.
@@ -204,8 +200,8 @@ def strip_read_signature(size):
     derivatives = data.ArrayLayout(derivative_layout(size.residual_bits), size.strip)
     return wiring.Signature(
         {
-            "bias_address": Out(ADDRESS_BITS),
-            "biases": In(data.ArrayLayout(signed(BIAS_BITS), size.columns)),
+            "bias_address": Out(size.address_bits),
+            "biases": In(data.ArrayLayout(signed(size.sum_bits), size.columns)),
             "derivative_address": Out(derivative_address_bits(size)),
             "activation_derivatives": In(derivatives),
             "weight_derivatives": In(derivatives),

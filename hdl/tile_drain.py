@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from golden.command import Operation
 
-from .command_queue import command_layout
+from .commands import command_layout
 from .contracts import are_checked, promise
 from .copies import spread
 from .countdown import Countdown
@@ -28,12 +28,12 @@ def strip_layout(size):
         {
             "valid": 1,
             "last": 1,
-            "element": 16,
-            "result": 16,
+            "element": size.address_bits,
+            "result": size.address_bits,
             "row": range(size.block),
             "column": range(size.block),
-            "number": 16,
-            "bias": 16,
+            "number": size.count_bits,
+            "bias": size.address_bits,
             "lanes_used": size.strip,
         }
     )
@@ -201,11 +201,12 @@ class TileDrain(wiring.Component):
         by_weight = command.operation == Operation.WEIGHT_GRADIENT
         is_forward = command.operation == Operation.FORWARD
         next_rows_rest, next_columns_rest = (
-            Signal(signed(17), name=f"next_{x}_rest", reset_less=True) for x in ("rows", "columns")
+            Signal(signed(size.count_bits + 1), name=f"next_{x}_rest", reset_less=True)
+            for x in ("rows", "columns")
         )
-        next_across = Signal(16, reset_less=True)
+        next_across = Signal(size.count_bits, reset_less=True)
         next_height, next_width = (
-            Signal(16, name=name, reset_less=True) for name in ("next_height", "next_width")
+            Signal(size.count_bits, name=f"next_{x}", reset_less=True) for x in ("height", "width")
         )
         by_row = Signal(reset_less=True)
         m.d.sync += [
@@ -285,11 +286,12 @@ class TileDrain(wiring.Component):
         height = Mux(forward, size.rows, size.columns)
         width = Mux(forward, size.columns, size.rows)
         base, result_base, bias_base = (
-            Signal(16, name=name, reset_less=True) for name in ("base", "result_base", "bias_base")
+            Signal(size.address_bits, name=name, reset_less=True)
+            for name in ("base", "result_base", "bias_base")
         )
-        across = Signal(16, reset_less=True)  # words of a row of words
+        across = Signal(size.count_bits, reset_less=True)  # words of a row of words
         word, row_word, below, number, bias = (
-            Signal(16, name=x, reset_less=True)
+            Signal(size.address_bits, name=x, reset_less=True)
             for x in ("word", "row_word", "below", "number", "bias")
         )
         tile_row, tile_column, row = (

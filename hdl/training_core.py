@@ -11,7 +11,7 @@ from golden.command import CoreSize
 from golden.registers import IDENTIFIER, REGISTERS, VERSION
 
 from .axi_lite import AxiLiteRegisters
-from .command_queue import SETTINGS
+from .commands import SETTINGS
 from .parameters import check_type
 from .stream import beat_signature
 from .structure import Structure

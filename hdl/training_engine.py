@@ -5,10 +5,11 @@ from amaranth import *
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from golden.command import INTEGER_BITS, ErrorCode, Operation
+from golden.command import INTEGER_BITS, ErrorCode
 from golden.shift_multiply_array import accumulator_bits
 
-from .command_queue import CommandQueue, command_layout
+from .command_queue import CommandQueue
+from .commands import command_layout, is_load
 from .dot_product_array import DotProductArray
 from .fp4_quantizer import Fp4Lane
 from .load_unit import LoadUnit
@@ -174,7 +175,7 @@ class TrainingEngine(wiring.Component):
     def _issue(self, m, commands, loads, products, results):
         """Hand the next command to the unit that does it, when it may start."""
         head = commands.o
-        is_load = head.p.operation < Operation.FORWARD
+        loading = is_load(head.p.operation)
         multiplying = products.busy | results.busy
         may_start = ~(head.p.wait_for_loads & loads.busy) & ~(
             head.p.wait_for_products & multiplying
@@ -184,8 +185,8 @@ class TrainingEngine(wiring.Component):
         start_product = Signal()
         starting = Signal()
         may_start &= head.valid & ~starting
-        may_load = may_start & is_load & loads.command.ready
-        may_multiply = may_start & ~is_load & products.command.ready & results.command.ready
+        may_load = may_start & loading & loads.command.ready
+        may_multiply = may_start & ~loading & products.command.ready & results.command.ready
         m.d.sync += [
             start_load.eq(may_load),
             start_product.eq(may_multiply),
@@ -229,7 +230,7 @@ class TrainingEngine(wiring.Component):
     def _seed(self, m, loads, results):
         """Pass seeds on while nothing is under way; tells whether one is wrong."""
         units = {"load": loads, "result": results}
-        if self._size.fmt.log2_radix != 1:
+        if not self._size.fmt.is_stochastic:
             del units["load"]  # there is no generator, and its seeds are ignored
         wrong = []
         for name, unit in units.items():

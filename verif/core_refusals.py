@@ -46,7 +46,7 @@ def malformed_commands(size):
         for destination in (Destination.OPERAND, Destination.NOTHING, Destination.PARTIAL_SUMS)
     )
     of_gradients = ("masked", "step_gradient", "clear_step_gradient")
-    wrong_radix = {"phase": True} if size.fmt.log2_radix == 1 else {"stochastic": True}
+    wrong_radix = {"phase": True} if size.fmt.is_stochastic else {"stochastic": True}
     x, w, dy, biases, result = (
         {f"{name}_base": depth}
         for name, depth in (

@@ -3,7 +3,7 @@
 import numpy as np
 
 from gen.config import DEFAULT, load
-from golden.command import Command, Destination, Memory, Operation
+from golden.command import Command, Destination, Operation, Store
 from golden.device import pack_biases, pack_matrix
 from golden.registers import BY_NAME
 from golden.rounding import RoundMode
@@ -104,7 +104,7 @@ class Layer:
 
     def loads(self, **options):
         """Load everything, as commands with their beats."""
-        stochastic = self.size.fmt.log2_radix == 1
+        stochastic = self.size.fmt.is_stochastic
         return [
             self.load(Operation.LOAD_ACTIVATIONS, **options),
             self.load(Operation.LOAD_WEIGHTS, **options),
@@ -216,7 +216,7 @@ def matches(device, twin, program):
             )
     twin.finish()
     device.finish()
-    for memory in (Memory.ACTIVATIONS, Memory.WEIGHTS):
+    for memory in (Store.ACTIVATIONS, Store.WEIGHTS):
         assert device.step_gradient(memory) == twin.step_gradient(memory), memory.name
     counters = device.counters()
     for name, value in twin.counters().items():
@@ -330,6 +330,6 @@ def situations(size, command=None):
 
 
 def _fp4_situations(size, command, name):
-    flag = "stochastic" if size.fmt.log2_radix == 1 else "phase"
+    flag = "stochastic" if size.fmt.is_stochastic else "phase"
     chosen = getattr(command, flag)
     return {f"{name}_{flag}": chosen, f"{name}_not_{flag}": not chosen}

@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from golden.command import Command, Destination, ErrorCode, Memory, Operation
+from golden.command import Command, Destination, ErrorCode, Operation, Store
 from golden.command_checks import check_command, following_chain
 from golden.device import pack_biases, pack_matrix
 from golden.formats import Scale
@@ -15,16 +15,16 @@ from verif.core_refusals import DESTINATIONS, random_malformed
 __all__ = ["random_malformed", "random_program", "wide_numbers"]
 
 _LOADS = {
-    Memory.ACTIVATIONS: Operation.LOAD_ACTIVATIONS,
-    Memory.WEIGHTS: Operation.LOAD_WEIGHTS,
-    Memory.GRADIENTS: Operation.LOAD_GRADIENTS,
-    Memory.BIASES: Operation.LOAD_BIASES,
+    Store.ACTIVATIONS: Operation.LOAD_ACTIVATIONS,
+    Store.WEIGHTS: Operation.LOAD_WEIGHTS,
+    Store.GRADIENTS: Operation.LOAD_GRADIENTS,
+    Store.BIASES: Operation.LOAD_BIASES,
 }
 _BASES = {
-    Memory.ACTIVATIONS: "activation_base",
-    Memory.WEIGHTS: "weight_base",
-    Memory.GRADIENTS: "gradient_base",
-    Memory.BIASES: "bias_base",
+    Store.ACTIVATIONS: "activation_base",
+    Store.WEIGHTS: "weight_base",
+    Store.GRADIENTS: "gradient_base",
+    Store.BIASES: "bias_base",
 }
 _MODES = (RoundMode.NEAREST_EVEN, RoundMode.STOCHASTIC, RoundMode.TRUNCATE)
 _FLAGS = "codes signed_result relu bias masked accumulate step_gradient clear_step_gradient".split()
@@ -90,7 +90,7 @@ def random_program(rng, size, commands):
     program = _Program(rng, size)
     while len(program.entries) < commands:
         if rng.random() < 0.3:
-            program.load(Memory(int(rng.integers(4))), program.draw_sizes())
+            program.load(Store(int(rng.integers(4))), program.draw_sizes())
         else:
             program.product()
     return program.entries
@@ -103,14 +103,14 @@ class _Program:
         self.entries = []
         self.chain = None
         # What can be read: base and shape of every matrix that is whole.
-        self.matrices = {memory: [] for memory in Memory}
+        self.matrices = {memory: [] for memory in Store}
         # What may still be under way: words that are read and written.
         self.loads, self.products = [], []
         self.depths = {
-            Memory.ACTIVATIONS: size.activation_words,
-            Memory.WEIGHTS: size.weight_words,
-            Memory.GRADIENTS: size.gradient_words,
-            Memory.BIASES: size.bias_words,
+            Store.ACTIVATIONS: size.activation_words,
+            Store.WEIGHTS: size.weight_words,
+            Store.GRADIENTS: size.gradient_words,
+            Store.BIASES: size.bias_words,
         }
         # Few sides, so that shapes meet.
         block = size.block
@@ -124,12 +124,12 @@ class _Program:
         return Command(_LOADS[memory], **sizes).load_shape()
 
     def words(self, memory, shape):
-        if memory is Memory.BIASES:
+        if memory is Store.BIASES:
             return -(-shape[1] // self.size.columns)
         return self.size.blocks(*shape)
 
     def fits(self, sizes):
-        return all(self.words(m, self.shape(m, sizes)) <= self.depths[m] for m in Memory)
+        return all(self.words(m, self.shape(m, sizes)) <= self.depths[m] for m in Store)
 
     def draw_sizes(self):
         while True:
@@ -194,11 +194,11 @@ class _Program:
         options |= {"codes": self.chance(0.3), "destination": int(rng.integers(4))}
         options |= {"mode": int(rng.integers(4)), "fp4_exponent": log2_unit}
         options |= self.any_scale(-15 - log2_unit)
-        options |= self.fp4_options(memory is Memory.GRADIENTS and not options["codes"])
+        options |= self.fp4_options(memory is Store.GRADIENTS and not options["codes"])
         # Scale and sizes that a load does not use may be anything.
-        if memory in (Memory.GRADIENTS, Memory.BIASES) and self.chance():
+        if memory in (Store.GRADIENTS, Store.BIASES) and self.chance():
             options["significand"] = 0
-        if memory is Memory.BIASES:
+        if memory is Store.BIASES:
             sizes = sizes | {"batch": 0, "inputs": 0}
         command = Command(_LOADS[memory], **sizes, **{_BASES[memory]: base}, **options)
         beats = self.beats(command, shape, log2_unit)
@@ -224,10 +224,10 @@ class _Program:
         return pack_matrix(matrix, lanes)
 
     def fp4_options(self, makes_fp4):
-        radix2 = self.size.fmt.log2_radix == 1
+        stochastic = self.size.fmt.is_stochastic
         return {
-            "stochastic": self.chance() and (radix2 or not makes_fp4),
-            "phase": self.chance() and not (radix2 and makes_fp4),
+            "stochastic": self.chance() and (stochastic or not makes_fp4),
+            "phase": self.chance() and not (stochastic and makes_fp4),
         }
 
     def product(self):
@@ -243,15 +243,15 @@ class _Program:
         options = self.product_options(Command(operation, **sizes, accumulate=accumulate))
         command = Command(operation, **sizes, **options)
         memories = {
-            Operation.FORWARD: [Memory.ACTIVATIONS, Memory.WEIGHTS],
-            Operation.INPUT_GRADIENT: [Memory.GRADIENTS, Memory.WEIGHTS],
-            Operation.WEIGHT_GRADIENT: [Memory.GRADIENTS, Memory.ACTIVATIONS],
+            Operation.FORWARD: [Store.ACTIVATIONS, Store.WEIGHTS],
+            Operation.INPUT_GRADIENT: [Store.GRADIENTS, Store.WEIGHTS],
+            Operation.WEIGHT_GRADIENT: [Store.GRADIENTS, Store.ACTIVATIONS],
         }[operation]
-        step = Memory.ACTIVATIONS
+        step = Store.ACTIVATIONS
         if command.bias:
-            memories.append(Memory.BIASES)
+            memories.append(Store.BIASES)
         if operation == Operation.WEIGHT_GRADIENT:
-            step = Memory.WEIGHTS
+            step = Store.WEIGHTS
         if command.masked or command.step_gradient:
             memories.append(step)
         bases = {memory: self.find(memory, sizes) for memory in memories}
@@ -268,7 +268,7 @@ class _Program:
             writes.append(partial_sums)
         if command.destination == Destination.OPERAND:
             forward = operation == Operation.FORWARD
-            memory = Memory.ACTIVATIONS if forward else Memory.GRADIENTS
+            memory = Store.ACTIVATIONS if forward else Store.GRADIENTS
             shape = size.result_shape(command)
             base = None
             if self.words(memory, shape) <= self.depths[memory]:

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from golden.command import Destination, Memory, Operation
+from golden.command import Destination, Operation, Store
 from golden.formats import Fp4Format, IntFormat, Scale
 from golden.fp4_quantizer import Fp4Mode, quantize_fp4
 from golden.quantizer import quantize
@@ -99,15 +99,15 @@ class PlainCore:
                 for k in range(size.load_lanes * width // 32)
             ]
             numbers = np.array(numbers[:columns], np.uint32).view(np.int32).astype(np.int64)
-            self.matrices[Memory.BIASES, command.bias_base] = numbers
+            self.matrices[Store.BIASES, command.bias_base] = numbers
             return
         across = len(beats) // rows
         lanes = np.array([np.concatenate(beats[r * across :][:across]) for r in range(rows)])
         codes = lanes[:, :columns]
         memory, base = {
-            Operation.LOAD_ACTIVATIONS: (Memory.ACTIVATIONS, command.activation_base),
-            Operation.LOAD_WEIGHTS: (Memory.WEIGHTS, command.weight_base),
-            Operation.LOAD_GRADIENTS: (Memory.GRADIENTS, command.gradient_base),
+            Operation.LOAD_ACTIVATIONS: (Store.ACTIVATIONS, command.activation_base),
+            Operation.LOAD_WEIGHTS: (Store.WEIGHTS, command.weight_base),
+            Operation.LOAD_GRADIENTS: (Store.GRADIENTS, command.gradient_base),
         }[command.operation]
         if command.codes:
             # As if they had been quantised from numbers that they hold exactly.
@@ -115,7 +115,7 @@ class PlainCore:
             made = SimpleNamespace(
                 codes=codes, in_range=np.full(codes.shape, True), derivative=codes * 0.0
             )
-        elif memory == Memory.GRADIENTS:
+        elif memory == Store.GRADIENTS:
             noise = np.zeros(lanes.shape, np.int64)
             if size.fmt == RADIX2:
                 noise = [self.noise(0, size.load_lanes) for _ in beats]
@@ -126,7 +126,7 @@ class PlainCore:
             )
             self.events("LOAD", made)
         else:
-            signed = memory == Memory.WEIGHTS or command.signed_activations
+            signed = memory == Store.WEIGHTS or command.signed_activations
             made = quantize(
                 size.wide_format.decode(codes),
                 Scale(command.significand, command.exponent),
@@ -140,9 +140,9 @@ class PlainCore:
     def product(self, command):
         """Compute a product; returns its strips, or None if it is not to STREAM."""
         size = self.size
-        x = self.matrices.get((Memory.ACTIVATIONS, command.activation_base))
-        w = self.matrices.get((Memory.WEIGHTS, command.weight_base))
-        dy = self.matrices.get((Memory.GRADIENTS, command.gradient_base))
+        x = self.matrices.get((Store.ACTIVATIONS, command.activation_base))
+        w = self.matrices.get((Store.WEIGHTS, command.weight_base))
+        dy = self.matrices.get((Store.GRADIENTS, command.gradient_base))
         uint4 = np.arange(16)
         numbers_of_x = SIGNED if command.signed_activations else uint4
         if command.operation == Operation.FORWARD:
@@ -190,7 +190,7 @@ class PlainCore:
                 lanes = self.noise(1, max(size.rows, size.columns))
                 noise[row, first : first + tile[1]] = lanes[: tile[1]]
         noise = noise[:, :columns]
-        bias = self.matrices[Memory.BIASES, command.bias_base] if command.bias else 0
+        bias = self.matrices[Store.BIASES, command.bias_base] if command.bias else 0
         options = {"bias": bias, "relu": command.relu}
         factor = Scale(command.significand, command.exponent) if command.significand else None
         if streams:
@@ -205,11 +205,11 @@ class PlainCore:
             )
         elif command.destination == Destination.OPERAND and fp4:
             made = scale_to_fp4(z, factor, size.fmt, noise=noise, **self.fp4(command))
-            self.matrices[Memory.GRADIENTS, command.result_base] = made
+            self.matrices[Store.GRADIENTS, command.result_base] = made
         elif command.destination == Destination.OPERAND:
             fmt = IntFormat(4, command.signed_result)
             made = scale_to_integer(z, factor, fmt, **options, **self.integers())
-            self.matrices[Memory.ACTIVATIONS, command.result_base] = made
+            self.matrices[Store.ACTIVATIONS, command.result_base] = made
         else:
             return None
         self.events("RESULT", made)

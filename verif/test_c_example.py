@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from gen import registers
-from golden.command import Command, ErrorCode, Memory, Operation
+from golden.command import Command, ErrorCode, Operation, Store
 from golden.device import pack_biases, pack_matrix, unpack_result
 from golden.formats import Scale
 from golden.training_core import TrainingCore
@@ -109,7 +109,7 @@ class Layer:
         dw = product(Operation.WEIGHT_GRADIENT, units[1], **gradient)
         steps = [
             core.step_gradient(memory) * unit / 2**SIZE.residual_bits
-            for memory, unit in zip((Memory.ACTIVATIONS, Memory.WEIGHTS), units, strict=True)
+            for memory, unit in zip((Store.ACTIVATIONS, Store.WEIGHTS), units, strict=True)
         ]
         assert all(steps), "a step gradient of 0 would prove nothing"
         return np.zeros(2, np.int32).tobytes() + y + dx + dw + np.array(steps).tobytes()

@@ -1,130 +1,168 @@
 # amaranth: UnusedElaboratable=no
-"""The queue of commands alone: its verdicts are those of the golden checks, in their time."""
+"""The queue of commands: a model of it to the cycle, and what those around it rely on."""
 
-import dataclasses
 import random
+from collections import deque
 
-import numpy as np
 import pytest
-from amaranth import Module, Signal
+from amaranth import Module
 
-from golden.command import Command, CoreSize, Destination, ErrorCode, Operation
-from golden.command_checks import check_command, following_chain
-from golden.formats import Fp4Format
+from golden.command import Command, CoreSize, ErrorCode, Operation
 from hdl.command_queue import CommandQueue
-from verif.core_refusals import DESTINATIONS, malformed_commands, random_malformed
 from verif.simulation import simulate
 
-SIZES = {
-    "4x4x8": CoreSize(rows=4, columns=4, lanes=8, max_terms=16, queue_depth=4),
-    "8x2x4 radix 4": CoreSize(
-        rows=8, columns=2, lanes=4, max_terms=16, fmt=Fp4Format(2), queue_depth=2
-    ),
-}
+DEPTHS = (2, 3, 4, 6, 16)
+#: Cycles, at most, until the next command is offered, after it came or the one before has left.
+GREATEST_WAIT = 3
 
 
-NO_VERDICTS = {
-    ErrorCode.NONE,
-    ErrorCode.EARLY_LAST,
-    ErrorCode.MISSING_LAST,
-    ErrorCode.SEED,
-}
+@pytest.fixture
+def rng(request):
+    return random.Random(request.config.getoption("seed"))
 
 
-def bits(layout, command):
-    """Lay a command out as the wires have it."""
+def build(depth):
+    module = Module()
+    module.submodules.queue = queue = CommandQueue(CoreSize(queue_depth=depth))
+    return module, queue
+
+
+def command_bits(queue, number):
+    """Lay out the command of a number; all of them are right."""
+    layout = queue.command.shape()
+    command = Command(Operation.LOAD_WEIGHTS, significand=(1 << 15) + number)
     return layout.const({name: int(getattr(command, name)) for name in layout.members}).as_bits()
 
 
-def commands(rng, size, count):
-    """Draw commands of every kind: wrong by themselves, by their chain, and right ones."""
-    numbers = np.random.default_rng(rng.randrange(1 << 32))
-    wrong = [command for _, command in malformed_commands(size)]
-    for _ in range(count):
-        kind = rng.random()
-        if kind < 0.25:
-            yield rng.choice(wrong)
-        elif kind < 0.35:
-            yield random_malformed(numbers, size)
-        else:
-            operation = rng.choice(list(Operation))
-            command = Command(
-                operation,
-                batch=rng.choice([1, 2, 4]),
-                inputs=rng.choice([1, 4]),
-                outputs=rng.choice([1, 4]),
-            )
-            if operation in DESTINATIONS:
-                destination = rng.choice([Destination.PARTIAL_SUMS, *DESTINATIONS[operation]])
-                accumulate = rng.random() < 0.4
-                command = dataclasses.replace(
-                    command, destination=destination, accumulate=accumulate
-                )
-            yield command
+class Model:
+    """The queue as a list: who waits, and how many are known to wait."""
+
+    def __init__(self, depth, latency):
+        self.depth, self.latency = depth, latency
+        self.waiting = deque()
+        self.count = 0
+        #: What is checked, and for how many cycles; whether one left in the cycle before.
+        self.checked, self.age, self.left, self.lost = None, 0, False, False
+        #: How long the first one has waited.
+        self.waits = 0
+        self.refused = False
+
+    @property
+    def ready(self):
+        return self.checked is None and not self.refused
+
+    @property
+    def free(self):
+        return self.depth - self.count - (self.checked is not None)
+
+    def step(self, written, taken, drop):
+        """Go on by a cycle, in which this came, went, and was done."""
+        was_full = self.count == self.depth
+        ends = self.checked is not None and self.age == self.latency - 1
+        accepted = ends and not self.lost
+        self.count += accepted - self.left
+        self.left = taken
+        self.waits += 1
+        if taken:
+            self.waiting.popleft()
+            self.waits = 0
+        if accepted:
+            self.waits *= bool(self.waiting)
+            self.waiting.append(self.checked)
+        # With its verdict, a drop loses the command that is checked, too.
+        self.lost = drop and self.age == self.latency - 2
+        self.checked, self.age = (None, 0) if ends else (self.checked, self.age + 1)
+        if drop:
+            self.waiting.clear()
+            self.count, self.left = 0, False
+        self.refused = written is not None and was_full
+        if written is not None and not was_full:
+            self.checked, self.age = written, 1
 
 
-@pytest.mark.parametrize("name", SIZES)
-def test_verdicts_are_those_of_the_golden_checks(request, name):
-    rng = random.Random(request.config.getoption("seed"))
-    size = SIZES[name]
-    module = Module()
-    module.submodules.queue = queue = CommandQueue(size)
-    layout, takes = queue.command.shape(), Signal(2)
-    accepted, taken, errors = [], [], []
+@pytest.mark.parametrize("depth", DEPTHS)
+def test_the_queue_is_its_model(rng, depth):
+    """In every cycle: filled up, emptied, then by chance, with drops."""
+    module, queue = build(depth)
+    latency = queue.latency
+    model = Model(depth, latency)
+    seen = set()
 
     async def bench(ctx):
-        chain = None
-        right = Command(Operation.LOAD_WEIGHTS)
-        full_at_first = [right] * (size.queue_depth + 2)
-        # Every cause of a refusal once, while no chain is open; then chance.
-        wrong = [command for _, command in malformed_commands(size)]
-        rest = [*wrong, *commands(rng, size, 300)]
-        for number, command in enumerate([*full_at_first, *rest]):
-            if number == len(full_at_first):
-                ctx.set(takes, 1)
-            while not ctx.get(queue.ready):
+        number = 0
+        filling = (depth + 2) * (latency + 1)
+        for cycle in range(2 * filling + 3000):
+            takes, drops = (0, 0) if cycle < filling else (1, 0)
+            writes = 1
+            if cycle > 2 * filling:
+                # Seldom enough that the queue fills up, often enough that it runs empty.
+                takes, drops = (0.02, 0.004) if cycle // 500 % 2 else (0.6, 0.004)
+                writes = 0.5
+            drop = rng.random() < drops
+            written = number if model.ready and rng.random() < writes else None
+            ctx.set(queue.o.ready, rng.random() < takes)
+            ctx.set(queue.drop, drop)
+            ctx.set(queue.write, written is not None)
+            if written is not None:
+                ctx.set(queue.command.as_value(), command_bits(queue, number))
+                number = (number + 1) % (1 << 15)
+            assert ctx.get(queue.ready) == model.ready, cycle
+            assert ctx.get(queue.checking) == (model.checked is not None), cycle
+            assert ctx.get(queue.free) == model.free, cycle
+            assert ctx.get(queue.waiting) == (model.count > 0), cycle
+            assert ctx.get(queue.error) == model.refused, cycle
+            if model.refused:
+                assert ctx.get(queue.error_code) == ErrorCode.QUEUE_FULL
+            valid = ctx.get(queue.o.valid)
+            assert valid <= bool(model.waiting), cycle
+            assert valid or drop or not model.waiting or model.waits < GREATEST_WAIT, cycle
+            if valid:
+                bits = command_bits(queue, model.waiting[0])
+                assert ctx.get(queue.o.payload.as_value()) == bits, cycle
+            taken = bool(valid and ctx.get(queue.o.ready))
+            seen.add("refused" if model.refused else model.count)
+            model.step(written, taken, drop)
+            await ctx.tick()
+
+    simulate(module, bench)
+    assert seen == {*range(depth + 1), "refused"}
+
+
+@pytest.mark.parametrize("takes", [0.02, 0.1, 1])
+@pytest.mark.parametrize("depth", DEPTHS)
+def test_who_heeds_the_free_count_loses_nothing(rng, depth, takes):
+    """Nothing is refused, all come in order, and what is offered stays as it is until taken."""
+    module, queue = build(depth)
+    count = 3 * depth + 10
+    expected = [command_bits(queue, number) for number in range(count)]
+    taken = []
+
+    async def write(ctx):
+        for bits in expected:
+            while not (ctx.get(queue.free) and ctx.get(queue.ready)):
                 await ctx.tick()
-            # Until what has been taken is counted.
-            for _ in range(rng.choice([0, 0, 3, 12])):
-                await ctx.tick()
-            full = not ctx.get(queue.free)
-            value = queue.command.as_value()
-            ctx.set(value, bits(layout, command))
+            ctx.set(queue.command.as_value(), bits)
             ctx.set(queue.write, 1)
             await ctx.tick()
             ctx.set(queue.write, 0)
-            # It was copied: what is on the wires now does not matter.
-            ctx.set(value, rng.getrandbits(len(value)))
-            code = ErrorCode.QUEUE_FULL if full else check_command(command, size, chain)
-            found = []
-            for cycle in range(1, queue.latency + 1):
-                # A full queue refuses at once; all others are told after the same time.
-                assert bool(ctx.get(queue.ready)) == (cycle == (2 if full else queue.latency))
-                if ctx.get(queue.error):
-                    found.append(ErrorCode(ctx.get(queue.error_code)))
-                    assert cycle == (1 if full else queue.latency - 2)
-                if ctx.get(queue.ready):
-                    break
-                await ctx.tick()
-            assert found == [code] * (code != ErrorCode.NONE), command
-            errors.extend(found)
-            if code == ErrorCode.NONE:
-                accepted.append(bits(layout, command))
-                if command.operation in DESTINATIONS:
-                    chain = following_chain(command, size, chain)
-        ctx.set(takes, 2)
-        await ctx.tick().repeat(60)
+        while len(taken) < count:
+            await ctx.tick()
+        # What has left is counted a cycle later.
+        await ctx.tick().repeat(2)
+        assert ctx.get(queue.free) == depth and not ctx.get(queue.waiting)
 
     async def take(ctx):
+        offered = None
         while True:
-            ctx.set(queue.o.ready, rng.random() < (0, 0.05, 1)[ctx.get(takes)])
-            _, _, valid, ready, value = await ctx.tick().sample(
-                queue.o.valid, queue.o.ready, queue.o.payload.as_value()
+            ctx.set(queue.o.ready, rng.random() < takes)
+            _, _, valid, ready, bits, error = await ctx.tick().sample(
+                queue.o.valid, queue.o.ready, queue.o.payload.as_value(), queue.error
             )
+            assert not error
+            assert offered is None or (valid and bits == offered)
+            offered = bits if valid and not ready else None
             if valid and ready:
-                taken.append(value)
+                taken.append(bits)
 
-    simulate(module, bench, background=[take])
-    assert taken == accepted
-    # The others are of beats and of random bits.
-    assert set(errors) == set(ErrorCode) - NO_VERDICTS
+    simulate(module, write, background=[take])
+    assert taken == expected

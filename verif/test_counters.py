@@ -24,6 +24,16 @@ def test_level_is_the_count(rng, greatest, least):
     level.change(up, down)
     with m.If(clear):
         level.clear()
+    # How far the register lies from the count is the level's own affair.
+    free, full = Signal(6), Signal()
+    m.d.comb += [free.eq(level.free), full.eq(level.full)]
+    counts = range(greatest + 1)
+    below = [Signal(name=f"below_{k}") for k in counts]
+    equal = [Signal(name=f"equals_{k}") for k in counts]
+    m.d.comb += [
+        *(bit.eq(level.below(k)) for k, bit in zip(counts, below, strict=True)),
+        *(bit.eq(level.equals(k)) for k, bit in zip(counts, equal, strict=True)),
+    ]
     seen = set()
 
     async def bench(ctx):
@@ -37,8 +47,11 @@ def test_level_is_the_count(rng, greatest, least):
             ctx.set(up, rises)
             ctx.set(down, falls)
             ctx.set(clear, clears)
-            assert ctx.get(level.rest) == count - least
             assert ctx.get(level.any) == (count >= least)
+            assert ctx.get(free) == greatest - count
+            assert ctx.get(full) == (count == greatest)
+            assert [ctx.get(bit) for bit in below] == [count < k for k in counts]
+            assert [ctx.get(bit) for bit in equal] == [count == k for k in counts]
             seen.add(count)
             await ctx.tick()
             count = 0 if clears else count + rises - falls

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from golden import device_backend
-from golden.command import PRODUCTS, CoreSize, Memory
+from golden.command import CoreSize, Store
 from golden.cuts import (
     ForwardCut,
     LayerShape,
@@ -31,14 +31,14 @@ def test_what_fits_is_loaded_once():
     assert len({(way.cut.rows, way.cut.outputs) for way in ways}) > 4
     zeros = np.zeros((128, 128), np.float32)
     for way in ways:
-        layer = LayerOperands(Operand(Memory.WEIGHTS, zeros), 1.0)
-        layer.activations = Operand(Memory.ACTIVATIONS, zeros[:64])
+        layer = LayerOperands(Operand(Store.WEIGHTS, zeros), 1.0)
+        layer.activations = Operand(Store.ACTIVATIONS, zeros[:64])
         products = LayerProducts(SIZE, TIMING, layer, lambda tile: False)
         scheduler = Scheduler(SIZE, TIMING, None, 0)
         scheduler.clock.spans = []
         scheduler.issue(products.forward(way.cut, None, {}, np.empty((64, 128), np.float32)))
         commands = [span.command for span in scheduler.clock.spans]
-        beats = sum(SIZE.beats(each) for each in commands if each.operation not in PRODUCTS)
+        beats = sum(SIZE.beats(each) for each in commands if each.is_load)
         assert beats == (64 + 128) * 128 // SIZE.load_lanes, way
     step = step_cycles(SIZE, TIMING, {"layer": LAYER}, without_bias=["layer"])
     assert sum(each.beats for each in step.passes) == (64 + 128 + 64) * 128 // SIZE.load_lanes

@@ -71,9 +71,9 @@ class AuditedCore(TrainingCore):
         super().__init__(size)
 
     def issue(self, command, beats=None):
-        is_load = command.operation not in PRODUCTS
+        is_load = command.is_load
         for number, other in list(self._running.items()):
-            other_is_load = other.operation not in PRODUCTS
+            other_is_load = other.is_load
             if command.wait_for_loads if other_is_load else command.wait_for_products:
                 del self._running[number]
             elif is_load != other_is_load:
@@ -224,7 +224,7 @@ def test_what_fits_is_loaded_once_a_step(digits, recipe):
     run.step(np.arange(LARGE.block))
     loaded, phases = Counter(), len(set(RECIPES[recipe].gradient.phases))
     for command in core.commands[before:]:
-        if command.operation not in PRODUCTS:
+        if command.is_load:
             loaded[Operation(command.operation)] += math.prod(command.load_shape())
     sizes, rows = [(64, 32), (32, 24), (24, 10)], LARGE.block
     # The backward pass of the last layer has its weights and its gradient in as many parts.

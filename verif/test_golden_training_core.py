@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pytest
 
-from golden.command import Command, CoreSize, Destination, ErrorCode, Memory
+from golden.command import Command, CoreSize, Destination, ErrorCode, Store
 from golden.device import CoreError, pack_biases, pack_matrix, pack_result, unpack_result
 from golden.errors import InputError
 from golden.formats import BFLOAT16, DLFLOAT16, FLOAT16, FLOAT32, Fp4Format
@@ -68,7 +68,7 @@ def test_programs_are_plain_arithmetic(size, seed):
         seen.add((command.operation, command.destination, command.accumulate))
         if strips is not None:
             assert np.array_equal(core.result(number), strips), command
-        assert [core.step_gradient(Memory(step)) for step in (0, 1)] == plain.steps, command
+        assert [core.step_gradient(Store(step)) for step in (0, 1)] == plain.steps, command
     assert core.counters() == plain.counters
     assert all(count for count in plain.counters.values()), plain.counters
     assert len(seen) >= 20, seen
@@ -99,7 +99,7 @@ def loaded(size=TINY, seed=3):
     core.issue(Command(3, 3, 5, 6), codes_of(np.full((3, 6), 1.5)))
     core.issue(Command(5, 3, 5, 6))
     assert core.error is ErrorCode.NONE
-    assert core.step_gradient(Memory.ACTIVATIONS) != 0
+    assert core.step_gradient(Store.ACTIVATIONS) != 0
     return core
 
 
@@ -119,7 +119,7 @@ def state(core):
         **memories(core),
         "random": np.array([random.words(9) for random in randoms]),
         "counters": core.counters(),
-        "steps": [core.step_gradient(memory) for memory in (Memory.ACTIVATIONS, Memory.WEIGHTS)],
+        "steps": [core.step_gradient(memory) for memory in (Store.ACTIVATIONS, Store.WEIGHTS)],
         "chain": core._chain,
     }
 
@@ -218,7 +218,7 @@ def test_a_refused_command_changes_nothing(code, command):
         core.counters,
         core.clear_counters,
         lambda: core.result(number),
-        lambda: core.step_gradient(Memory.WEIGHTS),
+        lambda: core.step_gradient(Store.WEIGHTS),
         lambda: core.seed(np.ones(4, np.uint32), np.ones(4, np.uint32)),
     ):
         with pytest.raises(CoreError, match=f"^The training core reports {code.name}$") as caught:
@@ -321,10 +321,10 @@ def test_counters_stop_and_step_gradients_wrap():
         # One of the weights, out of range above: derivative 7 * 2**8. Times 1, or times -1.
         core.issue(Command(1, codes=True), np.array([[1, 0]], np.uint32))
         core.issue(Command(3, codes=True), np.array([[1 if code == 7 else 9, 0]], np.uint32))
-        core._step_gradients[Memory.WEIGHTS] = step
+        core._step_gradients[Store.WEIGHTS] = step
         core.issue(Command(7, destination=Destination.NOTHING, step_gradient=True))
         expected = 2**63 - 7 + 1792 - 2**64 if code == 7 else -(2**63) + 6 - 1792 + 2**64
-        assert core.step_gradient(Memory.WEIGHTS) == expected
+        assert core.step_gradient(Store.WEIGHTS) == expected
 
 
 def test_results_are_taken_once():

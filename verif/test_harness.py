@@ -9,7 +9,7 @@ from amaranth import Signal
 
 from gen import sources
 from gen.verilog import to_verilog
-from golden.command import Command, CoreSize, Destination, ErrorCode, Memory, Operation
+from golden.command import Command, CoreSize, Destination, ErrorCode, Operation, Store
 from golden.device import CoreError
 from golden.errors import InputError
 from golden.formats import FLOAT32
@@ -262,7 +262,7 @@ def test_counters_and_step_gradients_have_64_bits(device):
     device.issue(product(1))
     with contextlib.suppress(HarnessError):
         device.result(0)
-    assert device.step_gradient(Memory.ACTIVATIONS) == -2
+    assert device.step_gradient(Store.ACTIVATIONS) == -2
     counters = device.counters()
     assert counters["PASSES"] == 2
     assert "LOAD_SATURATIONS" in counters and "MACS" in counters
@@ -317,7 +317,7 @@ def run(device, program):
         for command, number in numbers
         if command.operation >= Operation.FORWARD and command.destination == Destination.STREAM
     ]
-    steps = [device.step_gradient(memory) for memory in (Memory.ACTIVATIONS, Memory.WEIGHTS)]
+    steps = [device.step_gradient(memory) for memory in (Store.ACTIVATIONS, Store.WEIGHTS)]
     return results, device.counters(), steps
 
 

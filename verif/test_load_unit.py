@@ -7,15 +7,15 @@ from dataclasses import dataclass
 import pytest
 from amaranth import Module
 
-from golden.command import Command, CoreSize, ErrorCode, Memory, Operation
+from golden.command import Command, CoreSize, ErrorCode, Operation, Store
 from hdl.load_unit import LoadUnit
 from verif.simulation import simulate
 
 SHAPES = [(2, 2, 4), (4, 2, 8), (2, 4, 16)]
 LOADS = {
-    Operation.LOAD_ACTIVATIONS: (Memory.ACTIVATIONS, "batch", "inputs", "activation_base"),
-    Operation.LOAD_WEIGHTS: (Memory.WEIGHTS, "outputs", "inputs", "weight_base"),
-    Operation.LOAD_GRADIENTS: (Memory.GRADIENTS, "batch", "outputs", "gradient_base"),
+    Operation.LOAD_ACTIVATIONS: (Store.ACTIVATIONS, "batch", "inputs", "activation_base"),
+    Operation.LOAD_WEIGHTS: (Store.WEIGHTS, "outputs", "inputs", "weight_base"),
+    Operation.LOAD_GRADIENTS: (Store.GRADIENTS, "batch", "outputs", "gradient_base"),
 }
 
 
@@ -23,7 +23,7 @@ LOADS = {
 class Write:
     """What one beat writes: codes of a row of a word."""
 
-    memory: Memory
+    memory: Store
     address: int
     row: int
     group: int
@@ -130,7 +130,7 @@ class Run:
     def _written(self, ctx):
         write = self.unit.write
         memories, row, group = (ctx.get(write[x]) for x in ("memories", "row", "group"))
-        memory = next(each for each in Memory if memories == 1 << each)
+        memory = next(each for each in Store if memories == 1 << each)
         # The same, with a bit for each.
         assert ctx.get(write.rows) == 1 << row and ctx.get(write.groups) == 1 << group
         codes = tuple(ctx.get(write.codes[lane]) for lane in range(self.size.load_lanes))

@@ -7,8 +7,7 @@ from collections import defaultdict
 import pytest
 from amaranth import Module
 
-from golden.command import CoreSize, Operation
-from golden.command import Memory as Store
+from golden.command import CoreSize, Operation, Store
 from golden.shift_multiply_array import ShiftOperand
 from hdl.operand_store import OperandStore
 from verif.simulation import simulate

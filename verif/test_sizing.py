@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from golden.command import PRODUCTS, Command, Operation
+from golden.command import Command, Operation
 from verif.core_scenarios import config
 from verif.harness.build import build_core
 from verif.harness.device import RtlDevice
@@ -44,13 +44,13 @@ def measure(device, commands):
     numbers = []
     for command in commands:
         beats = None
-        if command.operation not in PRODUCTS:
+        if command.is_load:
             height, width = command.load_shape()
             count = height * -(-width // SIZE.load_lanes)
             beats = np.zeros((count, SIZE.load_lanes), np.uint32)
         numbers.append((device.issue(command, beats), command))
     for number, command in numbers:
-        if command.operation in PRODUCTS:
+        if command.is_product:
             device.result(number)
     counters = device.counters()
     moved = counters["LOAD_BEATS"] + counters["STRIPS"]

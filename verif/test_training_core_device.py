@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from gen.config import STRUCTURES
-from golden.command import Command, Destination, ErrorCode, Memory, Operation
+from golden.command import Command, Destination, ErrorCode, Operation, Store
 from golden.device import pack_matrix
 from golden.training_core import TrainingCore
 from verif.core_refusals import malformed_commands
@@ -239,8 +239,8 @@ def test_a_reset_in_any_cycle_leaves_no_step_gradient(device, twin, size, rng):
     layer = Layer(rng, size)
     matches(device, twin, layer.large_loads())
     for operation, memory in (
-        (Operation.INPUT_GRADIENT, Memory.ACTIVATIONS),
-        (Operation.WEIGHT_GRADIENT, Memory.WEIGHTS),
+        (Operation.INPUT_GRADIENT, Store.ACTIVATIONS),
+        (Operation.WEIGHT_GRADIENT, Store.WEIGHTS),
     ):
         product = layer.product(operation)
         begin = device.cycles
@@ -292,7 +292,7 @@ def test_seeds(device, twin, size, rng):
 def test_seeds_while_busy_are_refused_whole(device, twin, size, rng):
     layer = Layer(rng, size)
     matches(device, twin, layer.loads())
-    names = ["RESULT_SEED"] + ["LOAD_SEED"] * (size.fmt.log2_radix == 1)
+    names = ["RESULT_SEED"] + ["LOAD_SEED"] * size.fmt.is_stochastic
     for name in names:
         # A load whose beats do not come keeps the core busy.
         device.write_register("COMMAND", int(Operation.LOAD_WEIGHTS))
@@ -302,7 +302,7 @@ def test_seeds_while_busy_are_refused_whole(device, twin, size, rng):
         device.reset()
         twin.reset()
         matches(device, twin, layer.products())
-    if size.fmt.log2_radix != 1:
+    if not size.fmt.is_stochastic:
         device.write_register("COMMAND", int(Operation.LOAD_WEIGHTS))
         for word in (0, 0, 0, 0):
             device.write_register("LOAD_SEED", word)
@@ -314,15 +314,13 @@ def test_counters_are_cleared(device, twin, size, rng):
     layer = Layer(rng, size)
     matches(device, twin, random_program(rng, size, 300))
     matches(device, twin, layer.loads() + layer.products() + layer.events())
-    steps = [device.step_gradient(memory) for memory in (Memory.ACTIVATIONS, Memory.WEIGHTS)]
+    steps = [device.step_gradient(memory) for memory in (Store.ACTIVATIONS, Store.WEIGHTS)]
     assert all(step > 0 for step in steps)
     assert all(device.counters().values())
     device.clear_counters()
     twin.clear_counters()
     assert not any(device.counters().values())
-    assert steps == [
-        device.step_gradient(memory) for memory in (Memory.ACTIVATIONS, Memory.WEIGHTS)
-    ]
+    assert steps == [device.step_gradient(memory) for memory in (Store.ACTIVATIONS, Store.WEIGHTS)]
     matches(device, twin, layer.loads() + layer.products())
 
 

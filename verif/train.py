@@ -77,7 +77,7 @@ def run(args):
     if args.load or args.save:
         raise InputError("Networks are loaded and saved by NumPy; leave out --load and --save")
     size = config.size()
-    recipe = RECIPES["luq" if size.fmt.log2_radix == 1 else "two_phase"]
+    recipe = RECIPES["luq" if size.fmt.is_stochastic else "two_phase"]
     if args.output.is_dir():
         folder = OutputFolder(args.output, force=args.force)
         folder.check(_report_name(network) for network in NETWORKS)

@@ -14,7 +14,7 @@ from .targets import Target
 
 __all__ = [
     "CODE",
-    "Memory",
+    "MemoryShape",
     "MemoryUse",
     "core_memories",
     "map_memory",
@@ -34,8 +34,8 @@ SUM = 32
 
 
 @dataclass(frozen=True)
-class Memory:
-    """Memories of one depth and width, of which there are ``count``."""
+class MemoryShape:
+    """Depth and width of memories, of which there are ``count``."""
 
     name: str
     count: int
@@ -51,7 +51,7 @@ class MemoryUse:
     luts: int
 
 
-def core_memories(size: CoreSize, structure: Structure) -> list[Memory]:
+def core_memories(size: CoreSize, structure: Structure) -> list[MemoryShape]:
     """List the memories of a training core whose size depends on its parameters.
 
     Parameters
@@ -69,11 +69,11 @@ def core_memories(size: CoreSize, structure: Structure) -> list[Memory]:
     codes = block * block // group
     strips = block * block // strip
     return [
-        Memory("activations", codes, size.activation_words, CODE * group),
-        Memory("weights", codes, size.weight_words, CODE * group),
-        Memory("gradients", codes, size.gradient_words, CODE * group),
+        MemoryShape("activations", codes, size.activation_words, CODE * group),
+        MemoryShape("weights", codes, size.weight_words, CODE * group),
+        MemoryShape("gradients", codes, size.gradient_words, CODE * group),
         *(
-            Memory(f"{name} beside", strip // group, depth, group * derivative)
+            MemoryShape(f"{name} beside", strip // group, depth, group * derivative)
             for name, words in (
                 ("activations", size.activation_words),
                 ("weights", size.weight_words),
@@ -81,18 +81,18 @@ def core_memories(size: CoreSize, structure: Structure) -> list[Memory]:
             for depth in bank_depths(words * strips)
         ),
         *(
-            Memory("biases", parts, depth, size.biases_per_beat * SUM)
+            MemoryShape("biases", parts, depth, size.biases_per_beat * SUM)
             for depth in bank_depths(size.bias_words)
         ),
         *(
-            Memory("partial sums", 1, depth, strip * SUM)
+            MemoryShape("partial sums", 1, depth, strip * SUM)
             for depth in bank_depths(size.partial_sum_strips)
         ),
-        Memory("output buffer", 1, buffer, result_width),
+        MemoryShape("output buffer", 1, buffer, result_width),
     ]
 
 
-def outlets(size: CoreSize) -> list[Memory]:
+def outlets(size: CoreSize) -> list[MemoryShape]:
     """List the memories that are read at once, of a few words each.
 
     They are distributed memory, counted with the logic. A family that has none makes block RAM of
@@ -101,8 +101,8 @@ def outlets(size: CoreSize) -> list[Memory]:
     derivative = max(CODE, size.residual_bits) + 2
     load_width = size.load_lanes * max(size.wide_format.width, CODE + derivative)
     return [
-        Memory("loads on their way", 1, Outlet.words(LoadUnit.outlet_stages), load_width),
-        Memory(
+        MemoryShape("loads on their way", 1, Outlet.words(LoadUnit.outlet_stages), load_width),
+        MemoryShape(
             "results on their way",
             1,
             Outlet.words(OutputBuffer.outlet_stages),

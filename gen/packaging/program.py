@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from golden.command import Command, CoreSize, Destination, ErrorCode, Memory, Operation
+from golden.command import Command, CoreSize, Destination, ErrorCode, Operation, Store
 from golden.device import pack_biases, pack_matrix
 from golden.registers import BY_NAME, IDENTIFIER, VERSION, command_writes, used_settings
 from golden.rounding import RoundMode
@@ -55,7 +55,7 @@ def program(
         if beats is not None:
             steps.append(("s_axis", _beats(beats, size.wide_format.width)))
         number = golden.issue(command, beats)
-        if operation >= Operation.FORWARD and command.destination == Destination.STREAM:
+        if operation.is_product and command.destination == Destination.STREAM:
             steps.append(("m_axis", _beats(golden.result(number), size.wide_format.width)))
         needed = used_settings(operation) | {"COMMAND"}
         for register, word in command_writes(command).items():
@@ -70,7 +70,7 @@ def program(
     results = {"ERROR": 0, "COMMANDS_DONE": len(commands)}
     for name, value in golden.counters().items():
         results |= _halves(name, value) if name != "CYCLES" else {}
-    for memory in (Memory.ACTIVATIONS, Memory.WEIGHTS):
+    for memory in (Store.ACTIVATIONS, Store.WEIGHTS):
         name = f"{memory.name.rstrip('S')}_STEP_GRADIENT"
         results |= _halves(name, golden.step_gradient(memory))
     steps += [Access(name, word, writes=False) for name, word in results.items()]
@@ -140,7 +140,7 @@ def _commands(size: CoreSize) -> list[tuple[Command, np.ndarray | None]]:
     """Choose the commands of a layer, and the beats of its loads."""
     chance = Chance()
     batch, inputs, outputs = _shape(size)
-    binary = size.fmt.log2_radix == 1
+    stochastic = size.fmt.is_stochastic
     layer = Command(
         Operation.FORWARD, batch=batch, inputs=inputs, outputs=outputs,
         significand=40000, exponent=-14, fp4_exponent=-6,
@@ -165,7 +165,7 @@ def _commands(size: CoreSize) -> list[tuple[Command, np.ndarray | None]]:
         ),
         (ask(Operation.FORWARD, bias=True, relu=True, destination=Destination.STREAM), None),
         (
-            ask(Operation.LOAD_GRADIENTS, stochastic=binary, phase=not binary),
+            ask(Operation.LOAD_GRADIENTS, stochastic=stochastic, phase=not stochastic),
             pack_matrix(chance.floats(fmt, -3, batch, outputs), lanes),
         ),
         (ask(Operation.INPUT_GRADIENT, mode=mode, **gradient), None),

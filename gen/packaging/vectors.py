@@ -166,7 +166,7 @@ def _fixed_rounder(p: dict[str, Any], chance: Chance) -> Iterator[Run]:
 
 
 def _fp4_settings(fmt: Fp4Format) -> list[tuple[str, dict[str, int]]]:
-    if fmt.log2_radix == 2:
+    if fmt.phases == 2:
         return [("even phase", {"phase": 0}), ("odd phase", {"phase": 1})]
     return [("stochastic", {"stochastic": 1}), ("nearest", {"stochastic": 0})]
 

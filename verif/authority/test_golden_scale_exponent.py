@@ -22,7 +22,7 @@ def test_chosen_scale_never_saturates(fmt, odd_shift):
     for greatest in maxima():
         exponent = scale_exponent(greatest, fmt, odd_shift)
         where = f"maximum {greatest!r}, exponent {exponent}"
-        for phase in range(fmt.log2_radix):
+        for phase in range(fmt.phases):
             found = quantize_fp4(
                 np.array([greatest]),
                 fmt,

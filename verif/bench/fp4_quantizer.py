@@ -25,32 +25,31 @@ from verif.stream import (
 PARAMS = bench_params()
 WIDE = WIDE_FORMATS[PARAMS["wide_format"]]
 FMT = Fp4Format(PARAMS["log2_radix"])
-BINARY = FMT.log2_radix == 1
 LANES, BITS, SEED = PARAMS["lanes"], PARAMS["random_bits"], PARAMS["seed"]
 UNDERFLOW = Underflow[PARAMS["underflow"].upper()]
 ODD_SHIFT = PARAMS["odd_shift"]
 # What is set at run time: LUQ or nearest for radix 2, the phase for radix 4.
 SETTINGS = [(Fp4Mode.STOCHASTIC, 0), (Fp4Mode.NEAREST, 0)]
-if not BINARY:
+if FMT.phases == 2:
     SETTINGS = [(Fp4Mode.NEAREST, 0), (Fp4Mode.NEAREST, 1)]
 
 
 def new_coverage():
     bins = "saturated underflowed nonfinite input_stalled output_stalled every_code"
-    bins += " stochastic nearest" if BINARY else " even_phase odd_phase"
+    bins += " stochastic nearest" if FMT.is_stochastic else " even_phase odd_phase"
     return Coverage(PARAMS["core"], bins.split())
 
 
 async def check(dut, coverage, codes, exponent, mode, phase, paces=(always, always), state=None):
     """Quantise codes of the wide format, and compare with the golden model."""
-    setting = {"stochastic": mode} if BINARY else {"phase": phase}
+    setting = {"stochastic": mode} if FMT.is_stochastic else {"phase": phase}
     await start(dut, scale_exponent=exponent, **setting)
     if state is not None:
         await load_seed(dut, state)
     codes = np.resize(codes, (-(-len(codes) // LANES), LANES))
     numbers = WIDE.decode(codes)
     noise = np.zeros(codes.shape, int)
-    if BINARY:
+    if FMT.is_stochastic:
         random = RandomBits(seed_state(SEED) if state is None else state)
         noise = random.elements(codes.size, BITS, LANES).reshape(codes.shape)
     golden = quantize_fp4(
@@ -80,7 +79,7 @@ async def check(dut, coverage, codes, exponent, mode, phase, paces=(always, alwa
         nonfinite=golden.nonfinite,
     )
     coverage.vectors(codes.size)
-    name = mode.name.lower() if BINARY else ("odd_phase" if phase else "even_phase")
+    name = mode.name.lower() if FMT.is_stochastic else ("odd_phase" if phase else "even_phase")
     coverage.cover(
         **{name: 1},
         saturated=golden.saturations,
@@ -118,7 +117,7 @@ async def sustains_throughput(dut):
 @cocotb.test()
 async def takes_a_seed(dut):
     """A loaded state starts its own sequence (radix 2)."""
-    state = seed_state(99, stream=3) if BINARY else None
+    state = seed_state(99, stream=3) if FMT.is_stochastic else None
     codes = wide_codes(WIDE, np.random.default_rng(1))[-40 * LANES :]
     await check(dut, new_coverage(), codes, 0, *SETTINGS[0], state=state)
     dut.clear_counts.value = 1

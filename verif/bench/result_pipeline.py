@@ -43,7 +43,7 @@ SETTINGS = {
         "masked": (0, 1),
     },
     INTEGER: {"signed_result": (0, 1), "relu": (0, 1), "use_bias": (0, 1), "masked": (0, 1)},
-    FP4: {"stochastic" if SIZE.fmt.log2_radix == 1 else "phase": (0, 1), "masked": (0, 1)},
+    FP4: {"stochastic" if SIZE.fmt.is_stochastic else "phase": (0, 1), "masked": (0, 1)},
 }
 BINS = (
     "float_saturated integer_saturated integer_underflowed fp4_saturated fp4_underflowed "

@@ -39,7 +39,7 @@ if KIND in WIDE_FORMATS:
 elif KIND.startswith("fp4"):
     TARGET = Fp4Format(1 if KIND == "fp4_radix2" else 2)
     SETTINGS = [{"stochastic": 1}, {"stochastic": 0}]
-    if TARGET.log2_radix == 2:
+    if TARGET.phases == 2:
         SETTINGS = [{"phase": 0}, {"phase": 1}]
     CODE_BITS = 4
 else:

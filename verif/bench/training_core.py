@@ -9,7 +9,7 @@ from cocotb.clock import Clock
 from cocotb.triggers import ClockCycles
 
 from gen.config import TrainingCoreConfig
-from golden.command import Command, ErrorCode, Memory, Operation
+from golden.command import Command, ErrorCode, Operation, Store
 from golden.registers import BY_NAME, IDENTIFIER
 from golden.training_core import TrainingCore
 from hdl.training_engine import TrainingEngine
@@ -49,8 +49,8 @@ async def compare(driver, twin, program):
     twin.finish()
     assert await driver.error() == twin.error
     for memory, name in (
-        (Memory.ACTIVATIONS, "ACTIVATION_STEP_GRADIENT"),
-        (Memory.WEIGHTS, "WEIGHT_STEP_GRADIENT"),
+        (Store.ACTIVATIONS, "ACTIVATION_STEP_GRADIENT"),
+        (Store.WEIGHTS, "WEIGHT_STEP_GRADIENT"),
     ):
         assert await driver.read_wide(name) == twin.step_gradient(memory), name
     counters = await driver.counters()

@@ -5,7 +5,7 @@ import re
 
 import numpy as np
 
-from golden.command import PRODUCTS, Command, Destination, ErrorCode, Memory
+from golden.command import Command, Destination, ErrorCode, Store
 from golden.command_checks import check_command
 from golden.device import CoreError
 from golden.errors import InputError
@@ -137,12 +137,10 @@ class RtlDevice:
         InputError
             If a load has no beats, or beats of another width, or a product has any.
         """
-        is_product = command.operation in PRODUCTS
-        is_load = 1 <= command.operation < PRODUCTS[0]
-        if is_product and beats is not None:
+        if command.is_product and beats is not None:
             raise InputError(f"A product takes no beats, and {len(beats)} came")
         lanes = self.size.load_lanes
-        if is_load and (beats is None or not len(beats) or beats.shape[1:] != (lanes,)):
+        if command.is_load and (beats is None or not len(beats) or beats.shape[1:] != (lanes,)):
             # A command that is refused needs none.
             if check_command(command, self.size, None) is ErrorCode.NONE:
                 raise InputError(
@@ -151,11 +149,11 @@ class RtlDevice:
                 )
             beats = None
         words = np.ascontiguousarray(
-            beats if is_load and beats is not None else [], self._lane_type
+            beats if command.is_load and beats is not None else [], self._lane_type
         )
         flags = None if last is None else np.ascontiguousarray(last, np.uint8)
         strips = 0
-        if is_product:
+        if command.is_product:
             self._allow(command)
             if command.destination == Destination.STREAM:
                 strips = self.size.strips(command)
@@ -213,11 +211,11 @@ class RtlDevice:
         """Simulate until every command has ended. Raises CoreError if there was an error."""
         self._run(Goal.IDLE)
 
-    def step_gradient(self, memory: Memory, *, finish: bool = True) -> int:
+    def step_gradient(self, memory: Store, *, finish: bool = True) -> int:
         """Read the step gradient of activations or weights, when all has ended or now."""
         if finish:
             self.finish()
-        kind = {Memory.ACTIVATIONS: "ACTIVATION", Memory.WEIGHTS: "WEIGHT"}[Memory(memory)]
+        kind = {Store.ACTIVATIONS: "ACTIVATION", Store.WEIGHTS: "WEIGHT"}[Store(memory)]
         value = self._read_wide(f"{kind}_STEP_GRADIENT")
         return value - (1 << 64) if value >> 63 else value
 

@@ -5,9 +5,10 @@ from amaranth.lib import data, wiring
 from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In, Out
 
-from golden.command import PRODUCTS, ErrorCode
+from golden.command import ErrorCode
 from golden.registers import IDENTIFIER, REGISTERS
 from hdl.axi_lite import AxiLiteRegisters
+from hdl.commands import is_load
 from hdl.stream import beat_signature
 
 __all__ = ["StandIn"]
@@ -91,7 +92,7 @@ class StandIn(wiring.Component):
         pause = Signal()
         sums = Signal(data.ArrayLayout(size.wide_format.width, size.load_lanes))
         ends = Signal()
-        is_product = now.operation >= PRODUCTS[0]
+        is_product = ~is_load(now.operation)
         m.d.comb += queue.r_en.eq(~busy)
         with m.If(queue.r_en & queue.r_rdy):
             m.d.sync += [now.eq(queue.r_data), busy.eq(1), pause.eq(1)]
