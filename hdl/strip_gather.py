@@ -8,13 +8,12 @@ from .copies import spread
 from .operand_memory import StripMemory
 from .pipeline import Flow
 from .step_gradient import derivative_layout
-from .store_ports import BIAS_BITS, strip_read_signature
+from .store_ports import strip_read_signature
 from .tile_drain import strip_layout
 
-__all__ = ["SUM_BITS", "StripGather"]
+__all__ = ["size.sum_bits", "StripGather"]
 
 #: Width of a sum, and of a partial sum that is kept.
-SUM_BITS = 32
 
 
 class StripGather(wiring.Component):
@@ -44,9 +43,9 @@ class StripGather(wiring.Component):
         Reading of biases and derivatives.
     o_place : ``Out(strip_layout(size))``
         The place of the strip that comes out.
-    sums : ``Out(ArrayLayout(signed(32), strip))``
+    sums : ``Out(ArrayLayout(signed(sum_bits), strip))``
         Its sums; 0 in lanes beyond the result.
-    biases : ``Out(ArrayLayout(signed(32), strip))``
+    biases : ``Out(ArrayLayout(signed(sum_bits), strip))``
         Its biases; 0 in lanes that the array has no column for.
     derivatives : ``Out(ArrayLayout(derivative_layout(size.residual_bits), strip))``
         Derivatives of what it is the gradient of.
@@ -58,7 +57,7 @@ class StripGather(wiring.Component):
     def __init__(self, size, accumulator_bits):
         self._size = size
         strip = size.strip
-        sums = data.ArrayLayout(signed(SUM_BITS), strip)
+        sums = data.ArrayLayout(signed(size.sum_bits), strip)
         derivatives = data.ArrayLayout(derivative_layout(size.residual_bits), strip)
         super().__init__(
             {
@@ -70,7 +69,7 @@ class StripGather(wiring.Component):
                 "read": Out(strip_read_signature(size)),
                 "o_place": Out(strip_layout(size)),
                 "sums": Out(sums),
-                "biases": Out(data.ArrayLayout(signed(BIAS_BITS), strip)),
+                "biases": Out(data.ArrayLayout(signed(size.sum_bits), strip)),
                 "derivatives": Out(derivatives),
             }
         )
@@ -79,7 +78,7 @@ class StripGather(wiring.Component):
         m = Module()
         size = self._size
         m.submodules.partial_sums = memory = StripMemory(
-            size.partial_sum_strips, signed(SUM_BITS), size.strip, size.strip
+            size.partial_sum_strips, signed(size.sum_bits), size.strip, size.strip
         )
         strip_of_word = Cat(self._strip_column, self.place.row)
         m.d.comb += [
@@ -139,7 +138,7 @@ class StripGather(wiring.Component):
             )
 
             def add(number, addend, place, lane=lane):
-                total = Signal(signed(SUM_BITS), name=f"total_{lane}")
+                total = Signal(signed(size.sum_bits), name=f"total_{lane}")
                 m.d.comb += total.eq(number.as_signed() + addend.as_signed())
                 return Mux(strip_layout(size)(place).lanes_used[lane], total, 0)
 
@@ -151,7 +150,9 @@ class StripGather(wiring.Component):
         """List what is read as the bias of each lane; none beyond the columns of the array."""
         columns = self._size.columns
         for lane in range(self._size.strip):
-            value = self.read.biases[lane] if lane < columns else Const(0, signed(BIAS_BITS))
+            value = (
+                self.read.biases[lane] if lane < columns else Const(0, signed(self._size.sum_bits))
+            )
             yield flow.input(f"bias_{lane}", value, StripMemory.latency)
 
     def _choose(self, m, flow, place):
