@@ -11,9 +11,7 @@ from .step_gradient import derivative_layout
 from .store_ports import strip_read_signature
 from .tile_drain import strip_layout
 
-__all__ = ["size.sum_bits", "StripGather"]
-
-#: Width of a sum, and of a partial sum that is kept.
+__all__ = ["StripGather"]
 
 
 class StripGather(wiring.Component):
