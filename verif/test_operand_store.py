@@ -7,8 +7,7 @@ from collections import defaultdict
 import pytest
 from amaranth import Module
 
-from golden.command import CoreSize, Operation
-from golden.command import Memory as Store
+from golden.command import CoreSize, Memory, Operation
 from golden.shift_multiply_array import ShiftOperand
 from hdl.operand_store import OperandStore
 from verif.simulation import simulate
@@ -18,9 +17,9 @@ WORDS = 16
 APART = 10
 
 OPERANDS = {
-    Operation.FORWARD: (Store.ACTIVATIONS, Store.WEIGHTS),
-    Operation.INPUT_GRADIENT: (Store.WEIGHTS, Store.GRADIENTS),
-    Operation.WEIGHT_GRADIENT: (Store.ACTIVATIONS, Store.GRADIENTS),
+    Operation.FORWARD: (Memory.ACTIVATIONS, Memory.WEIGHTS),
+    Operation.INPUT_GRADIENT: (Memory.WEIGHTS, Memory.GRADIENTS),
+    Operation.WEIGHT_GRADIENT: (Memory.ACTIVATIONS, Memory.GRADIENTS),
 }
 
 
@@ -31,8 +30,8 @@ class Run:
         self.rng, self.size, self.cycles = rng, size, cycles
         self.store = OperandStore(size)
         #: Codes and derivatives of each word, by row and column; biases of each word.
-        self.codes = {which: [self._square() for _ in range(WORDS)] for which in Store}
-        self.derivatives = {which: [self._square() for _ in range(WORDS)] for which in Store}
+        self.codes = {which: [self._square() for _ in range(WORDS)] for which in Memory}
+        self.derivatives = {which: [self._square() for _ in range(WORDS)] for which in Memory}
         self.biases = [[0] * size.columns for _ in range(WORDS)]
         #: The last cycle in which a word is read or written.
         self.read_at = defaultdict(lambda: -APART)
@@ -48,12 +47,12 @@ class Run:
         return [[0] * self.size.block for _ in range(self.size.block)]
 
     async def _bench(self, ctx):
-        memory, since, waits = Store.ACTIVATIONS, 0, False
+        memory, since, waits = Memory.ACTIVATIONS, 0, False
         announced = None
         for cycle in range(self.cycles):
             self.cycle = cycle
             if self.rng.random() < 0.02:
-                memory, since = self.rng.choice(list(Store)), 0
+                memory, since = self.rng.choice(list(Memory)), 0
             ctx.set(self.store.load.memory, memory)
             # The memory is known for two cycles before a load writes to it.
             self._load(ctx, memory, since > 2 and not waits and self.rng.random() < 0.7)
@@ -84,7 +83,7 @@ class Run:
             return
         self.loads += 1
         self.written_at[memory, word] = self.cycle
-        if memory == Store.BIASES:
+        if memory == Memory.BIASES:
             beats = size.columns // size.biases_per_beat
             beat = self.rng.randrange(beats)
             ctx.set(write.address, word * beats + beat)
@@ -112,25 +111,25 @@ class Run:
         size, result = self.size, self.store.result
         strip = result.strip
         ctx.set(strip.as_value(), self.rng.getrandbits(len(strip.as_value())))
-        ctx.set(result.to_activations, announced is not None and announced[0] == Store.ACTIVATIONS)
-        ctx.set(result.to_gradients, announced is not None and announced[0] == Store.GRADIENTS)
+        ctx.set(result.to_activations, announced is not None and announced[0] == Memory.ACTIVATIONS)
+        ctx.set(result.to_gradients, announced is not None and announced[0] == Memory.GRADIENTS)
         if announced is not None:
             self.results += 1
             memory, word = announced
-            width = size.columns if memory == Store.ACTIVATIONS else size.rows
+            width = size.columns if memory == Memory.ACTIVATIONS else size.rows
             row, column = self.rng.randrange(size.block), self.rng.randrange(0, size.block, width)
             for name, value in (("address", word), ("row", row), ("column", column)):
                 ctx.set(strip[name], value)
             self.written_at[memory, word] = self.cycle + 4
             self._note(ctx, strip, memory, word, row, column, width)
-        memory = self.rng.choice([Store.ACTIVATIONS, Store.GRADIENTS])
+        memory = self.rng.choice([Memory.ACTIVATIONS, Memory.GRADIENTS])
         word = self._free(memory, self.read_at) if self.rng.random() < 0.5 else None
         # Nor must a load.
         if word is not None and self.cycle - self.written_at[memory, word] <= APART:
             word = None
         following = None if word is None else (memory, word)
-        ctx.set(result.to_activations_next, following is not None and memory == Store.ACTIVATIONS)
-        ctx.set(result.to_gradients_next, following is not None and memory == Store.GRADIENTS)
+        ctx.set(result.to_activations_next, following is not None and memory == Memory.ACTIVATIONS)
+        ctx.set(result.to_gradients_next, following is not None and memory == Memory.GRADIENTS)
         if following:
             self.written_at[memory, word] = self.cycle + 5
         return following
@@ -150,7 +149,7 @@ class Run:
         )
         parts = self.rng.randrange(by_rows), self.rng.randrange(by_columns)
         lanes = [self.rng.randrange(slots)] * 2
-        if Store.WEIGHTS not in OPERANDS[operation]:
+        if Memory.WEIGHTS not in OPERANDS[operation]:
             lanes[1] = self.rng.randrange(slots)
         for operand, address, part, slot in zip(
             (read.integers, read.codes), addresses, parts, lanes, strict=True
@@ -196,12 +195,12 @@ class Run:
     def _strip(self, ctx):
         size, read = self.size, self.store.strip_read
         due = self.cycle + 4
-        bias = self._free(Store.BIASES, self.written_at)
+        bias = self._free(Memory.BIASES, self.written_at)
         if bias is not None:
-            self.read_at[Store.BIASES, bias] = self.cycle
+            self.read_at[Memory.BIASES, bias] = self.cycle
             ctx.set(read.bias_address, bias)
             self.expected["biases", due] = list(self.biases[bias])
-        stores = (Store.ACTIVATIONS, Store.WEIGHTS)
+        stores = (Memory.ACTIVATIONS, Memory.WEIGHTS)
         words = {
             word
             for word in range(WORDS)

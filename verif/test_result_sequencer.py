@@ -101,8 +101,6 @@ class Run:
             for field in dataclasses.fields(Command):
                 if field.name in payload.shape().members:
                     ctx.set(payload[field.name], int(getattr(command, field.name)))
-            ctx.set(payload.significand, command.scale.significand)
-            ctx.set(payload.exponent, command.scale.exponent)
             while command.wait_for_products and self._busy(ctx):
                 await ctx.tick()
             while self.rng and self.rng.random() < 0.1:
