@@ -10,10 +10,12 @@ from golden.shift_multiply_array import accumulator_bits
 
 from .command_queue import CommandQueue
 from .commands import command_layout, is_load
+from .contracts import are_checked, promise
 from .dot_product_array import DotProductArray
 from .fp4_quantizer import Fp4Lane
 from .load_unit import LoadUnit
 from .operand_store import OperandStore
+from .pipeline import register
 from .product_unit import ProductUnit
 from .quantizer import IntegerLane
 from .result_sequencer import ResultSequencer
@@ -65,7 +67,7 @@ class TrainingEngine(wiring.Component):
     i, o : streams
         See :class:`hdl.training_core.TrainingCore`.
     load_seed, result_seed : ``In(32)``, write_load_seed, write_result_seed : ``In(1)``
-        Words of the states of the two random generators, still there 2 cycles after the write.
+        Words of the states of the two random generators, still there in the cycle after the write.
     clear_error, clear_counters : ``In(1)``
         What they say.
     busy, loading, computing : ``Out(1)``
@@ -240,8 +242,11 @@ class TrainingEngine(wiring.Component):
                     (1, "arrived"), (1, "written"), (32, "word"), (4, "set_bytes"), (1, "no_bits")
                 )
             )  # fmt: skip
-            # The word stands still for longer than that.
             given = getattr(self, f"{name}_seed")
+            if are_checked():
+                before = register(m, f"{name}_seed_before", given)
+                what = f"a word of the {name} seed is still there in the cycle after its write"
+                promise(m, what, ~arrived | (given == before))
             m.d.sync += [
                 arrived.eq(getattr(self, f"write_{name}_seed")),
                 written.eq(arrived),
