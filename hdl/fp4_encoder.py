@@ -86,10 +86,10 @@ class Fp4Encoder(wiring.Component):
         if self._binary:
             noise = [flow.join("noise", self.noise, self.noise_latency, *dropped)]
         up = flow.stage("up", self._goes_up, above_middle, exponent, *dropped, *noise)
-        field, kept, underflowed = flow.stage(
-            "field kept underflowed", self._place, up, exponent, nonzero
+        field, has_code, underflowed = flow.stage(
+            "field has_code underflowed", self._place, up, exponent, nonzero
         )
-        code, saturated = flow.stage("code saturated", self._limit, field, kept, sign)
+        code, saturated = flow.stage("code saturated", self._limit, field, has_code, sign)
         flow.deliver(
             self,
             self.latency,
@@ -150,12 +150,12 @@ class Fp4Encoder(wiring.Component):
         return field, nonzero & ~zero, nonzero & zero
 
     @staticmethod
-    def _limit(field, kept, sign):
+    def _limit(field, has_code, sign):
         """Clip the field, which is not negative, and join it with the sign."""
         saturated = field[3:].any()
         magnitude = Mux(saturated, 7, field[:3])
-        # Not chosen by `kept`: synthesis would make a reset of that, for these four alone.
-        return Cat(magnitude, sign) & kept.replicate(4), kept & saturated
+        # Not chosen by `has_code`: synthesis would make a reset of that, for these four alone.
+        return Cat(magnitude, sign) & has_code.replicate(4), has_code & saturated
 
 
 def _below_unit(exponent):

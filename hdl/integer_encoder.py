@@ -118,7 +118,7 @@ class IntegerEncoder(wiring.Component):
         shift = RightShift(m, "align", len(self.magnitude))
         distance = flow.stage("distance", self._distance, exponent)
         parts = flow.stage(
-            " ".join([*shift.names, "leftward beyond"]),
+            " ".join([*shift.names, "beyond"]),
             partial(self._shift_far, shift),
             magnitude,
             distance,
@@ -131,14 +131,14 @@ class IntegerEncoder(wiring.Component):
 
     @staticmethod
     def _shift_far(shift, magnitude, distance):
-        leftward = distance[-1]
-        return *shift.far(magnitude, distance[:-1]), leftward, leftward & magnitude.any()
+        # What is beyond any code is clipped, whatever the shift makes of it.
+        return *shift.far(magnitude, distance[:-1]), distance[-1] & magnitude.any()
 
     def _shift_near(self, shift, *parts):
-        *parts, leftward, beyond = parts
+        *parts, beyond = parts
         aligned, lost = shift.near(*parts)
         width = self._bits + self._residual_bits
-        return aligned[:width], aligned[width:].any() | beyond, lost & ~leftward
+        return aligned[:width], aligned[width:].any() | beyond, lost
 
     def _round(self, fixed, big, sticky):
         """Round the magnitude."""

@@ -7,7 +7,7 @@ from verif.simulation import simulate
 __all__ = ["run_lane"]
 
 
-def run_lane(rng, lane, numbers, outputs, settings=None, later=None, gaps=0.2):
+def run_lane(rng, lane, numbers, outputs, settings=None, delays=None, gaps=0.2):
     """Give a lane numbers, one in a cycle or after a gap, and note what comes out for each.
 
     In a gap anything comes, and what belongs to nobody is not looked at.
@@ -24,7 +24,7 @@ def run_lane(rng, lane, numbers, outputs, settings=None, later=None, gaps=0.2):
         Members to note, ``latency`` cycles after the number.
     settings : dict of str to int, optional
         Values of inputs that stand still.
-    later : dict of str to int, optional
+    delays : dict of str to int, optional
         How many cycles after the others some of the inputs come.
     gaps : float
         How probable a gap is.
@@ -34,14 +34,14 @@ def run_lane(rng, lane, numbers, outputs, settings=None, later=None, gaps=0.2):
     list of tuple of int
         The outputs for each number.
     """
-    later = later or {}
+    delays = delays or {}
     at = {}
-    cycle = 0
+    end = 0
     for number in numbers:
         while rng.random() < gaps:
-            cycle += 1
-        at[cycle] = number
-        cycle += 1
+            end += 1
+        at[end] = number
+        end += 1
     results = []
     module = Module()
     module.submodules.lane = lane
@@ -51,14 +51,14 @@ def run_lane(rng, lane, numbers, outputs, settings=None, later=None, gaps=0.2):
             ctx.set(getattr(lane, name), value)
         # Settings have registers of their own.
         await ctx.tick().repeat(lane.latency)
-        for now in range(cycle + lane.latency):
+        for cycle in range(end + lane.latency):
             for name in numbers[0]:
                 port = getattr(lane, name)
-                given = at.get(now - later.get(name, 0))
+                given = at.get(cycle - delays.get(name, 0))
                 value = rng.getrandbits(len(port)) if given is None else given[name]
                 signed = port.shape().signed and value >= 1 << (len(port) - 1)
                 ctx.set(port, value - (1 << len(port)) if signed else value)
-            if now - lane.latency in at:
+            if cycle - lane.latency in at:
                 results.append(tuple(int(ctx.get(getattr(lane, name))) for name in outputs))
             await ctx.tick()
 

@@ -96,8 +96,8 @@ def test_encoder_matches_golden(request, name, random_bits, width, mode):
             strict=True,
         )
     )
-    later = {"noise": encoder.noise_latency}
-    got = run_lane(rng, encoder, numbers, OUTPUTS, {"mode": mode}, later)
+    delays = {"noise": encoder.noise_latency}
+    got = run_lane(rng, encoder, numbers, OUTPUTS, {"mode": mode}, delays)
     for number, one, other in zip(numbers, got, expected, strict=True):
         assert one == other, number
     # What is counted occurs.

@@ -116,9 +116,9 @@ def test_a_setting_is_there_in_every_cycle(request):
     one = flow.setting("unit", unit)
     value = flow.keep("kept", flow.input("x", x))
     total = flow.stage("total", lambda a, b: a + b, one, value)
-    late = flow.wait(total, 4)
-    assert (value.cycle, total.cycle, late.cycle) == (1, 2, 4)
-    m.d.comb += result.eq(flow.close(5, result=flow.keep("late", late))[0])
+    waiting = flow.wait(total, 4)
+    assert (value.cycle, total.cycle, waiting.cycle) == (1, 2, 4)
+    m.d.comb += result.eq(flow.close(5, result=flow.keep("result", waiting))[0])
     given = [rng.randrange(256) for _ in range(50)]
 
     async def bench(ctx):

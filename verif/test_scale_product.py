@@ -101,10 +101,10 @@ def test_each_number_has_a_scale_of_its_own(request):
             }
         )
     settings = {f"offset_{k}": offset for k, offset in enumerate(offsets)}
-    later = dict.fromkeys(("factor_0", "factor_1", "exponent"), unit.scale_latency)
+    delays = dict.fromkeys(("factor_0", "factor_1", "exponent"), unit.scale_latency)
     names = ["sign"]
     names += [f"{what}_{k}" for k in range(len(WIDTHS)) for what in ("significand", "exponent")]
-    got = run_lane(rng, unit, numbers, names, {**settings, "relu": 0}, later)
+    got = run_lane(rng, unit, numbers, names, {**settings, "relu": 0}, delays)
     for given, (found_sign, *found) in zip(numbers, got, strict=True):
         for k, width in enumerate(WIDTHS):
             sign, significand, power = expected(

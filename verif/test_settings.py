@@ -108,6 +108,31 @@ def test_a_seed_that_comes_too_early_is_named(which):
         run(core, load(core), 0)
 
 
+@pytest.mark.parametrize("which", [*DRAWING, "fixed_rounder"])
+def test_no_beat_enters_before_it_would_find_random_bits(which):
+    core = CORES[which]()
+
+    async def bench(ctx):
+        await step(ctx, 12)
+        assert ctx.get(core.i.ready)
+        ctx.set(core.i_seed.valid, 1)
+        ctx.set(core.i_seed.payload, 5)
+        # From registers: two cycles after the first word, until the words of the seed are on offer.
+        await step(ctx, 2)
+        for _ in range(2):
+            assert not ctx.get(core.i.ready)
+            await step(ctx, 1)
+        ctx.set(core.i_seed.valid, 0)
+        ctx.set(core.i.valid, 1)
+        for _ in range(4):
+            assert not ctx.get(core.i.ready)
+            await step(ctx, 1)
+        assert ctx.get(core.i.ready)
+        await step(ctx, core.latency + 2)
+
+    simulate(core, bench)
+
+
 @pytest.mark.parametrize("name", SETTINGS_OF_STRIPS)
 def test_a_setting_of_strips_that_changes_is_named(name):
     for cycles in (1, ResultPipeline.latency):
