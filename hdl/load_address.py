@@ -5,6 +5,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from .countdown import Countdown
+from .pipeline import register
 
 __all__ = ["LoadAddress"]
 
@@ -35,7 +36,7 @@ class LoadAddress(wiring.Component):
     begin_row : ``In(signed(count_bits + 1))``
         What :meth:`hdl.countdown.Countdown.first` makes of those two.
     is_biases : ``In(1)``
-        Whether the matrix is biases. All of these stand still from three cycles before ``start``
+        Whether the matrix is biases. All of these stand still from the cycle before ``start``
         until the last write.
     address : ``Out(load_address_bits)``
         Word; of biases, beat.
@@ -74,6 +75,7 @@ class LoadAddress(wiring.Component):
         first_column = Signal.like(self.address)  # word of the first column
         next_row = Signal.like(self.address)  # that of the next row of words
         across = Signal(self._size.count_bits)
+        base = register(m, "first_word", self.base)
         in_last_row = Signal()
         left = Countdown(m, "writes", self.columns, self.row_lanes, self.begin_row)
         m.d.sync += [
@@ -84,7 +86,8 @@ class LoadAddress(wiring.Component):
             left.start()
             self._go_to_row(m, 0)
             m.d.sync += [
-                Cat(self.address, first_column).eq(self.base.replicate(2)),
+                self.address.eq(base),
+                first_column.eq(base),
                 in_last_row.eq(0),
             ]
         with m.Elif(self.next):

@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out
 from golden.command import Store
 
 from .commands import command_layout
-from .copies import spread
+from .copies import spread, spread_cycles
 from .event_counters import EventCounters
 from .fp4_quantizer import EVENTS, Fp4Lane
 from .pipeline import Flow, register
@@ -19,6 +19,11 @@ __all__ = ["EVENTS", "LoadLanes", "loaded_codes"]
 
 #: Outputs of a lane, in the order of the events that they are counted as.
 _FLAGS = ("saturated", "underflowed", "was_nonfinite")
+
+
+#: Cycles that the scale may take to all lanes: it is known two cycles before the first beat, and
+#: the lanes, behind one more register each, multiply by it in the fourth cycle after that beat.
+GREATEST_SPREAD = 2 + 4 - 1
 
 
 def loaded_codes(size):
@@ -48,10 +53,10 @@ class LoadLanes(wiring.Component):
     Members
     -------
     command : ``In(command_layout())``, memory : ``In(Store)``
-        The load under way, and where it goes. Stable from three cycles before the first beat on
-        and until the last one has come through, like ``is_biases``.
+        The load under way, and where it goes. Stable from two cycles before the first beat until
+        the last one has come through.
     is_biases : ``In(1)``
-        Whether it goes to the biases.
+        Whether it goes to the biases, a cycle later.
     taken : ``In(1)``
         A beat enters.
     beat : ``In(ArrayLayout(wide_format.width, load_lanes))``
@@ -157,7 +162,10 @@ class LoadLanes(wiring.Component):
         made = Signal.like(self.data, name="made")
         kept = loaded_codes(size)(made[: loaded_codes(size).size])
         events = {event: [] for event in EVENTS}
-        significands = spread(m, "significand", self.command.significand, size.load_lanes)
+        lanes = size.load_lanes
+        ways = 2 if spread_cycles(lanes) <= GREATEST_SPREAD else 4
+        assert spread_cycles(lanes, ways) <= GREATEST_SPREAD
+        significands = spread(m, "significand", self.command.significand, lanes, ways)
         for k, number in enumerate(numbers):
             integer = self._integer_lane(m, k, number, significands[k], is_signed)
             fp4 = self._fp4_lane(m, k, number, noise)

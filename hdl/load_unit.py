@@ -232,11 +232,11 @@ class LoadUnit(wiring.Component):
             Store.GRADIENTS: command.gradient_base,
             Store.BIASES: command.bias_base << (beats.bit_length() - 1),
         }
-        base = Signal(size.load_address_bits, reset_less=True)
+        base = Signal(size.load_address_bits)
         with m.Switch(self.memory):
             for which, first in bases.items():
                 with m.Case(which):
-                    m.d.sync += base.eq(first)
+                    m.d.comb += base.eq(first)
         return base
 
     def _deliver(self, m, outlet):

@@ -43,7 +43,7 @@ async def follow(ctx, unit, rng, matrix, expected, sends):
     ctx.set(unit.is_biases, is_biases)
     # What is left of a row behind its first write, minus 1.
     ctx.set(unit.begin_row, columns - lanes - 1)
-    await ctx.tick().repeat(3)
+    await ctx.tick()
     ctx.set(unit.start, 1)
     await ctx.tick()
     ctx.set(unit.start, 0)

@@ -57,11 +57,9 @@ class Load:
     latency: int
 
 
-def make(rng, size, random_bits, command, count=12):
-    """Make a load of some beats, and compute what comes of it."""
+def draw(rng, size, command, count):
+    """Draw beats of numbers of every kind, near the scale of a load."""
     lanes = size.load_lanes
-    inside = np.ones((count, lanes), np.bool_)
-    inside[count // 2, 1:] = False
     unit = 2.0**command.fp4_exponent
     if command.operation != Operation.LOAD_GRADIENTS:
         unit = 1 / command.scale.value
@@ -70,6 +68,14 @@ def make(rng, size, random_bits, command, count=12):
     # Of each kind that is counted, one in any load: too large, NaN, and too small.
     top = int(size.wide_format.encode(size.wide_format.greatest))
     codes[0, 0], codes[1, 0], codes[2, 0] = top, top + 1, 1
+    return codes
+
+
+def make(size, random_bits, command, codes):
+    """Compute what comes of a load."""
+    count, lanes = codes.shape
+    inside = np.ones((count, lanes), np.bool_)
+    inside[count // 2, 1:] = False
     masked = np.where(inside, codes, 0)
     if command.operation == Operation.LOAD_BIASES:
         inside[:] = True
@@ -123,7 +129,7 @@ def loads(rng, size, random_bits):
                 **kind, significand=significand, exponent=rng.randint(-17, -13),
                 fp4_exponent=rng.randint(-8, 0),
             )  # fmt: skip
-            yield make(rng, size, random_bits, command, count=3)
+            yield make(size, random_bits, command, draw(rng, size, command, 3))
 
 
 class Bench:
@@ -160,7 +166,7 @@ class Bench:
         await self.step(ctx)
         # It comes from a register.
         ctx.set(lanes.is_biases, memory == Store.BIASES)
-        await self.step(ctx, 3)
+        await self.step(ctx)
         for beat, inside, expected in zip(load.beats, load.inside, load.expected, strict=True):
             while self.rng.random() > self.sends:
                 await self.step(ctx)
@@ -215,6 +221,26 @@ def test_lanes_make_what_the_golden_quantisers_make(rng, name, sends):
     simulate(module, run)
     events = np.sum([load.events for load in all_loads], axis=0)
     assert events.all()
+
+
+@pytest.mark.parametrize("side", [16, 32, 64])
+def test_the_scale_is_there_in_every_lane_in_time(rng, side):
+    """With the first beat as early as it can come, in cores of many lanes, too."""
+    size = CoreSize(rows=side, columns=side, lanes=side, max_terms=1024)
+    bench = Bench(rng, size, sends=1)
+    module = Module()
+    module.submodules.lanes = bench.lanes
+    # By the scale of the load before, each number would have another code: 2 against 4.
+    codes = np.full((2, side), size.wide_format.encode(2.0))
+    all_loads = [
+        make(size, None, Command(Operation.LOAD_WEIGHTS, significand=significand), codes)
+        for significand in (1 << 15, (1 << 16) - 1, 1 << 15)
+    ]
+
+    async def run(ctx):
+        await bench.run(ctx, all_loads)
+
+    simulate(module, run)
 
 
 def test_the_latency_is_that_of_the_longest_way():
