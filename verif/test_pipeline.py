@@ -6,7 +6,7 @@ import random
 import pytest
 from amaranth import Module, Signal, signed
 
-from hdl.pipeline import Flow, settled
+from hdl.pipeline import Flow, StableFlow, settled
 from verif.simulation import registers, simulate
 
 
@@ -106,3 +106,23 @@ def test_settings_have_a_register_each():
     out = Signal(8)
     m.d.comb += out.eq(one ^ two)
     assert dict(registers(m, out)) == {"setting_0": False, "setting_1": False}
+
+
+def test_stable_values_wait_without_registers():
+    """They are counted all the same: none is used before it is there, and any later on."""
+    m = Module()
+    flow = StableFlow(m)
+    a = flow.input("a", Signal(4), cycle=1)
+    total = flow.stage("total", lambda x: x + 1, flow.stage("kept", lambda x: x, a))
+    both = flow.wire(lambda x, y: x ^ y, a, total)
+    assert (total.cycle, both.cycle) == (3, 3)
+    assert flow.at(a, 9) is a.value and flow.at(total, 9) is total.value
+    product = flow.stage("product", lambda x, y: x * y, both, a)
+    assert product.cycle == 4
+    with pytest.raises(AssertionError, match=r"^total is there in cycle 3, not 2$"):
+        flow.at(total, 2)
+    out = Signal(16)
+    m.d.comb += out.eq(flow.close(4, product=product)[0])
+    assert sorted(name for name, _ in registers(m, out)) == ["kept", "product", "total"]
+    with pytest.raises(AssertionError, match="product is there after 4 cycles"):
+        flow.close(5, product=product)
