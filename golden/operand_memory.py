@@ -60,7 +60,7 @@ class OperandMemory(CodeMemory):
     ----------
     in_range : array of bool, shape (words, block, block)
         Whether the gradient passes.
-    residuals : array of int16, shape (words, block, block)
+    derivatives : array of int16, shape (words, block, block)
         Where in range the residual, in units of ``2**-residual_bits``; elsewhere the integer that
         was written.
     """
@@ -68,21 +68,21 @@ class OperandMemory(CodeMemory):
     def __init__(self, words: int, block: int, residual_bits: int) -> None:
         super().__init__(words, block)
         self.in_range = np.zeros(self.codes.shape, np.bool_)
-        self.residuals = np.zeros(self.codes.shape, np.int16)
+        self.derivatives = np.zeros(self.codes.shape, np.int16)
         self._residual_bits = residual_bits
 
     def write_codes(self, base: int, codes: npt.NDArray[np.integer]) -> None:
         """Write a matrix of ready codes, in range and with residual 0."""
         super().write_codes(base, codes)
         _write(self.in_range, base, np.ones(codes.shape, np.bool_))
-        _write(self.residuals, base, np.zeros(codes.shape, np.int16))
+        _write(self.derivatives, base, np.zeros(codes.shape, np.int16))
 
     def write(self, base: int, quantized: Quantized) -> None:
         """Write a quantised matrix from a word on."""
         super().write_codes(base, quantized.codes)
         _write(self.in_range, base, quantized.in_range)
         _write(
-            self.residuals,
+            self.derivatives,
             base,
             np.where(quantized.in_range, quantized.derivative, quantized.codes),
         )
@@ -93,7 +93,7 @@ class OperandMemory(CodeMemory):
 
     def read_derivative(self, base: int, shape: tuple[int, int]) -> npt.NDArray[np.int64]:
         """Read the derivative by the step, in units of ``2**-residual_bits``."""
-        kept = _read(self.residuals, base, shape).astype(np.int64)
+        kept = _read(self.derivatives, base, shape).astype(np.int64)
         return np.where(_read(self.in_range, base, shape), kept, kept << self._residual_bits)
 
 

@@ -220,14 +220,10 @@ class TrainingEngine(wiring.Component):
             (array.totals, results.totals),
             (results.read, store.strip_read),
             (results.write, store.result),
+            (loads.store, store.load),
         ):
             wiring.connect(m, source, sink)
-        m.d.comb += [
-            store.load.write.eq(loads.write),
-            store.load.memory.eq(loads.memory),
-            loads.wait.eq(store.load.wait),
-            self.step_gradients.eq(results.step_gradients),
-        ]
+        m.d.comb += self.step_gradients.eq(results.step_gradients)
 
     def _seed(self, m, loads, results):
         """Pass seeds on while nothing is under way; tells whether one is wrong."""

@@ -92,7 +92,7 @@ def loaded(size=TINY, seed=3):
         memory.codes[:] = rng.integers(16, size=memory.codes.shape)
     for memory in (core.activations, core.weights):
         memory.in_range[:] = rng.integers(2, size=memory.codes.shape)
-        memory.residuals[:] = rng.integers(-8, 8, memory.codes.shape)
+        memory.derivatives[:] = rng.integers(-8, 8, memory.codes.shape)
     core.biases[:] = rng.integers(-99, 99, core.biases.shape)
     core.issue(Command(5, 3, 5, 6, destination=PARTIAL_SUMS))
     core.issue(Command(6, 3, 5, 6, destination=Destination.NOTHING, step_gradient=True))
@@ -106,7 +106,7 @@ def loaded(size=TINY, seed=3):
 def memories(core):
     arrays = {"biases": core.biases, "partial sums": core.partial_sums}
     for name in ("activations", "weights", "gradients"):
-        for key in ("codes",) if name == "gradients" else ("codes", "in_range", "residuals"):
+        for key in ("codes",) if name == "gradients" else ("codes", "in_range", "derivatives"):
             arrays[f"{name}.{key}"] = getattr(getattr(core, name), key)
     return {name: np.copy(array) for name, array in arrays.items()}
 

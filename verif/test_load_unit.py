@@ -113,9 +113,9 @@ class Run:
         await ctx.tick().repeat(60)
 
     async def _watch(self, ctx):
-        unit, write = self.unit, self.unit.write
+        unit, write = self.unit, self.unit.store.write
         while True:
-            ctx.set(unit.wait, self.rng.random() < self.waits)
+            ctx.set(unit.store.wait, self.rng.random() < self.waits)
             if ctx.get(write.memories):
                 self.writes.append(self._written(ctx))
             if ctx.get(unit.error):
@@ -128,7 +128,7 @@ class Run:
             self.cycle += 1
 
     def _written(self, ctx):
-        write = self.unit.write
+        write = self.unit.store.write
         memories, row, group = (ctx.get(write[x]) for x in ("memories", "row", "group"))
         memory = next(each for each in Store if memories == 1 << each)
         # The same, with a bit for each.

@@ -30,8 +30,8 @@ class Run:
         self.rng, self.size, self.cycles = rng, size, cycles
         self.store = OperandStore(size)
         #: Codes and derivatives of each word, by row and column; biases of each word.
-        self.codes = {which: [self._square() for _ in range(WORDS)] for which in Memory}
-        self.derivatives = {which: [self._square() for _ in range(WORDS)] for which in Memory}
+        self.codes = {which: [self._square() for _ in range(WORDS)] for which in Store}
+        self.derivatives = {which: [self._square() for _ in range(WORDS)] for which in Store}
         self.biases = [[0] * size.columns for _ in range(WORDS)]
         #: The last cycle in which a word is read or written.
         self.read_at = defaultdict(lambda: -APART)
@@ -52,7 +52,7 @@ class Run:
         for cycle in range(self.cycles):
             self.cycle = cycle
             if self.rng.random() < 0.02:
-                memory, since = self.rng.choice(list(Memory)), 0
+                memory, since = self.rng.choice(list(Store)), 0
             ctx.set(self.store.load.memory, memory)
             # The memory is known for two cycles before a load writes to it.
             self._load(ctx, memory, since > 2 and not waits and self.rng.random() < 0.7)

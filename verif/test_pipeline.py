@@ -6,7 +6,7 @@ import random
 import pytest
 from amaranth import Module, Signal, signed
 
-from hdl.pipeline import Flow, settled
+from hdl.pipeline import Flow, StableFlow, settled
 from verif.simulation import registers, simulate
 
 
@@ -161,3 +161,23 @@ def test_outputs_are_the_members_of_a_component():
         assert (ctx.get(Ports.sum), ctx.get(Ports.x)) == (4, 3)
 
     simulate(m, bench)
+
+
+def test_stable_values_wait_without_registers():
+    """They are counted all the same: none is used before it is there, and any later on."""
+    m = Module()
+    flow = StableFlow(m)
+    a = flow.input("a", Signal(4), cycle=1)
+    total = flow.stage("total", lambda x: x + 1, flow.stage("kept", lambda x: x, a))
+    both = flow.wire(lambda x, y: x ^ y, a, total)
+    assert (total.cycle, both.cycle) == (3, 3)
+    assert flow.at(a, 9) is a.value and flow.at(total, 9) is total.value
+    product = flow.stage("product", lambda x, y: x * y, both, a)
+    assert product.cycle == 4
+    with pytest.raises(AssertionError, match=r"^total is there in cycle 3, not 2$"):
+        flow.at(total, 2)
+    out = Signal(16)
+    m.d.comb += out.eq(flow.close(4, product=product)[0])
+    assert sorted(name for name, _ in registers(m, out)) == ["kept", "product", "total"]
+    with pytest.raises(AssertionError, match="product is there after 4 cycles"):
+        flow.close(5, product=product)

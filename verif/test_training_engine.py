@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from amaranth import ClockDomain, ClockSignal, Module, ResetSignal
 
-from golden.command import PRODUCTS, Command, CoreSize, Destination, Memory
+from golden.command import PRODUCTS, Command, CoreSize, Destination, Store
 from golden.training_core import TrainingCore
 from hdl.training_engine import RESULTS, TrainingEngine
 from verif.core_stimulus import random_program
@@ -111,5 +111,5 @@ def test_no_part_breaks_its_promise(request, pause):
     assert run.error == 0
     assert run.results == [*expected, []]
     assert run.step_gradients == [
-        twin.step_gradient(which) for which in (Memory.ACTIVATIONS, Memory.WEIGHTS)
+        twin.step_gradient(which) for which in (Store.ACTIVATIONS, Store.WEIGHTS)
     ]
