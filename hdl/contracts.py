@@ -60,6 +60,7 @@ def promise_steady(m, inside, what, **settings):
     if not are_checked():
         return
     for name, value in settings.items():
-        before = Signal(len(value), name=f"{name}_before")
+        value = Value.cast(value)
+        before = Signal(value.shape(), name=f"{name}_before")
         m.d.sync += before.eq(value)
         promise(m, f"{name} stands still while {what} is inside", ~inside | (before == value))

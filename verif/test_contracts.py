@@ -2,18 +2,18 @@
 """Promises: named by every simulation that breaks one, and absent from what is emitted."""
 
 import pytest
-from amaranth import ClockDomain, Module
+from amaranth import ClockDomain, Module, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from gen import config
 from gen.verilog import to_verilog
-from hdl.contracts import checked, promise
+from hdl.contracts import checked, promise, promise_steady
 from hdl.event_counters import EventCounters
 from verif.simulation import simulate
 
-#: Modules with promises in them.
-PROMISING = ("quantizer", "fp4_quantizer", "training_core")
+#: Modules with promises in them: all but one, which relies on nothing.
+PROMISING = tuple(name for name in config.load(config.DEFAULT) if name != "step_gradient")
 
 
 class Narrow(EventCounters):
@@ -60,6 +60,30 @@ def test_nothing_is_promised_in_reset(in_reset):
     else:
         with pytest.raises(AssertionError, match="the input is never set"):
             simulate(module, bench)
+
+
+@pytest.mark.parametrize("shape", [4, signed(4)], ids=["unsigned", "signed"])
+def test_a_setting_that_stands_still_is_seen_to(shape):
+    """Whatever its value: every one is held while something is inside, and each change is seen."""
+    module, setting, inside = Module(), Signal(shape), Signal()
+
+    async def bench(ctx):
+        ctx.set(setting, -1 if setting.shape().signed else 15)
+        await ctx.tick()
+        ctx.set(inside, 1)
+        for _ in range(3):
+            await ctx.tick()
+        changes.append(ctx.get(setting))
+        ctx.set(setting, 7)
+        for _ in range(2):
+            await ctx.tick()
+
+    changes: list[int] = []
+    with checked():
+        promise_steady(module, inside, "a tensor", scale=setting)
+    with pytest.raises(AssertionError, match="scale stands still while a tensor is inside"):
+        simulate(module, bench)
+    assert changes == [-1 if setting.shape().signed else 15]
 
 
 @pytest.mark.parametrize("name", PROMISING)
