@@ -110,13 +110,14 @@ class ScaleProduct(wiring.Component):
         low, high = flow.stage(
             "low high", lambda v, a, b: (v[:PART_BITS] * a, v[PART_BITS:] * b), value, *factors
         )
-        # The distance waits for the product, as it has fewer bits than the exponent.
-        bases = [
-            flow.stage(f"base_{k}", lambda d, o, _: _exponent(o - d), distance, origin, low)
-            for k, origin in enumerate(origins)
-        ]
         low, high = flow.keep("low_kept high_kept", low, high)
         product, low_set = flow.stage("product low_set", _add_parts, low, high)
+        # Where origins stand still, the distance waits, as it has fewer bits than the exponents.
+        others = [distance] if self._own_scale else [distance, product]
+        bases = [
+            flow.stage(f"base_{k}", lambda o, d, *_: _exponent(o - d), origin, *others)
+            for k, origin in enumerate(origins)
+        ]
 
         # Factors with their top bits set: the product has one of its two top bits set.
         normal, large = flow.stage(
