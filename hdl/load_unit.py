@@ -247,11 +247,8 @@ class LoadUnit(wiring.Component):
         m.d.comb += [leaving.eq(outlet.o.valid & ~self.wait), outlet.o.ready.eq(~self.wait)]
         kept = register(m, "payload_kept", outlet.o.payload)
         codes = layout(kept[: layout.size])
-        of_memory = Signal(len(Store))
-        m.d.sync += [
-            *(of_memory[which].eq(equals(self.memory, which)) for which in Store),
-            write.memories.eq(of_memory & leaving.replicate(len(Store))),
-        ]
+        of_memory = register(m, "of_memory", Cat(equals(self.memory, which) for which in Store))
+        m.d.sync += write.memories.eq(of_memory & leaving.replicate(len(Store)))
         m.d.comb += [
             write.codes.eq(codes.codes),
             write.derivatives.eq(codes.derivatives),
