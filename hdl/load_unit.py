@@ -222,11 +222,10 @@ class LoadUnit(wiring.Component):
         ]
         kept = register(m, "payload_kept", outlet.o.payload)
         codes = layout(kept[: layout.size])
-        of_memory = Signal(len(Store))
-        m.d.sync += [
-            *(of_memory[which].eq(equals(self.store.memory, which)) for which in Store),
-            write.memories.eq(of_memory & leaving.replicate(len(Store))),
-        ]
+        of_memory = register(
+            m, "of_memory", Cat(equals(self.store.memory, which) for which in Store)
+        )
+        m.d.sync += write.memories.eq(of_memory & leaving.replicate(len(Store)))
         m.d.comb += [
             write.codes.eq(codes.codes),
             write.derivatives.eq(codes.derivatives),

@@ -8,7 +8,9 @@ import pytest
 from amaranth import Module
 
 from golden.command import Command, CoreSize, ErrorCode, Operation, Store
+from hdl.fp4_quantizer import Fp4Lane
 from hdl.load_unit import LoadUnit
+from hdl.quantizer import IntegerLane
 from verif.simulation import simulate
 
 SHAPES = [(2, 2, 4), (4, 2, 8), (2, 4, 16)]
@@ -184,3 +186,39 @@ def test_a_wrong_end_harms_nothing_after_it(rng, shape, sends):
     for (load, ends), (_, accepted) in zip(loads, run.taken, strict=True):
         assert accepted == beats
         beats += len(load.beats) + ends
+
+
+@pytest.mark.parametrize("operation", LOADS)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_beat_per_cycle_and_the_stated_latency(shape, operation):
+    """Of quantised numbers, whose way is the longest: none waits, and each is written in time."""
+    size = size_of(shape)
+    unit = LoadUnit(size)
+    m = Module()
+    m.submodules.unit = unit
+    beats = 100
+    command = {name: size.load_lanes for name in ("batch", "inputs", "outputs")}
+    command |= {"outputs" if operation == Operation.LOAD_WEIGHTS else "batch": beats}
+    taken, written = [], []
+
+    async def bench(ctx):
+        for name, value in command.items():
+            ctx.set(unit.command.payload[name], value)
+        ctx.set(unit.command.payload.operation, operation)
+        ctx.set(unit.command.valid, 1)
+        ctx.set(unit.i.valid, 1)
+        for cycle in range(beats + LoadUnit.latency + 10):
+            ctx.set(unit.i.p.last, len(taken) == beats - 1)
+            if ctx.get(unit.taken):
+                taken.append(cycle)
+            if ctx.get(write := unit.store.write.memories):
+                assert ctx.get(write) == 1 << LOADS[operation][0]
+                written.append(cycle)
+            await ctx.tick()
+            ctx.set(unit.command.valid, 0)
+
+    simulate(m, bench)
+    assert taken == [taken[0] + k for k in range(beats)]
+    to_fp4 = operation == Operation.LOAD_GRADIENTS
+    latency = LoadUnit.latency - (0 if to_fp4 else Fp4Lane.latency - IntegerLane.latency)
+    assert written == [cycle + latency for cycle in taken]
