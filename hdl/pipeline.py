@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from amaranth import *
 
-__all__ = ["Flow", "StableFlow", "Timed", "deepen", "delay", "delays", "register", "settled"]
+__all__ = ["Flow", "StableFlow", "Timed", "delay", "delays", "register"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -214,11 +214,6 @@ def register(m, name, value, reset=False):
     return kept
 
 
-def settled(m, name, *values):
-    """Register settings, which stand still while anything flows; their cycle does not matter."""
-    return [register(m, f"{name}_{k}", value) for k, value in enumerate(values)]
-
-
 def delays(m, name, value, cycles, reset=False):
     """Give a value, and the same in each of the next ``cycles``.
 
@@ -249,17 +244,3 @@ def delays(m, name, value, cycles, reset=False):
 def delay(m, name, value, cycles, reset=False):
     """Give a value ``cycles`` later; see :func:`delays`."""
     return delays(m, name, value, cycles, reset)[-1]
-
-
-def deepen(m, deep, name, *values):
-    """Put a register behind each value, where ``deep``; otherwise give back the values.
-
-    The registers have no clock enable: for pipelines that never stall.
-    """
-    if not deep:
-        return values
-    # A value without bits needs none.
-    return [
-        register(m, f"{name}_{k}", value) if len(value) else Const(0, 0)
-        for k, value in enumerate(values)
-    ]

@@ -39,14 +39,15 @@ class ShiftMultiplyArray(wiring.Component):
     FP4 codes take one cycle per beat. INT4 codes take two, one per signed digit: ``i`` accepts
     such a beat in its second cycle.
 
-    The sums never wait: a beat with ``last`` is accepted only when the bank has room for the tile,
-    and at least ``rows`` cycles after the one before. So ``i.ready`` depends combinationally on
-    the payload of ``i``. Every row takes random bits, whatever the mode.
+    The sums leave when the bank has room for the tile, and at least ``rows`` cycles after those of
+    the tile before. Until then a tile that is complete waits in the accumulators, and no beat is
+    accepted; ``i.ready`` depends on registers and on ``operand`` alone. Every row takes random
+    bits, whatever the mode.
 
     The golden models are :func:`golden.shift_multiply_array.matmul` and ``round_accumulators``.
 
     The latency, from the acceptance of a beat with ``last`` to the first row on ``o``, is
-    ``latency`` cycles: 6 and those of :class:`hdl.dot_product_array.DotProductArray`. The
+    ``latency`` cycles where the tile need not wait: 6 and those of :class:`hdl.dot_product_array.DotProductArray`. The
     throughput is one pass per cycle, as long as ``bank_tiles`` tiles last ``latency + rows`` cycles
     and ``o`` is read.
 
@@ -214,17 +215,23 @@ class ShiftMultiplyArray(wiring.Component):
         two_passes = self.operand == ShiftOperand.INT4
         final_pass = Signal()
         may_end = Signal()
-        go = Signal()
         ends = Signal()
+        # A tile whose last beat comes before it may end waits for that in the accumulators, and
+        # ends with one more pass, of zeros: so no beat has to wait for what it says itself.
+        end_waits = Signal()
+        accepted = self.i.valid & self.i.ready
         m.d.comb += [
             final_pass.eq(digit | ~two_passes),
             may_end.eq(free_tiles.any() & ~rows_to_drain.any() & random_ready),
-            self.i.ready.eq(final_pass & (~self.i.p.last | may_end)),
-            go.eq(self.i.valid & (~self.i.p.last | may_end)),
-            ends.eq(self.i.valid & self.i.ready & self.i.p.last),
+            self.i.ready.eq(final_pass & ~end_waits),
+            ends.eq(may_end & ((accepted & self.i.p.last) | end_waits)),
         ]
-        with m.If(go):
-            m.d.sync += [digit.eq(~final_pass), first.eq(ends)]
+        with m.If(self.i.valid & ~end_waits):
+            m.d.sync += [digit.eq(~final_pass), first.eq(0)]
+        with m.If(accepted & self.i.p.last & ~may_end):
+            m.d.sync += end_waits.eq(1)
+        with m.If(ends):
+            m.d.sync += [end_waits.eq(0), first.eq(1)]
         with m.If(ends):
             m.d.sync += rows_to_drain.eq(self._rows - 1)
         with m.Elif(rows_to_drain.any()):
@@ -233,7 +240,6 @@ class ShiftMultiplyArray(wiring.Component):
 
         # A beat too many would let an accumulator overflow: it is counted.
         too_long = Signal()
-        accepted = self.i.valid & self.i.ready
         limit = self._max_terms - self._max_terms % self._lanes
         m.d.sync += too_long.eq(accepted & (terms == limit))
         with m.If(accepted):
@@ -243,7 +249,7 @@ class ShiftMultiplyArray(wiring.Component):
 
         m.submodules.array = array = self._array
         m.d.comb += [
-            array.operands.flags.valid.eq(go),
+            array.operands.flags.valid.eq(self.i.valid | end_waits),
             array.operands.flags.first.eq(first),
             array.operands.flags.last.eq(ends),
             array.operands.operand.eq(self.operand.replicate(len(array.operands.operand))),
@@ -255,7 +261,9 @@ class ShiftMultiplyArray(wiring.Component):
                 for row in range(self._rows)
             ]
             m.d.comb += [
-                array.operands.codes[column][lane].eq(self.i.p.data.codes[column][lane])
+                array.operands.codes[column][lane].eq(
+                    Mux(end_waits, 0, self.i.p.data.codes[column][lane])
+                )
                 for column in range(self._columns)
             ]
         sums = [

@@ -6,7 +6,7 @@ import random
 import pytest
 from amaranth import Module, Signal, signed
 
-from hdl.pipeline import Flow, StableFlow, settled
+from hdl.pipeline import Flow, StableFlow
 from verif.simulation import registers, simulate
 
 
@@ -96,16 +96,6 @@ def test_valid_bits_are_reset_and_data_are_not():
         f"valid_after_{k}" for k in range(1, 6)
     }
     assert {"total", "product", "result"} <= found.keys()
-
-
-def test_settings_have_a_register_each():
-    m = Module()
-    a, b = Signal(3), Signal(signed(5))
-    one, two = settled(m, "setting", a, b)
-    assert (one.shape(), two.shape()) == (a.shape(), b.shape())
-    out = Signal(8)
-    m.d.comb += out.eq(one ^ two)
-    assert dict(registers(m, out)) == {"setting_0": False, "setting_1": False}
 
 
 def test_a_setting_is_there_in_every_cycle(request):
