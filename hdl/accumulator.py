@@ -30,7 +30,7 @@ class Accumulator(wiring.Component):
         Term, and a one to be added.
     valid, first, last : ``In(1)``
         Whether there is a term, and whether it begins or ends a sum. A first one comes behind a
-        last one, or a reset.
+        last one, or a reset; a sum may also end later, without a term.
     total : ``Out(signed(bits))``
         Sum.
     """
@@ -67,8 +67,10 @@ class Accumulator(wiring.Component):
         else:
             if self._structure is Structure.PIPELINED:
                 before = Signal.like(total, name="running", reset_less=False)
-                with m.If(self.valid):
-                    m.d.sync += before.eq(Mux(self.last, 0, following))
+                with m.If(self.last):
+                    m.d.sync += before.eq(0)
+                with m.Elif(self.valid):
+                    m.d.sync += before.eq(following)
             else:
                 before = Mux(self.first, 0, total)
             m.d.comb += following.eq(add_with_carry(before, self.term, self.carry))

@@ -16,7 +16,10 @@ __all__ = ["DotProductArray", "array_operands_signature", "array_totals_signatur
 
 
 def pass_flags():
-    """Lay out what goes with a pass: whether there is one, and the first and last of a sum."""
+    """Lay out what goes with a pass: whether there is one, and the first and last of a sum.
+
+    ``last`` may come without a pass: the sum ends with the one before.
+    """
     return data.StructLayout({"valid": 1, "first": 1, "last": 1})
 
 
@@ -35,7 +38,7 @@ def array_operands_signature(rows, columns, lanes, integer_bits):
     wiring.Signature
         ``flags : Out(pass_flags())``
             Whether there is a pass, and whether it is the first or last one of the sums. A first
-            one comes behind a last one, or a reset.
+            one comes behind a last one, or a reset; ``last`` may come later, without a pass.
         ``operand : Out(columns)``
             What the codes are: a :class:`golden.shift_multiply_array.ShiftOperand`.
         ``digit : Out(columns)``
@@ -89,7 +92,7 @@ class DotProductArray(wiring.Component):
     pass, INT4 codes one per signed digit. The sums stand for one cycle at least when
     they are complete.
 
-    The latency from the last pass to ``done`` is ``latency`` cycles: 2, those of a lane, and those
+    The latency from ``last`` to ``done`` is ``latency`` cycles: 2, those of a lane, and those
     of the adder tree. The throughput is one pass per cycle.
 
     Parameters
@@ -181,7 +184,7 @@ class DotProductArray(wiring.Component):
                     unit.last.eq(last[row]),
                     self.totals.sums[row][column].eq(unit.total),
                 ]
-            m.d.sync += self.totals.done[row].eq(valid[row] & last[row])
+            m.d.sync += self.totals.done[row].eq(last[row])
         return m
 
     def _decode(self, m):

@@ -47,9 +47,9 @@ class ShiftMultiplyArray(wiring.Component):
     The golden models are :func:`golden.shift_multiply_array.matmul` and ``round_accumulators``.
 
     The latency, from the acceptance of a beat with ``last`` to the first row on ``o``, is
-    ``latency`` cycles where the tile need not wait: 6 and those of :class:`hdl.dot_product_array.DotProductArray`. The
-    throughput is one pass per cycle, as long as ``bank_tiles`` tiles last ``latency + rows`` cycles
-    and ``o`` is read.
+    ``latency`` cycles where the tile need not wait: 6 and those of
+    :class:`hdl.dot_product_array.DotProductArray`. The throughput is one pass per cycle, as long as
+    ``bank_tiles`` tiles last ``latency + rows`` cycles and ``o`` is read.
 
     Parameters
     ----------
@@ -216,8 +216,8 @@ class ShiftMultiplyArray(wiring.Component):
         final_pass = Signal()
         may_end = Signal()
         ends = Signal()
-        # A tile whose last beat comes before it may end waits for that in the accumulators, and
-        # ends with one more pass, of zeros: so no beat has to wait for what it says itself.
+        # A tile whose last beat comes before it may end waits for that in the accumulators: so no
+        # beat has to wait for what it says itself.
         end_waits = Signal()
         accepted = self.i.valid & self.i.ready
         m.d.comb += [
@@ -249,7 +249,7 @@ class ShiftMultiplyArray(wiring.Component):
 
         m.submodules.array = array = self._array
         m.d.comb += [
-            array.operands.flags.valid.eq(self.i.valid | end_waits),
+            array.operands.flags.valid.eq(self.i.valid & ~end_waits),
             array.operands.flags.first.eq(first),
             array.operands.flags.last.eq(ends),
             array.operands.operand.eq(self.operand.replicate(len(array.operands.operand))),
@@ -261,9 +261,7 @@ class ShiftMultiplyArray(wiring.Component):
                 for row in range(self._rows)
             ]
             m.d.comb += [
-                array.operands.codes[column][lane].eq(
-                    Mux(end_waits, 0, self.i.p.data.codes[column][lane])
-                )
+                array.operands.codes[column][lane].eq(self.i.p.data.codes[column][lane])
                 for column in range(self._columns)
             ]
         sums = [
