@@ -6,34 +6,22 @@ from different values.
 
 from amaranth import *
 
-__all__ = ["fan_out", "spread", "spread_cycles"]
+__all__ = ["fan_out", "spread"]
 
 
-def spread(m, name, value, count, ways=2):
+def spread(m, name, value, count):
     """Register a setting for each of its users, so that none of the wires is long.
 
-    Each register is followed by ``ways`` others, 2 or 4, and no two of those start from the same
-    value, so that tools merge none of them. The last ones follow ``spread_cycles(count, ways)``
-    cycles after ``value``.
+    Each register follows another one, and no two that do so start from the same value, so that
+    tools merge none of them. The last ones follow ``count.bit_length()`` cycles after ``value``.
     """
-    ones = (1 << len(value)) - 1
-    starts = [0, ones, ones // 3, ones - ones // 3][:ways]
-    assert len(set(starts)) == ways, f"{name} has too few bits to start in {ways} ways"
     copies = []
     for k in range(count):
-        start = starts[k % ways]
+        start = (1 << len(value)) - 1 if k % 2 else 0
         copy = Signal(len(value), name=f"{name}_{k}", init=start, reset_less=True)
-        m.d.sync += copy.eq(copies[(k - 1) // ways] if k else value)
+        m.d.sync += copy.eq(copies[(k - 1) // 2] if k else value)
         copies.append(copy)
     return copies
-
-
-def spread_cycles(count, ways=2):
-    """Count the cycles until the last copy of :func:`spread` has followed."""
-    cycles, last = 1, count - 1
-    while last:
-        cycles, last = cycles + 1, (last - 1) // ways
-    return cycles
 
 
 def fan_out(m, name, value, count, cycles, reset_less=True):

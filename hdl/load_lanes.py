@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out
 from golden.command import Store
 
 from .commands import command_layout
-from .copies import spread, spread_cycles
+from .copies import spread
 from .event_counters import EventCounters
 from .fp4_quantizer import EVENTS, Fp4Lane
 from .pipeline import Flow, register
@@ -21,9 +21,10 @@ __all__ = ["EVENTS", "LoadLanes", "loaded_codes"]
 _FLAGS = ("saturated", "underflowed", "was_nonfinite")
 
 
-#: Cycles that the scale may take to all lanes: it is known two cycles before the first beat, and
-#: the lanes, behind one more register each, multiply by it in the fourth cycle after that beat.
-GREATEST_SPREAD = 2 + 4 - 1
+#: Copies of the scale, each of which follows another one, in as many cycles as there are for it: it
+#: is known two cycles before the first beat, and the lanes, behind one more register each, multiply
+#: by it in the fourth cycle after that beat. Where there are more lanes, some share a copy.
+MOST_COPIES = (1 << 2 + 4 - 1) - 1
 
 
 def loaded_codes(size):
@@ -162,12 +163,10 @@ class LoadLanes(wiring.Component):
         made = Signal.like(self.data, name="made")
         kept = loaded_codes(size)(made[: loaded_codes(size).size])
         events = {event: [] for event in EVENTS}
-        lanes = size.load_lanes
-        ways = 2 if spread_cycles(lanes) <= GREATEST_SPREAD else 4
-        assert spread_cycles(lanes, ways) <= GREATEST_SPREAD
-        significands = spread(m, "significand", self.command.significand, lanes, ways)
+        copies = min(size.load_lanes, MOST_COPIES)
+        significands = spread(m, "significand", self.command.significand, copies)
         for k, number in enumerate(numbers):
-            integer = self._integer_lane(m, k, number, significands[k], is_signed)
+            integer = self._integer_lane(m, k, number, significands[k % copies], is_signed)
             fp4 = self._fp4_lane(m, k, number, noise)
             code = Cat(integer.code, integer.code[-1] & is_signed).as_signed()
             derivative = Mux(integer.in_range, integer.residual, code)

@@ -10,7 +10,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from gen.verilog import to_verilog
-from hdl.copies import fan_out, spread, spread_cycles
+from hdl.copies import fan_out, spread
 from verif.simulation import simulate
 from verif.test_gen import yosys
 
@@ -18,8 +18,8 @@ from verif.test_gen import yosys
 class Copies(wiring.Component):
     """Copies of a number, and of a bit, each behind an output of its own."""
 
-    def __init__(self, count, width, cycles, ways=2):
-        self._count, self._cycles, self._ways = count, cycles, ways
+    def __init__(self, count, width, cycles):
+        self._count, self._cycles = count, cycles
         super().__init__(
             {
                 "value": In(width),
@@ -31,8 +31,7 @@ class Copies(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        copies = spread(m, "copy", self.value, self._count, self._ways)
-        for out, copy in zip(self.values, copies, strict=True):
+        for out, copy in zip(self.values, spread(m, "copy", self.value, self._count), strict=True):
             m.d.comb += out.eq(copy)
         for out, copy in zip(
             self.bits, fan_out(m, "bit", self.bit, self._count, self._cycles), strict=True
@@ -41,13 +40,10 @@ class Copies(wiring.Component):
         return m
 
 
-@pytest.mark.parametrize("ways", [2, 4])
 @pytest.mark.parametrize("count, cycles", [(1, 1), (2, 1), (3, 2), (8, 3), (13, 4), (9, 2)])
-def test_copies_are_what_they_copy(request, count, cycles, ways):
+def test_copies_are_what_they_copy(request, count, cycles):
     rng = random.Random(request.config.getoption("seed"))
-    part = Copies(count, 8, cycles, ways)
-    last = spread_cycles(count, ways)
-    assert last <= count.bit_length()
+    part = Copies(count, 8, cycles)
     bits = [0] * cycles
 
     async def bench(ctx):
@@ -55,24 +51,24 @@ def test_copies_are_what_they_copy(request, count, cycles, ways):
             value = rng.randrange(256)
             ctx.set(part.value, value)
             # A setting is everywhere after so many cycles.
-            for cycle in range(last + 1):
+            for cycle in range(count.bit_length() + 1):
                 bits.append(rng.randrange(2))
                 ctx.set(part.bit, bits[-1])
                 await ctx.tick()
                 if len(bits) > 3 * cycles:
                     assert [ctx.get(bit) for bit in part.bits] == [bits[-cycles]] * count
-                if cycle + 1 >= last:
+                if cycle + 1 >= count.bit_length():
                     assert [ctx.get(copy) for copy in part.values] == [value] * count
 
     simulate(part, bench)
 
 
 @pytest.mark.slow  # the first start of this Yosys compiles it
-@pytest.mark.parametrize("family, ways", [("ecp5", 2), ("ecp5", 4), ("nexus", 2)])
-def test_synthesis_merges_none(tmp_path, family, ways):
+@pytest.mark.parametrize("family", ["ecp5", "nexus"])
+def test_synthesis_merges_none(tmp_path, family):
     """It merges registers that always hold the same; these start differently or follow others."""
     count, width, cycles = 13, 4, 4
-    (tmp_path / "copies.v").write_text(to_verilog(Copies(count, width, cycles, ways), "copies"))
+    (tmp_path / "copies.v").write_text(to_verilog(Copies(count, width, cycles), "copies"))
     yosys(
         tmp_path,
         f"read_verilog copies.v; synth_{family} -top copies -noiopad; tee -o stat.json stat -json"
