@@ -65,7 +65,7 @@ class Fp4Lane(wiring.Component):
             "underflowed": Out(1),
             "was_nonfinite": Out(1),
         }
-        if fmt.log2_radix == 1:
+        if fmt.is_stochastic:
             members |= {"stochastic": In(1), "noise": In(random_bits)}
         else:
             members["phase"] = In(1)
@@ -74,8 +74,8 @@ class Fp4Lane(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         flow = Flow(m)
-        binary = self._fmt.log2_radix == 1
-        shift = 0 if binary else Mux(self.phase, self._odd_shift, 0)
+        is_stochastic = self._fmt.is_stochastic
+        shift = 0 if is_stochastic else Mux(self.phase, self._odd_shift, 0)
         unit = flow.setting("unit", (self.scale_exponent + shift)[:9].as_signed())
         m.submodules.decoder = decoder = FloatDecoder(self._wide_format, normalized=True)
         exponent_shape = signed(max(len(decoder.exponent), len(unit.value)) + 1)
@@ -108,7 +108,7 @@ class Fp4Lane(wiring.Component):
             exponent=exponent,
             nonfinite=nonfinite,
         )
-        if binary:
+        if is_stochastic:
             m.d.comb += [encoder.stochastic.eq(self.stochastic), encoder.noise.eq(self.noise)]
         for name in ("code", "saturated", "underflowed", "was_nonfinite"):
             m.d.comb += getattr(self, name).eq(getattr(encoder, name))
@@ -205,7 +205,7 @@ class Fp4Quantizer(wiring.Component):
             "scale_exponent": In(signed(8)),
             **event_members(EVENTS),
         }
-        if fmt.log2_radix == 1:
+        if fmt.is_stochastic:
             members |= {
                 "stochastic": In(1),
                 "i_seed": In(stream.Signature(32)),
@@ -217,17 +217,17 @@ class Fp4Quantizer(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        binary = self._fmt.log2_radix == 1
+        is_stochastic = self._fmt.is_stochastic
         m.submodules.counters = counters = EventCounters(EVENTS, self._lanes)
         m.submodules.outlet = outlet = Outlet(self.o.p.shape(), Fp4Lane.latency)
         ready = 1
-        if binary:
+        if is_stochastic:
             random = RandomBits(self._lanes, self._random_bits, self._seed)
             m.submodules.random_bits = random
             ready = random.admit(m)
         valid, last = connect_outlet(m, self, outlet, Fp4Lane.latency, ready)
         m.d.comb += outlet.data.last.eq(last[-1])
-        if binary:
+        if is_stochastic:
             random.connect(m, self, valid[Fp4Lane.noise_latency])
         lanes = []
         for k in range(self._lanes):
@@ -240,14 +240,14 @@ class Fp4Quantizer(wiring.Component):
                 lane.scale_exponent.eq(self.scale_exponent),
                 outlet.data.data[k].eq(lane.code),
             ]
-            if binary:
+            if is_stochastic:
                 m.d.comb += [
                     lane.stochastic.eq(self.stochastic),
                     lane.noise.eq(random.o.payload[k]),
                 ]
             else:
                 m.d.comb += lane.phase.eq(self.phase)
-        choice = {"stochastic": self.stochastic} if binary else {"phase": self.phase}
+        choice = {"stochastic": self.stochastic} if is_stochastic else {"phase": self.phase}
         settings = {"scale_exponent": self.scale_exponent, **choice}
         promise_steady(m, outlet.inside, "a tensor", **settings)
         counters.connect(

@@ -252,7 +252,7 @@ class ResultPipeline(wiring.Component):
         """Choose what the lane works on, and multiply it by the scale."""
         size = self._size
         unit = self.fp4_exponent
-        if size.fmt.log2_radix == 2:
+        if size.fmt.phases == 2:
             unit = unit + Mux(self.phase, size.odd_shift, 0)
         offsets = (0, self._integer_bits - 1, unit)
         product = ScaleProduct((self._float_bits, self._integer_bits, self._fp4_bits))
@@ -303,7 +303,7 @@ class ResultPipeline(wiring.Component):
             fp4.significand.eq(product.significand_2),
             fp4.exponent.eq(product.exponent_2),
         ]
-        if size.fmt.log2_radix == 1:
+        if size.fmt.is_stochastic:
             m.d.comb += [fp4.stochastic.eq(self.stochastic), fp4.noise.eq(noise)]
         return floats, integers, fp4
 
