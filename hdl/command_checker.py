@@ -111,7 +111,9 @@ class CommandChecker(wiring.Component):
         # Region `k` is looked at `k` cycles after the first one.
         first = max(part.cycle - k for k, region in enumerate(regions) for part in region)
         step = Signal(range(len(regions)))
-        choosing, at_end, full = Signal(), Signal(), Signal()
+        choosing = Signal()
+        at_end = Signal()
+        full = Signal()
         taken = self.write & self.ready & ~self.blocked
         started = flow.input("started", taken & self.room, reset=True)
         m.d.comb += self.ready.eq(~self.checking & ~full)

@@ -352,6 +352,8 @@ class ResultPipeline(wiring.Component):
                 lambda adding, total: Mux(adding, total, 0).as_signed(),
                 adding,
                 flow.input("total", products.total, products.latency),
+                # What is given up by a reset must not be added after it.
+                reset=True,
             )
             self._accumulate(m, which, addend.value)
 

@@ -92,7 +92,8 @@ def test_small_memories_are_one_loop():
 
 def test_default_configuration_is_cleared_whole(texts):
     depths = {name: check_memories(texts[name]) for name in texts["filelist.f"].split()}
-    assert depths["scale_multiplier.v"] == [16] and len(depths["training_core.v"]) > 50
+    # The outlet, and the scales and biases of 16 groups.
+    assert depths["scale_multiplier.v"] == [32, 16, 16] and len(depths["training_core.v"]) > 50
 
 
 @pytest.mark.slow
