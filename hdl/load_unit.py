@@ -102,7 +102,8 @@ class LoadUnit(wiring.Component):
         command = Signal(command_layout())
         matrix = Signal(_matrix_layout(size))
         # The command is known, but not what is made of it.
-        taking, starting = Signal(), Signal()
+        taking = Signal()
+        starting = Signal()
         waiting = Signal()  # writes are still to come
         # What comes while nothing is under way may be anything, until it is valid.
         with m.If(self.command.ready):
