@@ -153,7 +153,8 @@ class OperandStore(wiring.Component):
         """State that loads write where they said, and never together with a result."""
         if not are_checked():
             return
-        memories, told = self.load.write.memories, Signal(len(Store))
+        memories = self.load.write.memories
+        told = Signal(len(Store))
         m.d.comb += told.bit_select(self.load.memory, 1).eq(1)
         promise(m, "a load writes to the memory that it told", ~(memories & ~told).any())
         for which, of_result in targets.items():

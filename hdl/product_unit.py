@@ -137,10 +137,8 @@ class ProductUnit(wiring.Component):
 
     def _take(self, m, starting):
         """Take shape and place of a product, and what it is."""
-        command, product = (
-            self.command.payload,
-            Signal(_product_layout(self._size), reset_less=True),
-        )
+        command = self.command.payload
+        product = Signal(_product_layout(self._size), reset_less=True)
         forward, by_input = is_forward(command.operation), is_input_gradient(command.operation)
         batch, inputs, outputs = command.batch, command.inputs, command.outputs
         m.d.sync += starting.eq(self.command.valid & self.command.ready)
