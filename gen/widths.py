@@ -10,6 +10,7 @@ _DECLARATION = re.compile(r"^  (?:wire|reg) (?:\[(\d+):0\] )?(\w+)", re.MULTILIN
 _OPERATION = re.compile(
     r"^(  assign (.+?) = )(\S.*?) (\+|-|<|<=|>|>=|==|!=|<<) (\S.*?) ?;$", re.MULTILINE
 )
+_NEGATION = re.compile(r"^(  assign .+? = )! (\S.*?) ?;$", re.MULTILINE)
 _SIGNED = re.compile(r"\$signed\((.+)\)")
 _CONCATENATION = re.compile(r"\{ (.+?) \}")
 _CONSTANT = re.compile(r"(\d+)'([bdh])([\da-f]+)")
@@ -21,7 +22,8 @@ def widen_operands(module: str) -> str:
     """Write out how operands are extended that are narrower than the operation.
 
     Verilog does it by itself, by zeros or, if both are signed, by the sign; so this changes
-    nothing, but linters need not ask whether it was meant. What has another form stays as it is.
+    nothing, but linters need not ask whether it was meant. What has another form stays as it is. For
+    the same reason the logical negation of a vector is its comparison with zero.
 
     Parameters
     ----------
@@ -46,7 +48,15 @@ def widen_operands(module: str) -> str:
         texts = [operand.extended(width) for operand in operands] + [right]
         return f"{start}{texts[0]} {operator} {texts[1]};"
 
-    return _OPERATION.sub(widen, module)
+    def compare(match: re.Match[str]) -> str:
+        start, operand = match.groups()
+        try:
+            width = _operand(operand, widths).width
+        except _UnknownError:
+            return match[0]
+        return f"{start}{operand} == {width}'h0;" if width > 1 else match[0]
+
+    return _NEGATION.sub(compare, _OPERATION.sub(widen, module))
 
 
 class _UnknownError(Exception):

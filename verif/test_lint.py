@@ -141,6 +141,9 @@ DECLARED = """\
         ("signed_bit = { a, signed_bit } >= 32'd7",
          "signed_bit = { 27'h0000000, a, signed_bit } >= 32'd7"),
         ("result = a << 2'h3", "result = { 5'h00, a } << 2'h3"),
+        ("signed_bit = ! a", "signed_bit = a == 4'h0"),
+        ("signed_bit = ! _9 [3:1]", "signed_bit = _9 [3:1] == 3'h0"),
+        ("result[0] = ! _9 [3]", "result[0] = ! _9 [3]"),
         # As they were.
         ("result[7:0] = a * a", "result[7:0] = a * a"),
         ("a = _9 [3:0] & a", "a = _9 [3:0] & a"),
@@ -156,7 +159,8 @@ def test_operands_are_widened(written, widened):
 
 
 @pytest.mark.parametrize(
-    "written", ["result = $signed(a) + _9 ", "result = ~ a + _9 ", "result = a + other[2:0]"]
+    "written",
+    ["result = $signed(a) + _9 ", "result = ~ a + _9 ", "result = a + other[2:0]", "a = ! other"],
 )
 def test_what_is_not_understood_stays(written):
     module = f"{DECLARED}  assign {written};\n"
