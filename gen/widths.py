@@ -22,8 +22,8 @@ def widen_operands(module: str) -> str:
     """Write out how operands are extended that are narrower than the operation.
 
     Verilog does it by itself, by zeros or, if both are signed, by the sign; so this changes
-    nothing, but linters need not ask whether it was meant. What has another form stays as it is. For
-    the same reason the logical negation of a vector is its comparison with zero.
+    nothing, but linters need not ask whether it was meant. What has another form stays as it is.
+    For the same reason the logical negation of a vector is its comparison with zero.
 
     Parameters
     ----------
