@@ -7,6 +7,7 @@ from .random_bits import words_per_beat
 
 __all__ = [
     "ADDRESS_BITS",
+    "CODE_BITS",
     "COUNT_BITS",
     "GREATEST_SIDE",
     "INTEGER_BITS",
@@ -16,6 +17,8 @@ __all__ = [
 
 #: Width of a signed integer operand of a lane: holds INT4 and UINT4.
 INTEGER_BITS = 5
+#: Width of a code, integer or FP4.
+CODE_BITS = 4
 #: Width of a partial sum, and of a bias.
 SUM_BITS = 32
 #: Width of a size in a command, and of what counts along with it.

@@ -5,6 +5,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from golden.command import Store
+from golden.geometry import CODE_BITS
 
 from .commands import command_layout
 from .copies import spread
@@ -20,7 +21,6 @@ __all__ = ["EVENTS", "LoadLanes", "loaded_codes"]
 #: Outputs of a lane, in the order of the events that they are counted as.
 _FLAGS = ("saturated", "underflowed", "was_nonfinite")
 
-
 #: Copies of the scale, each of which follows another one, in as many cycles as there are for it: it
 #: is known two cycles before the first beat, and the lanes, behind one more register each, multiply
 #: by it in the fourth cycle after that beat. Where there are more lanes, some share a copy.
@@ -31,7 +31,7 @@ def loaded_codes(size):
     """Lay out a beat of codes that waits to be written; beats of biases wait as they are."""
     return data.StructLayout(
         {
-            "codes": data.ArrayLayout(4, size.load_lanes),
+            "codes": data.ArrayLayout(CODE_BITS, size.load_lanes),
             "derivatives": data.ArrayLayout(derivative_layout(size.residual_bits), size.load_lanes),
         }
     )
@@ -171,7 +171,9 @@ class LoadLanes(wiring.Component):
             code = Cat(integer.code, integer.code[-1] & is_signed).as_signed()
             derivative = Mux(integer.in_range, integer.residual, code)
             m.d.comb += [
-                kept.codes[k].eq(Mux(is_raw, number[:4], Mux(to_fp4, fp4.code, integer.code))),
+                kept.codes[k].eq(
+                    Mux(is_raw, number[:CODE_BITS], Mux(to_fp4, fp4.code, integer.code))
+                ),
                 kept.derivatives[k].in_range.eq(is_raw | integer.in_range),
                 kept.derivatives[k].value.eq(Mux(is_raw, 0, derivative)),
             ]
@@ -184,7 +186,7 @@ class LoadLanes(wiring.Component):
     def _integer_lane(self, m, k, number, significand, is_signed):
         size = self._size
         m.submodules[f"integer_{k}"] = lane = IntegerLane(
-            size.wide_format, 4, size.residual_bits, size.in_range_rule
+            size.wide_format, CODE_BITS, size.residual_bits, size.in_range_rule
         )
         # Some of those start with ones, which no multiplier of an FPGA has inside.
         factor = register(m, f"factor_{k}", significand)

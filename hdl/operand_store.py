@@ -5,6 +5,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from golden.command import INTEGER_BITS, Operation, Store
+from golden.geometry import CODE_BITS
 from golden.shift_multiply_array import ShiftOperand
 
 from .contracts import are_checked, promise
@@ -15,7 +16,6 @@ from .pipeline import delay, delays, register
 from .select import equals
 from .step_gradient import derivative_layout
 from .store_ports import (
-    CODE_BITS,
     load_signature,
     pass_read_signature,
     result_signature,

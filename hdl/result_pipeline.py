@@ -9,6 +9,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from golden.command import CoreSize
+from golden.geometry import CODE_BITS, SUM_BITS
 from golden.rounding import RoundMode
 
 from .contracts import promise_steady
@@ -26,8 +27,6 @@ from .step_gradient import TOTAL_BITS, ProductSum, derivative_layout
 __all__ = ["EVENTS", "SETTINGS", "ResultPipeline", "Target"]
 
 EVENTS = ("saturation", "underflow")
-CODE_BITS = 4
-SUM_BITS = 32
 #: Members that stand still while strips are inside.
 SETTINGS = (
     *("target", "significand", "exponent", "fp4_exponent", "use_bias", "relu", "masked"),

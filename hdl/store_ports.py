@@ -5,12 +5,12 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from golden.command import Store
+from golden.geometry import CODE_BITS
 
 from .dot_product_array import pass_flags
 from .step_gradient import derivative_layout
 
 __all__ = [
-    "CODE_BITS",
     "derivative_address_bits",
     "load_signature",
     "load_write",
@@ -21,8 +21,6 @@ __all__ = [
     "result_write",
     "strip_read_signature",
 ]
-
-CODE_BITS = 4
 
 
 def derivative_address_bits(size):
