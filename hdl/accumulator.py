@@ -23,6 +23,8 @@ class Accumulator(wiring.Component):
         a level of gates would make the longest path, a second register that is cleared.
     term_bits, bits : int
         Width of a term and of the sum, which wraps.
+    ends_late : bool
+        Whether a sum may end without a term; otherwise ``last`` says nothing without ``valid``.
 
     Members
     -------
@@ -30,15 +32,16 @@ class Accumulator(wiring.Component):
         Term, and a one to be added.
     valid, first, last : ``In(1)``
         Whether there is a term, and whether it begins or ends a sum. A first one comes behind a
-        last one, or a reset; a sum may also end later, without a term.
+        last one, or a reset.
     total : ``Out(signed(bits))``
         Sum.
     """
 
     latency = 1
 
-    def __init__(self, structure, term_bits, bits):
+    def __init__(self, structure, term_bits, bits, ends_late=False):
         self._structure = structure
+        self._ends_late = ends_late
         super().__init__(
             {
                 "term": In(signed(term_bits)),
@@ -67,10 +70,11 @@ class Accumulator(wiring.Component):
         else:
             if self._structure is Structure.PIPELINED:
                 before = Signal.like(total, name="running", reset_less=False)
-                with m.If(self.last):
-                    m.d.sync += before.eq(0)
-                with m.Elif(self.valid):
-                    m.d.sync += before.eq(following)
+                with m.If(self.valid):
+                    m.d.sync += before.eq(Mux(self.last, 0, following))
+                if self._ends_late:
+                    with m.If(self.last):
+                        m.d.sync += before.eq(0)
             else:
                 before = Mux(self.first, 0, total)
             m.d.comb += following.eq(add_with_carry(before, self.term, self.carry))

@@ -41,6 +41,8 @@ class DotProduct(wiring.Component):
         Width of the sum.
     digits : bool
         Whether the shift operands may be digits of INT4.
+    ends_late : bool
+        Whether a sum may end without a pass; see :class:`hdl.accumulator.Accumulator`.
 
     Members
     -------
@@ -55,8 +57,18 @@ class DotProduct(wiring.Component):
         Sum.
     """
 
-    def __init__(self, structure, log2_radix, lanes, integer_bits, accumulator_bits, digits=True):
+    def __init__(
+        self,
+        structure,
+        log2_radix,
+        lanes,
+        integer_bits,
+        accumulator_bits,
+        digits=True,
+        ends_late=False,
+    ):
         self._structure = structure
+        self._ends_late = ends_late
         self._log2_radix = log2_radix
         self._lanes = lanes
         self._integer_bits = integer_bits
@@ -81,7 +93,7 @@ class DotProduct(wiring.Component):
         width = max(len(term) for term in terms)
         m.submodules.tree = tree = AdderTree(len(terms), width, self._structure.levels_per_stage)
         m.submodules.accumulator = accumulator = Accumulator(
-            self._structure, len(tree.total), self._accumulator_bits
+            self._structure, len(tree.total), self._accumulator_bits, self._ends_late
         )
         m.d.comb += [
             *(mine.eq(term) for mine, term in zip(tree.terms, terms, strict=True)),

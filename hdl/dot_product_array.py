@@ -172,6 +172,7 @@ class DotProductArray(wiring.Component):
                     self._lanes,
                     self._integer_bits,
                     self._accumulator_bits,
+                    ends_late=True,
                 )
                 for lane in range(self._lanes):
                     m.d.comb += [
