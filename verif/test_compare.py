@@ -48,8 +48,9 @@ def test_table():
     )
 
 
-def test_cores_are_measured_side_by_side(program, tmp_path, monkeypatch, capsys):
-    """A core as large as the text is long, and as fast as its seed says."""
+@pytest.fixture
+def fake_tools(program):
+    """A core is as large as its text is long, and as fast as its seed says."""
     statistics = '{"modules": {"\\\\\\\\%s": {"num_cells_by_type": {"LUT4": %d, "TRELLIS_FF": 5}}}}'
     netlist = json.dumps({"modules": {name: {"ports": {}, "cells": {}} for name in "ab"}})
     program(
@@ -58,12 +59,20 @@ def test_cores_are_measured_side_by_side(program, tmp_path, monkeypatch, capsys)
         f"printf '{statistics}' $name $size > stat.json\n"
         f"echo '{netlist}' > netlist.json; touch netlist.v",
     )
-    program(
-        "nextpnr-ecp5",
-        'while [ "$1" != --seed ]; do shift; done\n'
-        'echo "{\\"fmax\\": {\\"aclk\\": {\\"achieved\\": $((100 + $2))}}, \\"utilization\\": {}, '
-        '\\"critical_paths\\": []}" > report.json',
-    )
+
+    def place(fmax='{\\"aclk\\": {\\"achieved\\": $((100 + $2))}}'):
+        program(
+            "nextpnr-ecp5",
+            'while [ "$1" != --seed ]; do shift; done\n'
+            f'echo "{{\\"fmax\\": {fmax}, \\"utilization\\": {{}}, '
+            '\\"critical_paths\\": []}" > report.json',
+        )
+
+    place()
+    return place
+
+
+def test_cores_are_measured_side_by_side(fake_tools, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     folders = [folder_of(tmp_path / "x", {"a": 3}), folder_of(tmp_path / "y", {"a": 4, "b": 5})]
     (tmp_path / "y" / "a.v").write_text(TEXT.format(name="a") + "//\n")
@@ -76,6 +85,14 @@ def test_cores_are_measured_side_by_side(program, tmp_path, monkeypatch, capsys)
     ]
     assert compare.main([*map(str, folders), "--seeds", "1", "--module", "b"]) == 0
     assert capsys.readouterr().out.count("\n") == 3
+
+
+def test_a_core_without_a_path_has_no_frequency(fake_tools, tmp_path, monkeypatch, capsys):
+    fake_tools(fmax="{}")
+    monkeypatch.chdir(tmp_path)
+    folder_of(tmp_path / "x", {"a": 1})
+    assert compare.main(["x"]) == 2
+    assert "Module a has no path from a register to a register" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

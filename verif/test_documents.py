@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -37,6 +38,9 @@ INSTEAD = {
 
 #: Programs that a machine may lack.
 OPTIONAL = ("iverilog",)
+
+#: What a shell calls the status of a command that was interrupted.
+INTERRUPTED = 130
 
 #: What is quick enough for `make test`.
 QUICK = r".*(--list|--help|nibblegrad (cycles|fit)\b).*"
@@ -94,22 +98,49 @@ def checkout(tmp_path_factory):
         path.touch()
         os.utime(path, (1, 1))
     shutil.copy(where / "gen/configs/default.toml", where / "mine.toml")
+    for folder in ("before", "after"):
+        write_modules(where / folder)
     return where
 
 
-def run(where, script):
-    """Run a script in the shell of somebody who has not activated the environment."""
+def write_modules(folder):
+    """Write what `nibblegrad verilog` would, of a module that tools are quick with."""
+    folder.mkdir()
+    (folder / "SUMMARY.md").write_text("| [`stage`](stage.v) | core | 1 | |\n")
+    (folder / "stage.v").write_text(
+        "module stage (input aclk, input d, output reg q);\n"
+        "  reg first;\n"
+        "  always @(posedge aclk) {q, first} <= {first, d};\n"
+        "endmodule\n"
+    )
+
+
+def run(where, script, seconds=None):
+    """Run a script in the shell of somebody who has not activated the environment.
+
+    What has not ended after so many seconds is interrupted, as by Ctrl-C, and has status 130.
+    """
     folders = os.environ["PATH"].split(os.pathsep)
     path = [folder for folder in folders if not folder.startswith(sys.prefix)]
     kept = {key: os.environ[key] for key in ("HOME", "CCACHE_DIR") if key in os.environ}
-    return subprocess.run(
+    process = subprocess.Popen(
         ["sh", "-ec", script],
         cwd=where,
         env={**kept, "PATH": os.pathsep.join(path), "LC_ALL": "C.UTF-8"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        start_new_session=True,
+        # Where the tests run in the background of a shell, it is ignored, and would be here.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
+    try:
+        output = process.communicate(timeout=seconds)[0]
+        status = process.returncode
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGINT)
+        output, status = process.communicate()[0], INTERRUPTED
+    return subprocess.CompletedProcess(script, status, output)
 
 
 def test_nothing_is_installed(checkout):
@@ -117,6 +148,11 @@ def test_nothing_is_installed(checkout):
     for target in ("setup", "verilog", "test-all", "train", "cost", "fpga", "bench", "robust"):
         result = run(checkout, f"make -n {target}")
         assert result.returncode == 0 and not re.search("pip install|^install", result.stdout, re.M)
+
+
+def program_of(command):
+    """Take a program from the environment if it is not said to be there."""
+    return command if command.startswith(("make", ".")) else f".venv/bin/{command}"
 
 
 def check(where, command):
@@ -127,24 +163,32 @@ def check(where, command):
         assert result.returncode == 0 and result.stdout, f"{command}\n{result.stdout}"
     elif how == DOOR:
         option = " OUTPUT=/dev/null/x" if command.startswith("make") else " --output /dev/null/x"
-        program = command if command.startswith(("make", ".")) else f".venv/bin/{command}"
-        result = run(where, program + option)
+        result = run(where, program_of(command) + option)
         assert "Output /dev/null/x" in result.stdout, f"{command}\n{result.stdout}"
         assert result.returncode == 2, f"{command}\n{result.stdout}"
     elif how != NOT:
-        program = command if command.startswith(("make", ".")) else f".venv/bin/{command}"
-        result = run(where, program)
+        result = run(where, program_of(command))
         assert result.returncode == 0, f"{command}\n{result.stdout[-4000:]}"
 
 
+def is_quick(command):
+    return bool(instead(command) or re.fullmatch(QUICK, command))
+
+
 def as_parameter(command):
-    is_quick = instead(command) or re.fullmatch(QUICK, command)
-    return pytest.param(command, marks=[] if is_quick else [pytest.mark.slow])
+    return pytest.param(command, marks=[] if is_quick(command) else [pytest.mark.slow])
 
 
 @pytest.mark.parametrize("command", [as_parameter(command) for command in in_the_text()])
 def test_commands_in_the_text(checkout, command):
     check(checkout, command)
+
+
+@pytest.mark.parametrize("command", [command for command in in_the_text() if not is_quick(command)])
+def test_long_commands_begin(checkout, command):
+    """What is wrong with a command it says at once: an option, a folder that is not there."""
+    result = run(checkout, program_of(command), seconds=4)
+    assert result.returncode in (0, INTERRUPTED), f"{command}\n{result.stdout[-4000:]}"
 
 
 @pytest.mark.slow

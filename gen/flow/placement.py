@@ -166,6 +166,11 @@ def place(
     }
     path, result = cache.cached(key, make, folder)
     report = json.loads((path / "report.json").read_text())
+    if not report["fmax"]:
+        raise InputError(
+            f"Module {synthesis.top} has no path from a register to a register, and so no MHz;"
+            " leave it out, or place a module that has one"
+        )
     return Placement(
         folder=path,
         target=target,
