@@ -188,7 +188,9 @@ def test_commands_in_the_text(checkout, command):
 def test_long_commands_begin(checkout, command):
     """What is wrong with a command it says at once: an option, a folder that is not there."""
     result = run(checkout, program_of(command), seconds=4)
-    assert result.returncode in (0, INTERRUPTED), f"{command}\n{result.stdout[-4000:]}"
+    # What only `make test-all` installs is asked for behind all that can be wrong.
+    is_right = result.returncode in (0, INTERRUPTED) or "run `make fpga-tools`" in result.stdout
+    assert is_right, f"{command}\n{result.stdout[-4000:]}"
 
 
 @pytest.mark.slow
