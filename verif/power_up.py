@@ -6,6 +6,8 @@ __all__ = ["hold_chance", "hold_nothing_known"]
 
 _MODULE = re.compile(r"^module .*?^endmodule", re.DOTALL | re.MULTILINE)
 _MEMORY = re.compile(r"^ *reg +(?:\[\d+:0\] +)?(\w+) +\[\d+:0\];$", re.MULTILINE)
+#: What comes before and after a value that is too wide, for Verilator.
+_QUIET = ("// verilator lint_off WIDTHTRUNC", "// verilator lint_on WIDTHTRUNC")
 _CLEARED = re.compile(r"^( *(\w+) *\[.+\] = )(\d+)'[hd]0+;$", re.MULTILINE)
 
 
@@ -21,7 +23,7 @@ def hold_nothing_known(verilog):
 
 
 def hold_chance(verilog):
-    """Start every word of every memory with random bits.
+    """Start every word of every memory with random bits, of `$random`.
 
     Parameters
     ----------
@@ -42,7 +44,8 @@ def _fill(verilog, contents):
             if match[2] not in memories:
                 return match[0]
             filled.add(match[2])
-            return f"{match[1]}{contents(int(match[3]))};"
+            # As many bits as there are, or more.
+            return f"{_QUIET[0]}\n{match[1]}{contents(int(match[3]))};\n{_QUIET[1]}"
 
         text = _CLEARED.sub(fill, module[0])
         # A memory that keeps its zeros would test nothing.
