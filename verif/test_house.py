@@ -3,6 +3,7 @@
 import ast
 import importlib
 import inspect
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -78,6 +79,12 @@ def test_public_names_exist_and_are_documented(package):
         assert module.__doc__, f"{module.__name__} has no docstring"
     for name, value in public_classes_and_functions(package):
         assert value.__doc__, f"{name} has no docstring"
+
+
+def test_every_package_is_installed():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    found = [path for package in MAY_IMPORT for path in (ROOT / package).rglob("__init__.py")]
+    assert sorted(project["tool"]["setuptools"]["packages"]) == sorted(map(_module_of, found))
 
 
 def test_components_state_their_interface():
