@@ -97,8 +97,8 @@ def simulate(design, benches, params, *, seed, waves=False, test=None):
 
     The model is rebuilt only when its Verilog changes, or the arguments of Verilator. The bench
     runs on what users get, the module with AXI4-Stream ports, called ``dut``, and on assertions of
-    what its parts promise each other (:mod:`hdl.contracts`). Memories hold chance at power-up, as
-    nothing may depend on it.
+    what its parts promise each other (:mod:`hdl.contracts`). At power-up, memories
+    and registers hold chance: nothing may depend on it.
 
     Parameters
     ----------
@@ -129,7 +129,7 @@ def simulate(design, benches, params, *, seed, waves=False, test=None):
         plusargs.append("+verilator+rand+reset+2")
     else:
         with checked():
-            verilog = with_cells(hold_chance(to_verilog(design, "dut")))
+            verilog = with_cells(hold_chance(to_verilog(design, "dut"), registers=True))
     digest = hashlib.sha256("\0".join([verilog, version, *arguments, str(waves)]).encode())
     build_dir = BUILD / f"{name}-{digest.hexdigest()[:12]}"
     build_dir.mkdir(parents=True, exist_ok=True)

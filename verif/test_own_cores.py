@@ -60,6 +60,22 @@ def test_it_is_emitted_and_packaged(toy, tmp_path, capsys):
     assert "up to date" not in capsys.readouterr().out
 
 
+def test_it_is_built_once(toy, tmp_path, monkeypatch):
+    component = with_folder(toy)["clipping_adder"].component
+    made, make = [], component.__init__
+
+    def count(self, *arguments, **options):
+        made.append(options)
+        make(self, *arguments, **options)
+
+    monkeypatch.setattr(component, "__init__", count)
+    path, output = tmp_path / "mine.toml", tmp_path / "out"
+    path.write_text(CONFIGURATION)
+    arguments = ["--cores", str(toy), "--config", str(path), "--output", str(output)]
+    assert main(["verilog", *arguments]) == 0
+    assert made == [{"bits": 5, "lanes": 2}]
+
+
 def test_it_is_in_every_table(toy, capsys):
     cores = with_folder(toy)
     assert list(cores) == [*CORES, "clipping_adder"]
@@ -144,6 +160,12 @@ def never_written(m):
     write, read = memory.write_port(), memory.read_port()
     m.d.comb += [write.addr.eq(1), write.en.eq(1), read.en.eq(1)]
     return read.data.any()
+
+
+def never_set(m):
+    kept = Signal(8, reset_less=True)
+    m.d.sync += kept.eq(kept)
+    return kept.any()
 '''
 CONNECT = "connect_outlet(m, self, outlet, 1)"
 SUM = "self.i.p.data[lane] + self.addend"
@@ -162,9 +184,10 @@ FAULTS = {
     ),
     "reset": (SUM, f"{SUM} + left_behind(m, self.i)", "recovers_from_reset_in_mid_stream"),
     "rules": (OUTLET, OUTLET.replace("Outlet(", "Flickering("), "payload changed before"),
-    "power-up": (SUM, f"{SUM} + never_written(m)", "m_axis_tdata: element"),
+    "memory": (SUM, f"{SUM} + never_written(m)", "m_axis_tdata: element"),
+    "register": (SUM, f"{SUM} + never_set(m)", "m_axis_tdata: element"),
 }
-QUICK = ("latency", "reset", "power-up")
+QUICK = ("latency", "reset", "memory")
 
 
 @pytest.mark.parametrize(
