@@ -8,7 +8,7 @@ from amaranth.lib.wiring import In, Out
 
 from hdl.select import assign_all
 
-__all__ = ["AxiWrapper", "axi_name"]
+__all__ = ["AxiWrapper", "axi_name", "is_stream"]
 
 
 def axi_name(member):
@@ -29,7 +29,8 @@ def _fields(payload_shape):
         yield "tdata", None, -(-Shape.cast(payload_shape).width // 8) * 8
 
 
-def _is_stream(member):
+def is_stream(member):
+    """Tell whether a member of a component is a stream."""
     return member.is_signature and isinstance(member.signature, stream.Signature)
 
 
@@ -65,7 +66,7 @@ class AxiWrapper(wiring.Component):
         self._core = core
         members = {"aclk": In(1), "aresetn": In(1)}
         for name, member in core.signature.members.items():
-            if not _is_stream(member):
+            if not is_stream(member):
                 members |= _flat(name, member)
                 continue
             forward, backward = (In, Out) if member.flow is In else (Out, In)
@@ -83,7 +84,7 @@ class AxiWrapper(wiring.Component):
         m.submodules.core = core = self._core
         for name, member in core.signature.members.items():
             port = getattr(core, name)
-            if not _is_stream(member):
+            if not is_stream(member):
                 for flat_name, flat in _flat(name, member).items():
                     inner = port if member.is_port else getattr(port, flat_name[len(name) + 1 :])
                     mine = getattr(self, flat_name)

@@ -4,14 +4,14 @@ import argparse
 import dataclasses
 import hashlib
 import importlib.metadata
-import re
 from pathlib import Path
 
 from tqdm import tqdm
 
 from golden.errors import InputError
 
-from . import config, packaging, registers
+from . import config, core_pages, packaging, registers
+from .cores import CORES, with_folder
 from .outputs import Content, OutputFolder
 from .sources import digest, sources
 from .verilog import to_verilog
@@ -33,8 +33,6 @@ TOOLS = (
     "peakrdl-cheader",
 )
 
-_PORT = re.compile(r"^  (input|output) (?:\[(\d+):0\] )?(\w+);", re.MULTILINE)
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this command to a parser."""
@@ -52,6 +50,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"where the files go (default: {FOLDER}, or {FOLDER}-NAME for NAME.toml)",
     )
     parser.add_argument(
+        "--cores",
+        type=Path,
+        metavar="DIR",
+        help="folder with cores of your own, which the configuration may name as well",
+    )
+    parser.add_argument(
+        "--example",
+        action="store_true",
+        help="print a configuration with every core and every key, and do nothing else",
+    )
+    parser.add_argument(
         "--force",
         action="store_true",
         help="overwrite files that were not made here or have been changed since, and make cores "
@@ -61,7 +70,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write every file that changed, all or none, and say so."""
-    modules = config.load(args.config, force=args.force)
+    cores = with_folder(args.cores) if args.cores else CORES
+    if args.example:
+        print(core_pages.to_toml(cores), end="")
+        return 0
+    modules = config.load(args.config, force=args.force, cores=cores)
     with OutputFolder(args.output or _folder_of(args.config), force=args.force) as folder:
         done = _write(folder, modules)
     for name, what in _by_folder(done).items():
@@ -80,7 +93,7 @@ def _write(folder: OutputFolder, modules: dict[str, config.CoreConfig]) -> dict[
     folder.check(f"{name}.v" for name in modules)
     contents: dict[str, Content] = dict(files(modules))
     for name, module in modules.items():
-        if module.core == "training_core":
+        if module.registration.program is not None:
             of_registers = f"{name}_registers"
             contents |= registers.documents(of_registers, str(contents[f"{of_registers}.rdl"]))
     stale = [name for name in folder.names() if name not in contents]
@@ -101,6 +114,9 @@ def _inputs(modules: dict[str, config.CoreConfig]) -> str:
     for package in TOOLS:
         total.update(f"{package} {importlib.metadata.version(package)}\n".encode())
     total.update(digest(sources()).encode())
+    folders = {module.registration.folder for module in modules.values()}
+    for folder in sorted(folder for folder in folders if folder is not None):
+        total.update(digest(sources([""], folder), folder).encode())
     return total.hexdigest()
 
 
@@ -116,16 +132,15 @@ def _by_folder(done: dict[str, str]) -> dict[str, str]:
 def files(modules: dict[str, config.CoreConfig]) -> dict[str, str]:
     """Make the text of every file of a configuration, by its name."""
     _check_file_names(modules)
-    components = {name: module.build() for name, module in modules.items()}
     texts = {
-        f"{name}.v": f"// {_mark(name, modules[name])}\n{to_verilog(component, name)}"
-        for name, component in tqdm(components.items(), "Verilog", disable=None, leave=False)
+        f"{name}.v": f"// {_mark(name, module)}\n{to_verilog(module.component, name)}"
+        for name, module in tqdm(modules.items(), "Verilog", disable=None, leave=False)
     }
     for name, module in modules.items():
-        if module.core == "training_core":
+        if module.registration.program is not None:
             texts |= registers.files(name)
     texts |= packaging.files(modules)
-    texts["SUMMARY.md"] = _summary(modules, texts)
+    texts["SUMMARY.md"] = _summary(modules)
     texts[FILE_LIST] = "".join(f"{name}.v\n" for name in modules)
     return texts
 
@@ -143,7 +158,7 @@ def _check_file_names(modules: dict[str, config.CoreConfig]) -> None:
             raise InputError(f"Module {name!r} would overwrite a file of another; rename it")
 
 
-def _summary(modules: dict[str, config.CoreConfig], texts: dict[str, str]) -> str:
+def _summary(modules: dict[str, config.CoreConfig]) -> str:
     lines = [
         "# Modules",
         "",
@@ -158,13 +173,13 @@ def _summary(modules: dict[str, config.CoreConfig], texts: dict[str, str]) -> st
         parameters = ", ".join(
             f"{field.name} = {getattr(module, field.name)}" for field in dataclasses.fields(module)
         )
-        latency = module.build().latency
+        latency = module.component.latency
         lines.append(f"| [`{name}`]({name}.v) | {module.core} | {latency} | {parameters} |")
-    for name in modules:
+    for name, module in modules.items():
         lines += ["", f"## `{name}`", "", "| port | direction | bits |", "|---|---|---|"]
-        top = texts[f"{name}.v"].partition("endmodule")[0]
-        for way, high, port in _PORT.findall(top):
-            lines.append(f"| `{port}` | {way} | {int(high or 0) + 1} |")
+        ports = packaging.describe(name, module).ports
+        for port in sorted(ports, key=lambda port: port.name):
+            lines.append(f"| `{port.name}` | {port.direction} | {port.width} |")
     lines += [
         "",
         "## Files",

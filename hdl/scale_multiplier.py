@@ -64,8 +64,10 @@ class ScaleMultiplier(wiring.Component):
         Fraction bits of the residual for integer codes, 1 to ``16 - bits``.
     in_range_rule : InRange
         For integer codes: which number decides whether the gradient passes.
-    underflow : Underflow, odd_shift : int
-        For FP4 codes: see :class:`hdl.fp4_quantizer.Fp4Quantizer`.
+    underflow : Underflow
+        For FP4 codes: threshold of zero for rounding to the nearest.
+    odd_shift : int
+        For FP4 codes of radix 4: 1 or -1, the odd grid is the even one times ``2**odd_shift``.
     seed : int
         Seed of the random bits after reset.
 

@@ -2,45 +2,90 @@
 """Which bench proves a module of a configuration, and what it must know."""
 
 import dataclasses
+from pathlib import Path
 
-from gen import config
+from gen.config import CORES
+from gen.cores import with_folder
+from verif.sim import bench_params
 
-__all__ = ["bench_of"]
+__all__ = ["bench_of", "benched_module", "case", "small"]
+
+BENCHES = Path(__file__).resolve().parent / "bench"
+
+#: Benches of what holds for every core: of those with streams, and of those with a program.
+CONTRACTS = {False: "stream_contract", True: "program_contract"}
 
 
-def bench_of(module):
-    """Choose the bench of a module.
+def bench_of(module, label=None, *, own=True):
+    """Choose the benches of a module.
+
+    First the one that is called as the component's module, such as ``quantizer``, where there is
+    one; then that of what holds for every core.
 
     Parameters
     ----------
-    module : gen.config.CoreConfig
+    module : gen.core.CoreConfig
         Parameters of the module.
+    label : str, optional
+        What reports call it; by default the name of its core.
+    own : bool
+        Whether to take the bench of the core itself, too.
 
     Returns
     -------
     str
-        The bench, as the fixture ``sim`` takes it.
+        The benches, as the fixture ``sim`` takes them.
     dict
-        Its parameters; see :func:`verif.sim.bench_params`.
+        Their parameters; see :func:`benched_module`.
     """
-    values = module.arguments()
-    params = dataclasses.asdict(module) | {
-        "core": module.core,
-        "latency": module.build().latency,
+    core = module.registration
+    bench = core.component.__module__.rpartition(".")[2]
+    has_own = own and not core.folder and (BENCHES / f"{bench}.py").exists()
+    contract = CONTRACTS[core.program is not None]
+    return f"{bench} {contract}" if has_own else contract, {
+        "core": label or core.name,
+        "registration": core.name,
+        "folder": str(core.folder) if core.folder else None,
+        "keys": dataclasses.asdict(module),
+        "latency": module.component.latency,
     }
-    if "fmt" in params:
-        params["log2_radix"] = values["fmt"].log2_radix
-    match module:
-        case config.QuantizerConfig():
-            return module.core, params | {"exhaustive": values["wide_format"].width == 16}
-        case config.FloatRounderConfig():
-            return "stochastic_rounder", params | {"kind": "float"}
-        case config.FixedRounderConfig():
-            target = {
-                "target_bits": values["target"].bits,
-                "target_signed": values["target"].signed,
-            }
-            return "stochastic_rounder", params | {"kind": "fixed"} | target
-        case config.TrainingCoreConfig():
-            return module.core, params | {"parameters": dataclasses.asdict(module)}
-    return module.core, params
+
+
+def case(core, label=None, **keys):
+    """List what the fixture ``sim`` takes for a core.
+
+    Parameters
+    ----------
+    core : str
+        Name of a core.
+    label : str, optional
+        What reports call it.
+    **keys : int or str
+        Keys of its configuration that differ from their defaults.
+
+    Returns
+    -------
+    tuple of wiring.Component, str and dict
+        The component, its benches, their parameters.
+    """
+    module = CORES[core].config(**keys)
+    return module.component, *bench_of(module, label)
+
+
+def benched_module():
+    """Find, in a bench, the module that it runs on; a :class:`gen.core.CoreConfig`."""
+    params = bench_params()
+    cores = with_folder(params["folder"]) if params["folder"] else CORES
+    return cores[params["registration"]].config(**params["keys"])
+
+
+def small(module):
+    """Make a module small, whatever it is: it is built in little time.
+
+    Parameters
+    ----------
+    module : gen.core.CoreConfig
+        Parameters of the module; rows, columns and lanes, as far as there are any, become 2.
+    """
+    sizes = {"rows", "columns", "lanes"} & {key.name for key in dataclasses.fields(module)}
+    return dataclasses.replace(module, **dict.fromkeys(sizes, 2))

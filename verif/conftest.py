@@ -13,6 +13,7 @@ import pytest
 from golden.errors import InputError
 
 NETLIST = pytest.StashKey()
+OWN_CORES = pytest.StashKey()
 
 
 def _seed(text):
@@ -41,15 +42,23 @@ def pytest_addoption(parser):
         metavar="FILE",
         help="configuration the netlist was made of (default: gen/configs/default.toml)",
     )
+    group.addoption(
+        "--cores",
+        type=Path,
+        metavar="DIR",
+        help="folder of cores: hold these to the contract of every core, and nothing else",
+    )
 
 
 def pytest_configure(config):
-    path = config.getoption("--verilog")
-    if path is not None:
-        try:
+    path, cores = config.getoption("--verilog"), config.getoption("--cores")
+    try:
+        if path is not None:
             config.stash[NETLIST] = _read_netlist(path, config.getoption("--config"))
-        except InputError as error:
-            pytest.exit(str(error), returncode=2)
+        if cores is not None:
+            config.stash[OWN_CORES] = _read_cores(cores)
+    except InputError as error:
+        pytest.exit(str(error), returncode=2)
     if not hasattr(config, "workerinput"):
         from verif.sim import REPORTS
 
@@ -70,10 +79,40 @@ def _read_netlist(path, configuration):
     return read_netlist(path, config.load(configuration), configuration)
 
 
+def _read_cores(folder):
+    from gen.cores import CORES, with_folder
+
+    return {name: core for name, core in with_folder(folder).items() if name not in CORES}
+
+
+def pytest_generate_tests(metafunc):
+    """Give a test of every core all of them, and one of every module their samples."""
+    if not {"every_core", "every_module"} & set(metafunc.fixturenames):
+        return
+    from gen.cores import CORES
+
+    cores = metafunc.config.stash.get(OWN_CORES, CORES)
+    if "every_core" in metafunc.fixturenames:
+        metafunc.parametrize("every_core", cores.values(), ids=cores)
+    if "every_module" in metafunc.fixturenames:
+        modules = {
+            name: core.config(**sample.keys)
+            for core in cores.values()
+            for name, sample in core.samples.items()
+        }
+        metafunc.parametrize("every_module", modules.values(), ids=modules)
+
+
+def _is_chosen(config, item):
+    """Tell whether a test is one of the given netlist, or of given cores; or of neither."""
+    if OWN_CORES in config.stash:
+        return bool({"every_core", "every_module"} & set(item.fixturenames))
+    return ("given_netlist" in item.fixturenames) == (NETLIST in config.stash)
+
+
 def pytest_collection_modifyitems(config, items):
-    """Choose the tests of the given netlist, or all but these."""
-    given = NETLIST in config.stash
-    others = [item for item in items if ("given_netlist" in item.fixturenames) != given]
+    """Choose the tests of the given netlist, or of given cores, or all but these."""
+    others = [item for item in items if not _is_chosen(config, item)]
     items[:] = [item for item in items if item not in others]
     config.hook.pytest_deselected(items=others)
 
@@ -111,7 +150,10 @@ def folder(texts, tmp_path_factory):
 
 @pytest.fixture
 def sim(request):
-    """Run a bench on a component or a netlist; see :func:`verif.sim.simulate`."""
+    """Run benches, words of one string, on a component or a netlist.
+
+    See :func:`verif.sim.simulate`.
+    """
     for tool, package in (("g++", "g++"), ("make", "make"), ("perl", "perl")):
         if shutil.which(tool) is None:
             pytest.fail(f"{tool} is not on the PATH; install it, such as `apt install {package}`")
@@ -120,7 +162,7 @@ def sim(request):
     def run(design, bench, params=None, test=None, seed=None):
         simulate(
             design,
-            f"verif.bench.{bench}",
+            [f"verif.bench.{name}" for name in bench.split()],
             params or {},
             seed=request.config.getoption("--seed") if seed is None else seed,
             waves=request.config.getoption("--waves") or bool(os.environ.get("WAVES")),

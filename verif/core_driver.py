@@ -21,7 +21,7 @@ from golden.registers import BY_NAME, REGISTERS, command_writes
 from verif.core_scenarios import is_stream
 from verif.stream import check_rules
 
-__all__ = ["CoreDriver", "expected"]
+__all__ = ["PATIENCE", "CoreDriver", "expected"]
 
 #: Nanoseconds after which a bench gives up waiting; a cycle takes 10.
 PATIENCE = 3_000_000

@@ -1,4 +1,4 @@
-"""What memories hold at power-up, where it is not what the emitted Verilog says."""
+"""What memories and registers hold at power-up, where it is not what the Verilog says."""
 
 import re
 
@@ -6,6 +6,7 @@ __all__ = ["hold_chance", "hold_nothing_known"]
 
 _MODULE = re.compile(r"^module .*?^endmodule", re.DOTALL | re.MULTILINE)
 _MEMORY = re.compile(r"^ *reg +(?:\[\d+:0\] +)?(\w+) +\[\d+:0\];$", re.MULTILINE)
+_REGISTER = re.compile(r"^( *initial \w+ = )(\d+)'s?[hdb][0-9a-fA-F]+;$", re.MULTILINE)
 _CLEARED = re.compile(r"^( *(\w+) *\[.+\] = )(\d+)'[hd]0+;$", re.MULTILINE)
 
 
@@ -20,15 +21,32 @@ def hold_nothing_known(verilog):
     return _fill(verilog, lambda bits: f"{{{bits}{{1'bx}}}}")
 
 
-def hold_chance(verilog):
-    """Start every word of every memory with random bits.
+def hold_chance(verilog, registers=False):
+    """Start every word of every memory with random bits, of `$random`.
 
     Parameters
     ----------
     verilog : str
         Text that the generator made.
+    registers : bool
+        Whether registers start so, too: for what is reset before it is used.
     """
-    return _fill(verilog, lambda bits: f"{{{', '.join(['$random'] * -(-bits // 32))}}}")
+    text = _fill(verilog, _chance)
+    if not registers:
+        return text
+    return _REGISTER.sub(
+        lambda register: _quietly(f"{register[1]}{_chance(int(register[2]))};"), text
+    )
+
+
+def _chance(bits):
+    """Write random bits: as many, or more."""
+    return f"{{{', '.join(['$random'] * -(-bits // 32))}}}"
+
+
+def _quietly(line):
+    """Let Verilator say nothing of a value that is too wide."""
+    return f"// verilator lint_off WIDTHTRUNC\n{line}\n// verilator lint_on WIDTHTRUNC"
 
 
 def _fill(verilog, contents):
@@ -42,7 +60,7 @@ def _fill(verilog, contents):
             if match[2] not in memories:
                 return match[0]
             filled.add(match[2])
-            return f"{match[1]}{contents(int(match[3]))};"
+            return _quietly(f"{match[1]}{contents(int(match[3]))};")
 
         text = _CLEARED.sub(fill, module[0])
         # A memory that keeps its zeros would test nothing.

@@ -19,6 +19,7 @@ from gen.outputs import write_if_changed
 from gen.verilog import to_verilog
 from hdl.contracts import checked
 from verif.netlist import Netlist, with_cells
+from verif.power_up import hold_chance
 
 __all__ = [
     "BUILD",
@@ -91,19 +92,20 @@ def run_tool(command, where):
     return result.returncode, result.stdout
 
 
-def simulate(design, bench, params, *, seed, waves=False, test=None):
-    """Run the cocotb tests in the module ``bench`` on the Verilog of a component, or on a netlist.
+def simulate(design, benches, params, *, seed, waves=False, test=None):
+    """Run the cocotb tests of modules on the Verilog of a component, or on a netlist.
 
     The model is rebuilt only when its Verilog changes, or the arguments of Verilator. The bench
     runs on what users get, the module with AXI4-Stream ports, called ``dut``, and on assertions of
-    what its parts promise each other (:mod:`hdl.contracts`).
+    what its parts promise each other (:mod:`hdl.contracts`). At power-up, memories
+    and registers hold chance: nothing may depend on it.
 
     Parameters
     ----------
     design : wiring.Component or verif.netlist.Netlist
         Design under test.
-    bench : str
-        Module holding the cocotb tests, such as ``"verif.bench.quantizer"``.
+    benches : list of str
+        Modules holding the cocotb tests, such as ``"verif.bench.quantizer"``.
     params : dict
         What the bench must know of the design; JSON-serialisable. See :func:`bench_params`.
     seed : int
@@ -119,15 +121,15 @@ def simulate(design, bench, params, *, seed, waves=False, test=None):
         If a test fails, a promise is broken, or there was no test to run.
     """
     version = set_up_tools()
-    name = bench.rpartition(".")[2]
-    arguments, plusargs = VERILATOR_ARGS, []
+    name = benches[0].rpartition(".")[2]
+    arguments, plusargs = VERILATOR_ARGS, [f"+verilator+seed+{seed % (1 << 31) or 1}"]
     if isinstance(design, Netlist):
         verilog = design.verilog
         arguments = arguments + NETLIST_ARGS
-        plusargs = ["+verilator+rand+reset+2", f"+verilator+seed+{seed % (1 << 31) or 1}"]
+        plusargs.append("+verilator+rand+reset+2")
     else:
         with checked():
-            verilog = with_cells(to_verilog(design, "dut"))
+            verilog = with_cells(hold_chance(to_verilog(design, "dut"), registers=True))
     digest = hashlib.sha256("\0".join([verilog, version, *arguments, str(waves)]).encode())
     build_dir = BUILD / f"{name}-{digest.hexdigest()[:12]}"
     build_dir.mkdir(parents=True, exist_ok=True)
@@ -149,7 +151,7 @@ def simulate(design, bench, params, *, seed, waves=False, test=None):
         with contextlib.suppress(RuntimeError, SystemExit):
             # cocotb reports a failing test like a crash; the results tell them apart.
             runner.test(
-                test_module=bench,
+                test_module=benches,
                 hdl_toplevel="dut",
                 hdl_toplevel_lang="verilog",
                 build_dir=build_dir,

@@ -9,7 +9,6 @@ import random
 import cocotb
 from cocotb.clock import Clock
 from cocotb.triggers import ClockCycles, RisingEdge
-from cocotb.utils import get_sim_time
 
 __all__ = [
     "PACES",
@@ -22,7 +21,6 @@ __all__ = [
     "configure",
     "last_of",
     "load_seed",
-    "measure_latency",
     "reset",
     "shy",
     "sometimes",
@@ -247,12 +245,3 @@ async def load_seed(dut, state):
     """Load a random state through ``s_axis_seed``."""
     await Source(dut, "s_axis_seed").send({"tdata": [int(word) for word in state]})
     await ClockCycles(dut.aclk, 2)
-
-
-async def measure_latency(dut, count=64):
-    """Count the cycles that ``count`` beats take beyond one each, with nobody pausing."""
-    zeros = {"tdata": [0] * count, "tlast": [0] * count}
-    cocotb.start_soon(Source(dut).send(zeros))
-    begin = get_sim_time("ns")
-    await Sink(dut).receive(count)
-    return round((get_sim_time("ns") - begin) / 10) - count

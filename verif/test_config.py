@@ -124,7 +124,7 @@ def refusal(text):
 @pytest.mark.parametrize("core", config.CORES)
 def test_every_kind_of_value_in_every_key(core):
     """It is either taken or refused in one sentence, whatever it is."""
-    for field in (*dataclasses.fields(config.CORES[core]), "unknown"):
+    for field in (*dataclasses.fields(config.CORES[core].config), "unknown"):
         key = getattr(field, "name", field)
         for value in VALUES:
             said = refusal(f"[modules.x]\ncore = '{core}'\n{key} = {value}\n")

@@ -3,49 +3,29 @@
 
 import pytest
 
-from golden.formats import BFLOAT16, WIDE_FORMATS, Fp4Format
-from golden.fp4_quantizer import Underflow
+from golden.formats import BFLOAT16, Fp4Format
 from hdl.fp4_quantizer import Fp4Quantizer
+from verif.benches import case
+
+RADIX_4 = {"fmt": "fp4_radix4"}
 
 
 @pytest.mark.parametrize(
-    "wide_format, log2_radix, lanes, underflow, odd_shift, random_bits, seed",
+    "keys",
     [
-        ("bfloat16", 1, 16, "midpoint", 1, 8, 1),
-        ("bfloat16", 2, 16, "midpoint", 1, 8, 1),
-        ("bfloat16", 2, 3, "formula", -1, 8, 1),
-        ("float32", 1, 3, "formula", 1, 16, 2),
-        ("float16", 1, 1, "midpoint", 1, 5, 3),
-        ("dlfloat16", 2, 8, "midpoint", 1, 8, 1),
+        {"lanes": 16},
+        {**RADIX_4, "lanes": 16},
+        {**RADIX_4, "lanes": 3, "underflow": "formula", "odd_shift": -1},
+        {
+            **{"wide_format": "float32", "lanes": 3, "underflow": "formula"},
+            **{"random_bits": 16, "seed": 2},
+        },
+        {"wide_format": "float16", "lanes": 1, "random_bits": 5, "seed": 3},
+        {**RADIX_4, "wide_format": "dlfloat16", "lanes": 8},
     ],
 )
-def test_rtl_matches_golden(
-    sim, wide_format, log2_radix, lanes, underflow, odd_shift, random_bits, seed
-):
-    core = Fp4Quantizer(
-        WIDE_FORMATS[wide_format],
-        Fp4Format(log2_radix),
-        lanes,
-        Underflow[underflow.upper()],
-        odd_shift,
-        random_bits,
-        seed,
-    )
-    sim(
-        core,
-        "fp4_quantizer",
-        {
-            "core": f"fp4_quantizer (radix {1 << log2_radix})",
-            "wide_format": wide_format,
-            "log2_radix": log2_radix,
-            "lanes": lanes,
-            "underflow": underflow,
-            "odd_shift": odd_shift,
-            "random_bits": random_bits,
-            "seed": seed,
-            "latency": core.latency,
-        },
-    )
+def test_rtl_matches_golden(sim, keys):
+    sim(*case("fp4_quantizer", f"fp4_quantizer ({keys.get('fmt', 'fp4_radix2')})", **keys))
 
 
 def test_bad_code_format():

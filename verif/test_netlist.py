@@ -9,21 +9,21 @@ from pathlib import Path
 
 import pytest
 
-from gen import config
+from gen.config import CORES
 from gen.flow.synthesis import synthesize
 from gen.flow.targets import TARGETS
 from gen.verilog import to_verilog
 from golden.errors import InputError
-from verif.benches import bench_of
+from verif.benches import bench_of, small
 from verif.netlist import read_netlist
 
 ROOT = Path(__file__).resolve().parent.parent
 
 #: Small, as every LUT takes time: together they have all kinds of cells.
 MODULES = {
-    "quantizer": config.QuantizerConfig(lanes=1),
-    "shift_multiply_array": config.ShiftMultiplyArrayConfig(rows=2, columns=2, lanes=2),
-    "training_core": config.TrainingCoreConfig(rows=2, columns=2, lanes=2),
+    "quantizer": CORES["quantizer"].config(lanes=1),
+    "shift_multiply_array": small(CORES["shift_multiply_array"].config()),
+    "training_core": small(CORES["training_core"].config()),
 }
 
 
@@ -35,8 +35,7 @@ def synthesized(name):
 
 def bench_of_netlist(netlist):
     """Choose the bench of a netlist, with parameters."""
-    bench, params = bench_of(netlist.module)
-    return bench, params | {"core": f"netlist of {netlist.name}"}
+    return bench_of(netlist.module, f"netlist of {netlist.name}")
 
 
 def test_given_netlist_matches_golden(sim, given_netlist):
@@ -73,7 +72,7 @@ def test_one_bit_of_one_table_is_noticed(sim, tmp_path):
             sim(netlist, bench, params | {"exhaustive": False}, seed=1)
 
 
-SMALLEST = {"gradient": config.StepGradientConfig(lanes=1)}
+SMALLEST = {"gradient": CORES["step_gradient"].config(lanes=1)}
 
 
 @pytest.fixture(scope="module")

@@ -3,37 +3,25 @@
 
 import pytest
 
-from golden.formats import BFLOAT16, WIDE_FORMATS
-from golden.quantizer import InRange
+from golden.formats import BFLOAT16
 from hdl.quantizer import Quantizer
+from verif.benches import case
 
 CORNERS = [
-    # wide format, bits, lanes, residual bits, in-range rule, all codes
-    ("bfloat16", 4, 16, 8, "unrounded", True),
-    ("bfloat16", 8, 16, 8, "rounded", True),
-    ("bfloat16", 2, 1, 12, "rounded", False),
-    ("float16", 4, 5, 8, "rounded", False),
-    ("float32", 4, 4, 8, "unrounded", False),
-    ("dlfloat16", 3, 8, 1, "unrounded", False),
+    # Keys of the configuration, and whether all codes are tried.
+    ({"lanes": 16}, True),
+    ({"bits": 8, "lanes": 16, "in_range_rule": "rounded"}, True),
+    ({"bits": 2, "lanes": 1, "residual_bits": 12, "in_range_rule": "rounded"}, False),
+    ({"wide_format": "float16", "lanes": 5, "in_range_rule": "rounded"}, False),
+    ({"wide_format": "float32"}, False),
+    ({"wide_format": "dlfloat16", "bits": 3, "lanes": 8, "residual_bits": 1}, False),
 ]
 
 
-@pytest.mark.parametrize("wide_format, bits, lanes, residual_bits, rule, exhaustive", CORNERS)
-def test_rtl_matches_golden(sim, wide_format, bits, lanes, residual_bits, rule, exhaustive):
-    core = Quantizer(WIDE_FORMATS[wide_format], bits, lanes, residual_bits, InRange[rule.upper()])
-    sim(
-        core,
-        "quantizer",
-        {
-            "wide_format": wide_format,
-            "bits": bits,
-            "lanes": lanes,
-            "residual_bits": residual_bits,
-            "in_range_rule": rule,
-            "exhaustive": exhaustive,
-            "latency": core.latency,
-        },
-    )
+@pytest.mark.parametrize("keys, exhaustive", CORNERS)
+def test_rtl_matches_golden(sim, keys, exhaustive):
+    core, bench, params = case("quantizer", **keys)
+    sim(core, bench, params | {"exhaustive": exhaustive})
 
 
 def test_bad_wide_format():

@@ -8,9 +8,9 @@ import subprocess
 import numpy as np
 import pytest
 
-from gen import config, packaging, registers
+from gen import packaging, registers
 from gen.__main__ import main
-from gen.config import QuantizerConfig
+from gen.config import CORES, CoreConfig
 from gen.outputs import MANIFEST
 from golden.command import Command, Destination, ErrorCode, Operation
 from golden.registers import BY_NAME, IDENTIFIER, REGISTERS, VERSION, command_writes
@@ -201,15 +201,12 @@ def test_markdown_lists_everything():
     assert ["11", "SEED"] in rows and ["7", "WEIGHT_GRADIENT"] in rows
 
 
-@dataclasses.dataclass(frozen=True)
-class StubConfig(QuantizerConfig):
-    """Stands for the training core, and is quickly made."""
-
-    core = "training_core"
-
-
 def test_generator_writes_them(tmp_path, monkeypatch, capsys):
-    monkeypatch.setitem(config.CORES, "training_core", StubConfig)
+    # A core that is quickly made takes its name.
+    stub = dataclasses.replace(
+        CORES["step_gradient"], name="training_core", runs=None, program=list, config=CoreConfig
+    )
+    monkeypatch.setitem(CORES, "training_core", stub)
     # What it stands for cannot be told from outside, so nothing is packed.
     monkeypatch.setattr(packaging, "files", lambda modules: {})
     path, output = tmp_path / "one.toml", tmp_path / "out"

@@ -3,70 +3,35 @@
 
 import pytest
 
-from golden.formats import WIDE_FORMATS, Fp4Format, IntFormat
-from golden.fp4_quantizer import Underflow
-from golden.quantizer import InRange
+from golden.formats import IntFormat
 from hdl.scale_multiplier import ScaleMultiplier
-
-TARGETS = {
-    **WIDE_FORMATS,
-    "int4": IntFormat(4),
-    "uint8": IntFormat(8, signed=False),
-    "fp4_radix2": Fp4Format(1),
-    "fp4_radix4": Fp4Format(2),
-}
+from verif.benches import case
 
 
 @pytest.mark.parametrize(
-    "target, lanes, accumulator_bits, channel_groups, random_bits, options",
+    "target, keys",
     [
-        ("bfloat16", 4, 32, 16, 8, {}),
-        ("float32", 2, 24, 1, 16, {}),
-        ("float16", 3, 20, 5, 6, {}),
-        ("dlfloat16", 1, 32, 3, 8, {}),
-        ("int4", 4, 32, 4, 8, {}),
-        ("uint8", 2, 16, 1, 8, {"in_range_rule": "rounded", "residual_bits": 4}),
-        ("fp4_radix2", 4, 24, 2, 8, {}),
-        ("fp4_radix4", 2, 32, 4, 8, {"underflow": "formula", "odd_shift": -1}),
+        ("bfloat16", {}),
+        ("float32", {"lanes": 2, "accumulator_bits": 24, "channel_groups": 1, "random_bits": 16}),
+        ("float16", {"lanes": 3, "accumulator_bits": 20, "channel_groups": 5, "random_bits": 6}),
+        ("dlfloat16", {"lanes": 1, "channel_groups": 3}),
+        ("int4", {"channel_groups": 4}),
+        (
+            "uint8",
+            {
+                **{"lanes": 2, "accumulator_bits": 16, "channel_groups": 1},
+                **{"in_range_rule": "rounded", "residual_bits": 4},
+            },
+        ),
+        ("fp4_radix2", {"accumulator_bits": 24, "channel_groups": 2}),
+        (
+            "fp4_radix4",
+            {"lanes": 2, "channel_groups": 4, "underflow": "formula", "odd_shift": -1},
+        ),
     ],
 )
-def test_rtl_matches_golden(
-    sim, target, lanes, accumulator_bits, channel_groups, random_bits, options
-):
-    settings = {
-        "residual_bits": 8,
-        "in_range_rule": "unrounded",
-        "underflow": "midpoint",
-        "odd_shift": 1,
-        "seed": 1,
-        **options,
-    }
-    core = ScaleMultiplier(
-        TARGETS[target],
-        lanes,
-        accumulator_bits,
-        channel_groups,
-        random_bits,
-        settings["residual_bits"],
-        InRange[settings["in_range_rule"].upper()],
-        Underflow[settings["underflow"].upper()],
-        settings["odd_shift"],
-        settings["seed"],
-    )
-    sim(
-        core,
-        "scale_multiplier",
-        {
-            "core": f"scale_multiplier ({target})",
-            "target": target,
-            "lanes": lanes,
-            "accumulator_bits": accumulator_bits,
-            "channel_groups": channel_groups,
-            "random_bits": random_bits,
-            "latency": core.latency,
-            **settings,
-        },
-    )
+def test_rtl_matches_golden(sim, target, keys):
+    sim(*case("scale_multiplier", f"scale_multiplier ({target})", target=target, **keys))
 
 
 def test_bad_target():

@@ -6,12 +6,23 @@ import pytest
 from golden.formats import Fp4Format
 from hdl.shift_multiply_array import ShiftMultiplyArray
 from hdl.structure import Structure
+from verif.benches import case
 
+#: Keys of the configuration; 4 x 4 x 8 is the default one.
 SHAPES = [
-    (1, 4, 4, 8, 5, 256, 16, 2, 8, 1),
-    (2, 2, 4, 4, 5, 4096, 16, 3, 8, 2),
-    (1, 1, 1, 1, 4, 6, 8, 1, 16, 3),
-    (1, 3, 2, 5, 9, 64, 12, 2, 4, 4),
+    {"max_terms": 256, "output_bits": 16, "bank_tiles": 2},
+    {
+        **{"fmt": "fp4_radix4", "rows": 2, "lanes": 4, "output_bits": 16, "bank_tiles": 3},
+        **{"seed": 2},
+    },
+    {
+        **{"rows": 1, "columns": 1, "lanes": 1, "integer_bits": 4, "max_terms": 6},
+        **{"output_bits": 8, "bank_tiles": 1, "random_bits": 16, "seed": 3},
+    },
+    {
+        **{"rows": 3, "columns": 2, "lanes": 5, "integer_bits": 9, "max_terms": 64},
+        **{"output_bits": 12, "bank_tiles": 2, "random_bits": 4, "seed": 4},
+    },
 ]
 
 
@@ -21,59 +32,15 @@ def cases():
         for shape in SHAPES:
             odd = structure is Structure.ECP5 and shape in SHAPES[2:3]
             quick = structure is Structure.PLAIN or odd
-            yield pytest.param(structure, *shape, marks=[] if quick else [pytest.mark.slow])
+            marks = [] if quick else [pytest.mark.slow]
+            yield pytest.param({**shape, "structure": structure.value}, marks=marks)
 
 
-@pytest.mark.parametrize(
-    "structure, log2_radix, rows, columns, lanes, integer_bits, max_terms, output_bits, bank, "
-    "bits, seed",
-    list(cases()),
-)
-def test_rtl_matches_golden(
-    sim,
-    structure,
-    log2_radix,
-    rows,
-    columns,
-    lanes,
-    integer_bits,
-    max_terms,
-    output_bits,
-    bank,
-    bits,
-    seed,
-):
-    core = ShiftMultiplyArray(
-        Fp4Format(log2_radix),
-        rows,
-        columns,
-        lanes,
-        integer_bits,
-        max_terms,
-        output_bits,
-        bank,
-        bits,
-        seed,
-        structure,
-    )
-    sim(
-        core,
-        "shift_multiply_array",
-        {
-            "core": f"shift_multiply_array (radix {1 << log2_radix}, {structure.value})",
-            "log2_radix": log2_radix,
-            "rows": rows,
-            "columns": columns,
-            "lanes": lanes,
-            "integer_bits": integer_bits,
-            "max_terms": max_terms,
-            "output_bits": output_bits,
-            "bank_tiles": bank,
-            "random_bits": bits,
-            "seed": seed,
-            "latency": core.latency,
-        },
-    )
+@pytest.mark.parametrize("keys", list(cases()))
+def test_rtl_matches_golden(sim, keys):
+    fmt = keys.get("fmt", "fp4_radix2")
+    label = f"shift_multiply_array ({fmt}, {keys['structure']})"
+    sim(*case("shift_multiply_array", label, **keys))
 
 
 def test_bad_max_terms():

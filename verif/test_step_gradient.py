@@ -4,6 +4,7 @@
 import pytest
 
 from hdl.step_gradient import StepGradient
+from verif.benches import case
 
 
 @pytest.mark.parametrize(
@@ -17,19 +18,8 @@ from hdl.step_gradient import StepGradient
     ],
 )
 def test_rtl_matches_golden(sim, lanes, accumulator_bits, bits, residual_bits):
-    core = StepGradient(lanes, accumulator_bits, bits, residual_bits)
-    sim(
-        core,
-        "step_gradient",
-        {
-            "core": "step_gradient",
-            "lanes": lanes,
-            "accumulator_bits": accumulator_bits,
-            "bits": bits,
-            "residual_bits": residual_bits,
-            "latency": core.latency,
-        },
-    )
+    keys = {"lanes": lanes, "accumulator_bits": accumulator_bits}
+    sim(*case("step_gradient", **keys, bits=bits, residual_bits=residual_bits))
 
 
 @pytest.mark.parametrize(

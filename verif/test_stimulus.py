@@ -67,10 +67,12 @@ def benches():
             for (names, _), row in zip(tables, rows, strict=True):
                 names = names.replace(",", " ").split()
                 marks += getattr(row, "marks", ())
-                values = getattr(row, "values", row if len(names) > 1 else [row])
+                marked = isinstance(row, type(pytest.param()))
+                values = row.values if marked else row if len(names) > 1 else [row]
                 arguments |= zip(names, values, strict=True)
 
             def sim(design, bench, params, test=None, marks=marks, seeds=seeds):
+                bench = bench.split()[0]
                 found.append(
                     pytest.param(bench, params, seeds, marks=marks, id=f"{bench} {len(found)}")
                 )

@@ -3,8 +3,9 @@
 
 import pytest
 
-from golden.formats import BFLOAT16, FLOAT16, FLOAT32, WIDE_FORMATS, IntFormat
+from golden.formats import BFLOAT16, FLOAT16, FLOAT32, IntFormat
 from hdl.stochastic_rounder import FixedRounder, FloatRounder
+from verif.benches import case
 
 
 @pytest.mark.parametrize(
@@ -18,50 +19,22 @@ from hdl.stochastic_rounder import FixedRounder, FloatRounder
     ],
 )
 def test_float_rtl_matches_golden(sim, source, target, lanes, random_bits, seed):
-    core = FloatRounder(WIDE_FORMATS[source], WIDE_FORMATS[target], lanes, random_bits, seed)
-    sim(
-        core,
-        "stochastic_rounder",
-        {
-            "core": "stochastic_rounder (float)",
-            "kind": "float",
-            "source": source,
-            "target": target,
-            "lanes": lanes,
-            "random_bits": random_bits,
-            "seed": seed,
-            "latency": core.latency,
-        },
-    )
+    keys = {"lanes": lanes, "random_bits": random_bits, "seed": seed}
+    sim(*case("stochastic_rounder", source=source, target=target, **keys))
 
 
 @pytest.mark.parametrize(
     "width, fraction_bits, target, lanes, random_bits, seed",
     [
-        (16, 8, IntFormat(4), 16, 8, 1),
-        (16, 5, IntFormat(8, signed=False), 16, 11, 2),
-        (32, 12, IntFormat(16), 2, 8, 3),
-        (48, 40, IntFormat(5), 1, 24, 4),
+        (16, 8, "int4", 16, 8, 1),
+        (16, 5, "uint8", 16, 11, 2),
+        (32, 12, "int16", 2, 8, 3),
+        (48, 40, "int5", 1, 24, 4),
     ],
 )
 def test_fixed_rtl_matches_golden(sim, width, fraction_bits, target, lanes, random_bits, seed):
-    core = FixedRounder(width, fraction_bits, target, lanes, random_bits, seed)
-    sim(
-        core,
-        "stochastic_rounder",
-        {
-            "core": "stochastic_rounder (fixed)",
-            "kind": "fixed",
-            "width": width,
-            "fraction_bits": fraction_bits,
-            "target_bits": target.bits,
-            "target_signed": target.signed,
-            "lanes": lanes,
-            "random_bits": random_bits,
-            "seed": seed,
-            "latency": core.latency,
-        },
-    )
+    keys = {"lanes": lanes, "random_bits": random_bits, "seed": seed, "target": target}
+    sim(*case("fixed_rounder", width=width, fraction_bits=fraction_bits, **keys))
 
 
 def test_bad_target():

@@ -50,7 +50,7 @@ PRODUCTS = ["output", "input_gradient", "weight_gradient"]
 def test_training_steps_match(sim, steps, module, recipe, operation, tensors):
     name, _, radix = module.partition(" ")
     if radix:
-        parameters = config.ShiftMultiplyArrayConfig(fmt="fp4_radix4", max_terms=2048)
+        parameters = config.CORES["shift_multiply_array"].config(fmt="fp4_radix4", max_terms=2048)
     else:
         parameters = config.load(config.DEFAULT)[name]
     sizes = {size: getattr(parameters, size, None) for size in ("lanes", "rows", "columns")}

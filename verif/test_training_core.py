@@ -20,5 +20,4 @@ QUICK = ("4x4x8",)
 )
 def test_rtl_matches_golden(sim, name):
     module = config(name)
-    bench, params = bench_of(module)
-    sim(module.build(), bench, params | {"core": f"training_core {name}"})
+    sim(module.build(), *bench_of(module, f"training_core {name}"))

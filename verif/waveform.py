@@ -299,7 +299,7 @@ def describe(command):
 def main():
     """Simulate, and draw."""
     core = config.load(config.DEFAULT)["training_core"]
-    simulate(core.build(), "verif.waveform", {}, seed=SEED)
+    simulate(core.build(), ["verif.waveform"], {}, seed=SEED)
     recorded = json.loads(TRACE.read_text())
     FIGURE.write_text(draw(recorded["pins"], recorded["status"], program(core.size())))
 

@@ -2,7 +2,7 @@
 
 import importlib.metadata
 
-from ..config import CoreConfig
+from ..core import CoreConfig
 from .constraints import to_sdc, to_xdc
 from .fusesoc import to_core
 from .interface import describe
@@ -11,7 +11,7 @@ from .template import to_template
 from .testbench import to_testbench
 from .vivado import to_packaging
 
-__all__ = ["ENDINGS", "files"]
+__all__ = ["ENDINGS", "describe", "files"]
 
 #: What is written for each module, by how the name of the file ends.
 ENDINGS = {

@@ -6,13 +6,12 @@
 
 import re
 from dataclasses import dataclass
-from typing import Any
 
 from amaranth import Shape
 from amaranth.lib.wiring import In
 
 from ..axi import AxiWrapper
-from ..config import CoreConfig
+from ..core import CoreConfig
 
 __all__ = [
     "CLOCK",
@@ -134,7 +133,7 @@ def describe(name: str, module: CoreConfig) -> Interface:
     module : CoreConfig
         Its parameters.
     """
-    component: Any = module.build()
+    component = module.component
     ports = [
         Port(port, "input" if member.flow is In else "output", Shape.cast(member.shape).width)
         for port, member in AxiWrapper(component).signature.members.items()

@@ -11,8 +11,7 @@ from golden.registers import BY_NAME, IDENTIFIER, VERSION, command_writes, used_
 from golden.rounding import RoundMode
 from golden.training_core import TrainingCore
 
-from .stimulus import Chance, pack
-from .vectors import Beat
+from ..stimulus import Beat, Chance, pack
 
 __all__ = ["Access", "Step", "program"]
 

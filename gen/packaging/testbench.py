@@ -2,10 +2,10 @@
 
 from golden.registers import BY_NAME
 
-from ..config import CoreConfig, TrainingCoreConfig
+from ..core import CoreConfig
+from ..stimulus import Beat, Run
 from .interface import CLOCK, RESET, Bus, Interface
-from .program import Access, Step, program
-from .vectors import Beat, Run, runs
+from .program import Access, Step
 
 __all__ = ["to_testbench"]
 
@@ -175,13 +175,14 @@ def to_testbench(interface: Interface, module: CoreConfig, steps: list[Step] | N
     module : CoreConfig
         Its parameters.
     steps : list of Step, optional
-        Training core: what to do, by default :func:`program`.
+        For a core with registers: what to do, by default its program.
     """
     streams = [bus for bus in interface.buses if bus.is_stream]
+    program = module.registration.program
     lines, beats = (
-        _program(interface, steps or program(module.size()))
-        if isinstance(module, TrainingCoreConfig)
-        else _runs(interface, runs(module))
+        _program(interface, steps or program(module))
+        if program is not None
+        else _runs(interface, module.runs())
     )
     # Inputs that no stream drives.
     driven = {port.name for bus in streams for port in bus.ports.values()}

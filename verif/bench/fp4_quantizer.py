@@ -4,9 +4,9 @@ import cocotb
 import numpy as np
 from cocotb.triggers import ClockCycles
 
-from golden.formats import WIDE_FORMATS, Fp4Format
-from golden.fp4_quantizer import Fp4Mode, Underflow, quantize_fp4
+from golden.fp4_quantizer import Fp4Mode, quantize_fp4
 from golden.random_bits import RandomBits, seed_state
+from verif.benches import benched_module
 from verif.coverage import Coverage, assert_equal
 from verif.packing import pack, unpack
 from verif.sim import bench_params
@@ -17,17 +17,15 @@ from verif.stream import (
     check_counts,
     last_of,
     load_seed,
-    measure_latency,
     start,
     transfer,
 )
 
-PARAMS = bench_params()
-WIDE = WIDE_FORMATS[PARAMS["wide_format"]]
-FMT = Fp4Format(PARAMS["log2_radix"])
-LANES, BITS, SEED = PARAMS["lanes"], PARAMS["random_bits"], PARAMS["seed"]
-UNDERFLOW = Underflow[PARAMS["underflow"].upper()]
-ODD_SHIFT = PARAMS["odd_shift"]
+LABEL = bench_params()["core"]
+PARAMETERS = benched_module().arguments()
+WIDE, FMT = PARAMETERS["wide_format"], PARAMETERS["fmt"]
+LANES, BITS, SEED = (PARAMETERS[key] for key in ("lanes", "random_bits", "seed"))
+UNDERFLOW, ODD_SHIFT = PARAMETERS["underflow"], PARAMETERS["odd_shift"]
 # What is set at run time: LUQ or nearest for radix 2, the phase for radix 4.
 SETTINGS = [(Fp4Mode.STOCHASTIC, 0), (Fp4Mode.NEAREST, 0)]
 if FMT.phases == 2:
@@ -37,7 +35,7 @@ if FMT.phases == 2:
 def new_coverage():
     bins = "saturated underflowed nonfinite input_stalled output_stalled every_code"
     bins += " stochastic nearest" if FMT.is_stochastic else " even_phase odd_phase"
-    return Coverage(PARAMS["core"], bins.split())
+    return Coverage(LABEL, bins.split())
 
 
 async def check(dut, coverage, codes, exponent, mode, phase, paces=(always, always), state=None):
@@ -105,13 +103,6 @@ async def matches_golden(dut):
         codes = rng.permutation(wide_codes(WIDE, rng))[: 100 * LANES]
         await check(dut, coverage, codes, -7, *SETTINGS[0], paces)
     coverage.close()
-
-
-@cocotb.test()
-async def sustains_throughput(dut):
-    """With nobody pausing, one beat per cycle after the stated latency."""
-    await start(dut, scale_exponent=0)
-    assert await measure_latency(dut) == PARAMS["latency"]
 
 
 @cocotb.test()

@@ -4,27 +4,28 @@ import cocotb
 import numpy as np
 from cocotb.triggers import ClockCycles
 
-from golden.formats import WIDE_FORMATS, IntFormat, Scale
-from golden.quantizer import InRange, quantize
+from golden.formats import IntFormat, Scale
+from golden.quantizer import quantize
+from verif.benches import benched_module
 from verif.coverage import Coverage, assert_equal
 from verif.packing import pack, unpack
 from verif.sim import bench_params
 from verif.stimulus import choose, wide_codes
 from verif.stream import (
     PACES,
-    Source,
     always,
     check_counts,
     last_of,
-    measure_latency,
     start,
     transfer,
 )
 
-PARAMS = bench_params()
-WIDE = WIDE_FORMATS[PARAMS["wide_format"]]
-BITS, LANES, RESIDUAL_BITS = PARAMS["bits"], PARAMS["lanes"], PARAMS["residual_bits"]
-RULE = InRange[PARAMS["in_range_rule"].upper()]
+LABEL = bench_params()["core"]
+PARAMETERS = benched_module().arguments()
+WIDE, RULE = PARAMETERS["wide_format"], PARAMETERS["in_range_rule"]
+BITS, LANES, RESIDUAL_BITS = (PARAMETERS[key] for key in ("bits", "lanes", "residual_bits"))
+#: Whether there is time for all codes of a format of 16 bits.
+EXHAUSTIVE = bench_params().get("exhaustive", WIDE.width == 16)
 RECIPROCALS = [Scale(32768, -15), Scale(43691, -12)]
 EXTREMES = [Scale(65535, -17), Scale(50000, -8), Scale(32768, -128), Scale(65535, 127)]
 #: With the first reciprocal, which is one, every situation of a number, for codes of both signs.
@@ -83,7 +84,7 @@ async def check(dut, coverage, codes, reciprocal, fmt, paces=(always, always)):
 
 def new_coverage():
     return Coverage(
-        "quantizer",
+        LABEL,
         "saturated underflowed nonfinite tie in_range input_stalled output_stalled "
         "code_least code_greatest signed unsigned".split(),
     )
@@ -97,7 +98,7 @@ async def matches_golden(dut):
     for reciprocal in RECIPROCALS + EXTREMES:
         for signed in (True, False):
             codes = wide_codes(WIDE, rng, reciprocal.value)
-            if not PARAMS["exhaustive"] or reciprocal in EXTREMES:
+            if not EXHAUSTIVE or reciprocal in EXTREMES:
                 codes = choose(rng, codes, 500 * LANES, DIRECTED)
             await check(dut, coverage, codes, reciprocal, IntFormat(BITS, signed))
     for paces in PACES:
@@ -107,21 +108,8 @@ async def matches_golden(dut):
 
 
 @cocotb.test()
-async def sustains_throughput(dut):
-    """With nobody pausing, one beat per cycle after the stated latency."""
-    await start(dut, reciprocal_significand=32768, reciprocal_exponent=-15, is_signed=1)
-    assert await measure_latency(dut) == PARAMS["latency"]
-
-
-@cocotb.test()
-async def recovers_from_reset(dut):
-    """A reset in mid-stream empties the core, and clears the counts."""
-    await start(dut, reciprocal_significand=65535, reciprocal_exponent=0, is_signed=1)
-    infinity = int(WIDE.encode([np.inf])[0])
-    beats = {"tdata": pack(np.full((8, LANES), infinity), WIDE.width), "tlast": [0] * 8}
-    sending = cocotb.start_soon(Source(dut).send(beats))
-    await ClockCycles(dut.aclk, 2)
-    sending.cancel()
+async def clears_counts(dut):
+    """Counts and sticky bits go to zero on request."""
     rng = np.random.default_rng(cocotb.RANDOM_SEED)
     await check(
         dut, new_coverage(), wide_codes(WIDE, rng, 1.0)[:200], RECIPROCALS[0], IntFormat(BITS)

