@@ -10,8 +10,9 @@ from golden.cuts import LayerShape
 from golden.cycles import convolution_layers, dense_layers, least_cycles, step_cycles
 from golden.errors import InputError
 from golden.gradient_recipe import check_core
+from golden.methods import RECIPES
 from golden.networks import MOST_BATCH, MOST_LAYERS, NETWORKS
-from golden.recipes import RECIPES, Recipe
+from golden.recipes import Recipe
 from hdl.timing import core_timing
 
 from . import cycles_chart

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from golden.recipes import RECIPES
+from golden.methods import RECIPES
 
 __all__ = ["PALETTE", "colours"]
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from golden.errors import InputError
+from golden.methods import RECIPES, VARIANTS
 from golden.networks import Settings
-from golden.recipes import RECIPES, VARIANTS
 
 from ..door import INTERRUPTED, require
 from ..outputs import Content, OutputFolder

@@ -22,8 +22,8 @@ from gen.interrupts import put_off
 from gen.sources import ROOT, digest, sources
 from golden.data import Dataset
 from golden.errors import InputError
+from golden.methods import RECIPES, VARIANTS
 from golden.networks import Settings
-from golden.recipes import RECIPES, VARIANTS
 from golden.trainer import Trainer
 
 from .cases import Case

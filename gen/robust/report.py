@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from golden.recipes import RECIPES
+from golden.methods import RECIPES
 
 from .cases import Case
 from .measure import SKLEARN, Facts, Run
