@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from golden.methods import RECIPES
+from golden.methods import METHODS
 
 __all__ = ["PALETTE", "colours"]
 
@@ -20,7 +20,7 @@ PALETTE = (
 
 
 def colours(names: Iterable[str]) -> dict[str, str]:
-    """Give each name a colour: the recipes of the catalogue theirs, the others what is left.
+    """Give each name a colour: registered methods theirs, in their order, others what is left.
 
     Parameters
     ----------
@@ -28,5 +28,5 @@ def colours(names: Iterable[str]) -> dict[str, str]:
         What a chart shows; beyond eight, colours come again.
     """
     names = list(names)
-    order = [*RECIPES, *(name for name in names if name not in RECIPES)]
+    order = [*METHODS, *(name for name in names if name not in METHODS)]
     return {name: PALETTE[order.index(name) % len(PALETTE)] for name in names}

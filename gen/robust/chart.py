@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from gen.palette import colours
+from gen.recipe_options import label
 
 from .measure import SKLEARN
 from .report import REFERENCE, Results
@@ -33,7 +34,7 @@ def figure(results: Results) -> Any:
     from matplotlib.figure import Figure
 
     shown = colours(results.recipes)
-    names = {recipe: "scikit-learn" if recipe == SKLEARN else recipe for recipe in shown}
+    names = {recipe: "scikit-learn" if recipe == SKLEARN else label(recipe) for recipe in shown}
     # So many entries of the legend have room beside each other.
     longest = max(map(len, names.values()), default=0)
     columns = max(int(0.95 * _WIDTH / (0.6 + 0.085 * longest)), 1)

@@ -9,6 +9,7 @@ import importlib.util
 import pkgutil
 import re
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 from ..errors import InputError
@@ -20,6 +21,7 @@ __all__ = [
     "RECIPES",
     "VARIANTS",
     "core_method",
+    "load_files",
     "load_folder",
     "loaded_files",
     "register",
@@ -123,12 +125,28 @@ def load_folder(folder: Path | str) -> list[Method]:
     files = sorted(path for path in folder.resolve().glob("*.py") if path.stem != "__init__")
     if not files:
         raise InputError(f"Folder of methods {folder} must have Python files, and has none")
+    load_files(files)
+    return [_FILES[path] for path in files]
+
+
+def load_files(files: Iterable[Path]) -> None:
+    """Register the methods of files, but for those that were loaded before.
+
+    Parameters
+    ----------
+    files : iterable of Path
+        Absolute paths.
+
+    Raises
+    ------
+    InputError
+        As :func:`load_folder`.
+    """
     for path in files:
         if path not in _FILES:
             method = _load(path)
             register(method)
             _FILES[path] = method
-    return [_FILES[path] for path in files]
 
 
 def loaded_files() -> list[Path]:
