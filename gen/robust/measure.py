@@ -22,7 +22,7 @@ from gen.interrupts import put_off
 from gen.sources import ROOT, digest, sources
 from golden.data import Dataset
 from golden.errors import InputError
-from golden.methods import RECIPES, VARIANTS, load_files, loaded_files
+from golden.methods import RECIPES, VARIANTS, file_of, load_files, loaded_files
 from golden.networks import Settings
 from golden.trainer import Trainer
 
@@ -307,8 +307,8 @@ def _key(case: Case, job: Job, data: str, sources: str) -> dict[str, Any]:
         "sources": sources,
         "versions": {package: version(package) for package in ("numpy", "scikit-learn")},
     }
-    if job.recipe != SKLEARN and loaded_files():
-        key["methods"] = [hashlib.sha256(path.read_bytes()).hexdigest() for path in loaded_files()]
+    if own := file_of(job.recipe):
+        key["method"] = hashlib.sha256(own.read_bytes()).hexdigest()
     return key
 
 

@@ -21,6 +21,7 @@ __all__ = [
     "RECIPES",
     "VARIANTS",
     "core_method",
+    "file_of",
     "load_files",
     "load_folder",
     "loaded_files",
@@ -147,6 +148,14 @@ def load_files(files: Iterable[Path]) -> None:
             method = _load(path)
             register(method)
             _FILES[path] = method
+
+
+def file_of(recipe: str) -> Path | None:
+    """Find the file of a user that a recipe or variant comes from; None if it is the project's."""
+    for path, method in _FILES.items():
+        if recipe in (method.name, *(variant.name for variant in method.variants)):
+            return path
+    return None
 
 
 def loaded_files() -> list[Path]:
