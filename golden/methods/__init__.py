@@ -195,4 +195,4 @@ def table() -> str:
 
 
 for _module in pkgutil.iter_modules(__path__):
-    register(importlib.import_module(f".{_module.name}", __package__).METHOD)
+    register(importlib.import_module(f"{__name__}.{_module.name}").METHOD)
