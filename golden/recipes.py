@@ -120,6 +120,8 @@ class Method:
     greatest_gaps : pair of float, or None
         Bars of ``nibblegrad robust``: how many points it may be below float32, in the mean of all
         cases and in any case; there are none if not given.
+    rank : int
+        Place in tables, and among the colours of charts: lower ones first, equal ones by name.
     is_core_default : bool
         Whether training cores of its gradients' format are trained by it where none is named.
     """
@@ -130,6 +132,7 @@ class Method:
     variants: tuple[Recipe, ...] = ()
     label: str = ""
     greatest_gaps: tuple[float, float] | None = None
+    rank: int = 100
     is_core_default: bool = False
 
     @property

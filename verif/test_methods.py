@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from gen.__main__ import main
-from gen.palette import PALETTE
+from gen.palette import PALETTE, looks
 from gen.robust import chart, report
 from gen.train_charts import accuracy_figure
 from golden import data, methods
@@ -279,9 +279,25 @@ def test_the_page_has_the_table():
     assert methods.table() in (ROOT / "docs" / "training.md").read_text()
 
 
+def test_the_order_of_tables_is_that_of_the_ranks():
+    assert list(METHODS)[:4] == ["float32", "int4", "luq", "two_phase"]
+    assert list(METHODS) == sorted(METHODS, key=lambda name: (METHODS[name].rank, name))
+    modules = {path.stem for path in (ROOT / "golden" / "methods").glob("*.py")} - {"__init__"}
+    assert modules == set(METHODS)
+
+
 def test_cores_have_methods_of_their_own():
     assert [methods.core_method(Fp4Format(n)).name for n in (1, 2)] == ["luq", "two_phase"]
     assert core_recipe(CoreSize(fmt=Fp4Format(2))).name == "two_phase"
+
+
+def test_no_two_of_32_names_look_the_same():
+    names = [*METHODS, *(f"other {number}" for number in range(32 - len(METHODS)))]
+    shown = looks(names)
+    assert len(set(shown.values())) == 32
+    assert [shown[name].colour for name in METHODS] == list(PALETTE[: len(METHODS)])
+    # What a chart leaves out changes nothing of what it shows.
+    assert looks(["luq"]) == {"luq": shown["luq"]}
 
 
 METHOD = "from golden.recipes import Method, Recipe\nMETHOD = Method(Recipe({}), '', '')\n"

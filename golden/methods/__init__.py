@@ -29,7 +29,7 @@ __all__ = [
     "table",
 ]
 
-#: Every method, by the name of its recipe, in the order of tables; then those of users.
+#: Every method, by the name of its recipe, in the order of tables and colours; those of users last.
 METHODS: dict[str, Method] = {}
 #: Their recipes, and the variants of all methods, by name.
 RECIPES: dict[str, Recipe] = {}
@@ -194,5 +194,14 @@ def table() -> str:
     return "\n".join(lines) + "\n"
 
 
-for _module in pkgutil.iter_modules(__path__):
-    register(importlib.import_module(f"{__name__}.{_module.name}").METHOD)
+def _own_methods():
+    """Methods of this folder, in the order of their ranks, then of their names."""
+    modules = [
+        importlib.import_module(f"{__name__}.{module.name}")
+        for module in pkgutil.iter_modules(__path__)
+    ]
+    return sorted((module.METHOD for module in modules), key=lambda m: (m.rank, m.name))
+
+
+for _method in _own_methods():
+    register(_method)

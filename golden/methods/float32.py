@@ -5,4 +5,4 @@ from ..recipes import Method, Recipe
 
 __all__ = ["METHOD"]
 
-METHOD = Method(Recipe("float32", Dense), forward="float32", backward="float32")
+METHOD = Method(Recipe("float32", Dense), forward="float32", backward="float32", rank=0)

@@ -12,4 +12,5 @@ METHOD = Method(
     forward="INT4 weights x UINT4 activations, learned steps (LSQ)",
     backward="float32, straight through",
     greatest_gaps=(0.7, 2.0),
+    rank=1,
 )

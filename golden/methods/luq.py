@@ -27,5 +27,6 @@ METHOD = Method(
         replace(_LUQ, name="luq_wide", last_gradient=None),
     ),
     greatest_gaps=(1.5, 4.0),
+    rank=2,
     is_core_default=True,
 )

@@ -39,5 +39,6 @@ METHOD = Method(
         Recipe("two_phase_before", QuantizedDense, _PUBLISHED),
     ),
     greatest_gaps=(2.5, 6.0),
+    rank=3,
     is_core_default=True,
 )
