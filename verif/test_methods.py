@@ -222,6 +222,22 @@ def test_it_trains_on_a_core(toy, digits):
     assert train_in_verilog.core_recipe(recipes, CoreSize()) is RECIPES["toy"]
 
 
+def test_the_example_of_the_page_prunes_convolutions_and_dense_layers(registry, digits):
+    (method,) = methods.load_folder(ROOT / "docs" / "examples" / "methods")
+    operations = RecordingOperations()
+    settings = Settings(network="cnn", channels=(4, 8), epochs=1)
+    run = Trainer(method.recipe, digits, settings, 5, NumpyBackend(operations=operations))
+    operations.calls = []
+    run.step(np.arange(64))
+    shares = {
+        call.tensor: np.mean(call.arguments["x"] != 0)
+        for call in operations.calls
+        if call.operation == "quantize" and call.tensor.endswith(".weights")
+    }
+    assert list(shares) == [f"{name}.weights" for name in ("convolution0", "convolution1", "dense")]
+    assert all(share == 0.5 for share in shares.values())
+
+
 def test_hooks_act_in_their_places(digits):
     acts = []
 
