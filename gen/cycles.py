@@ -22,6 +22,7 @@ from .door import require
 from .flow.fit import training_core
 from .outputs import OutputFolder
 from .ranges import check_range, parse_sizes
+from .recipe_options import add_methods_argument
 
 __all__ = ["CONFIG", "add_arguments", "run"]
 
@@ -83,12 +84,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="ROWS",
         help="rows of a mini-batch (default: %(default)s)",
     )
-    parser.add_argument(
-        "--recipe",
-        metavar="NAME",
-        help=f"training method: {' or '.join(_core_recipes())} (default: the one of the core's "
-        "radix)",
-    )
+
+    def explain() -> str:
+        return (
+            f"training method: {' or '.join(_core_recipes())} (default: that of the core's radix)"
+        )
+
+    recipe = parser.add_argument("--recipe", metavar="NAME", help=explain())
+    add_methods_argument(parser, lambda: setattr(recipe, "help", explain()))
     parser.add_argument(
         "--config",
         type=Path,

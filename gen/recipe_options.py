@@ -1,7 +1,7 @@
 """The options that choose training methods, the same for every command that trains."""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ from golden.recipes import Recipe
 
 from .ranges import parse_names
 
-__all__ = ["EVERY", "add_recipe_arguments", "chosen_recipes", "label"]
+__all__ = ["EVERY", "add_methods_argument", "add_recipe_arguments", "chosen_recipes", "label"]
 
 #: What stands for all recipes.
 EVERY = "all"
@@ -19,7 +19,7 @@ EVERY = "all"
 def add_recipe_arguments(
     parser: argparse.ArgumentParser, *, with_variants: bool = False, remark: str = ""
 ) -> None:
-    """Add ``--recipes``, and ``--methods`` for a user's own.
+    """Add ``--recipes``, and ``--methods`` for those of a user's own.
 
     Parameters
     ----------
@@ -39,8 +39,24 @@ def add_recipe_arguments(
 
     recipes = parser.add_argument("--recipes", default=EVERY, metavar="NAMES", help=explain())
 
+    def renew() -> None:
+        recipes.help = explain()
+
+    add_methods_argument(parser, renew)
+
+
+def add_methods_argument(parser: argparse.ArgumentParser, renew: Callable[[], None]) -> None:
+    """Add ``--methods``, which loads methods as soon as they are named.
+
+    Parameters
+    ----------
+    parser : argparse.ArgumentParser
+    renew : function
+        Called then, so that the help of other options lists them.
+    """
+
     class Load(argparse.Action):
-        """Load methods as soon as they are named, so that a --help behind it lists them."""
+        """Loads the methods of a folder."""
 
         def __call__(
             self,
@@ -50,7 +66,7 @@ def add_recipe_arguments(
             option_string: str | None = None,
         ) -> None:
             load_folder(Path(str(values)))
-            recipes.help = explain()
+            renew()
 
     parser.add_argument(
         "--methods",

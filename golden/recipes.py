@@ -92,15 +92,21 @@ class Recipe:
 
     def about(self) -> dict[str, Any]:
         """Say what it consists of, JSON-serialisable, for checkpoints."""
-        fields = dataclasses.asdict(dataclasses.replace(self, hooks=()))
-        layer, gradients = fields.pop("layer"), (fields["gradient"], fields["last_gradient"])
-        about = {"name": self.name, "quantized": self.quantized}
-        about |= dict(zip(("gradient", "last_gradient"), gradients, strict=True))
-        if layer not in (Dense, QuantizedDense):
-            about["layer"] = layer.__qualname__
+        about: dict[str, Any] = {
+            "name": self.name,
+            "quantized": self.quantized,
+            "gradient": _fields(self.gradient),
+            "last_gradient": _fields(self.last_gradient),
+        }
+        if self.layer not in (Dense, QuantizedDense):
+            about["layer"] = self.layer.__qualname__
         if self.hooks:
             about["hooks"] = [getattr(hook, "__qualname__", repr(hook)) for hook in self.hooks]
         return about
+
+
+def _fields(gradient):
+    return dataclasses.asdict(gradient) if isinstance(gradient, GradientRecipe) else gradient
 
 
 @dataclass(frozen=True)

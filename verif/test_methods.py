@@ -134,6 +134,17 @@ def test_the_help_lists_it(toy, capsys, command):
     assert ("toy_without_hooks" in text) == (command == "robust")
 
 
+def test_its_cycles_are_predicted(toy, capsys):
+    options = ["cycles", "--layers", "64,32,10", "--batch", "16", "--format", "csv"]
+    assert main([*options, "--recipe", "luq"]) == 0
+    expected = capsys.readouterr().out
+    assert main([*options, "--methods", str(toy), "--recipe", "toy"]) == 0
+    assert capsys.readouterr().out == expected
+    with pytest.raises(SystemExit):
+        main(["cycles", "--methods", str(toy), "--help"])
+    assert "luq or two_phase or toy" in spoken(capsys.readouterr().out)
+
+
 def test_it_is_trained_and_reported(toy, tmp_path, capsys):
     out = tmp_path / "out"
     options = ["--methods", str(toy), "--epochs", "2", "--seeds", "1", "--hidden", "16"]
@@ -220,6 +231,8 @@ def test_it_trains_on_a_core(toy, digits):
     assert all(value.tobytes() == second[name].tobytes() for name, value in first.items())
     recipes = [RECIPES["float32"], RECIPES["toy"]]
     assert train_in_verilog.core_recipe(recipes, CoreSize()) is RECIPES["toy"]
+    two_phase = train_in_verilog.core_recipe(recipes, CoreSize(fmt=Fp4Format(2)))
+    assert two_phase is RECIPES["two_phase"]
 
 
 def test_the_example_of_the_page_prunes_convolutions_and_dense_layers(registry, digits):
@@ -336,6 +349,13 @@ MISTAKES = {
     ),
     "the same name twice": (
         {"a.py": METHOD.format("'mine'"), "b.py": METHOD.format("'mine'")},
+        "Recipe 'mine' must have a name of its own, and there is one",
+    ),
+    "a variant of the same name": (
+        {
+            "a.py": "from golden.recipes import Method, Recipe\n"
+            "METHOD = Method(Recipe('mine'), '', '', variants=(Recipe('mine'),))\n"
+        },
         "Recipe 'mine' must have a name of its own, and there is one",
     ),
     "a word of the command line": (

@@ -51,14 +51,16 @@ def register(method: Method) -> None:
         If a name is taken, or has other characters than small letters, digits and underscores; if
         another method is the default of its cores.
     """
+    taken = {*RECIPES, *VARIANTS, *_RESERVED}
     for name in (method.name, *(variant.name for variant in method.variants)):
         if not re.fullmatch("[a-z][a-z0-9_]*", name):
             raise InputError(
                 "Name of a recipe must be small letters, digits and underscores, a letter first, "
                 f"not {name!r}"
             )
-        if name in RECIPES or name in VARIANTS or name in _RESERVED:
+        if name in taken:
             raise InputError(f"Recipe {name!r} must have a name of its own, and there is one")
+        taken.add(name)
     if method.is_core_default:
         gradient = method.recipe.gradient
         if gradient is None or method.recipe.last is None:
@@ -164,7 +166,7 @@ def loaded_files() -> list[Path]:
 
 
 def _load(path: Path) -> Method:
-    # Its classes are found by this name when they are sent to another process.
+    # What a dataclass in it is made from looks the module up by its name.
     name = f"methods_of_users.{path.parent.name}.{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec and spec.loader, "a name that ends with .py has a loader"
