@@ -10,6 +10,8 @@ import numpy.typing as npt
 from .errors import InputError
 from .gradient_recipe import GradientRecipe
 from .layers import Dense, Layer, ProductLayer, QuantizedDense
+from .loss import CrossEntropy
+from .optimizers import MomentumSGD
 
 __all__ = ["Hook", "Method", "Recipe"]
 
@@ -60,6 +62,10 @@ class Recipe:
         How output gradients become FP4; None trains straight through in float32.
     last_gradient : GradientRecipe, None or "same"
         The same for the last layer, whose output gradient is that of the loss.
+    loss : type of CrossEntropy
+        What computes the loss and its gradient; one of its kind is made for each training.
+    optimizer : type of MomentumSGD
+        What updates weights and biases; one is made for each layer.
     hooks : tuple of function
         What is done around a step: each makes a :class:`Hook` from the layers of a network. They
         act in their order.
@@ -74,6 +80,8 @@ class Recipe:
     layer: type[ProductLayer] = QuantizedDense
     gradient: GradientRecipe | None = None
     last_gradient: GradientRecipe | Literal["same"] | None = "same"
+    loss: type[CrossEntropy] = CrossEntropy
+    optimizer: type[MomentumSGD] = MomentumSGD
     hooks: tuple[Callable[[Mapping[str, Layer]], Hook], ...] = ()
 
     def __post_init__(self) -> None:
@@ -98,8 +106,13 @@ class Recipe:
             "gradient": _fields(self.gradient),
             "last_gradient": _fields(self.last_gradient),
         }
-        if self.layer not in (Dense, QuantizedDense):
-            about["layer"] = self.layer.__qualname__
+        for slot, usual in (
+            ("layer", (Dense, QuantizedDense)),
+            ("loss", (CrossEntropy,)),
+            ("optimizer", (MomentumSGD,)),
+        ):
+            if getattr(self, slot) not in usual:
+                about[slot] = getattr(self, slot).__qualname__
         if self.hooks:
             about["hooks"] = [getattr(hook, "__qualname__", repr(hook)) for hook in self.hooks]
         return about

@@ -18,11 +18,10 @@ from .device import CoreError
 from .errors import InputError
 from .features import FeatureScale
 from .layers import Layer
-from .loss import CrossEntropy
 from .methods import RECIPES
 from .networks import JUDGED_ROWS, Settings, build_network, check_size
 from .operations import Call, RecordingOperations
-from .optimizers import MomentumSGD, clip_factor, cosine_schedule
+from .optimizers import clip_factor, cosine_schedule
 from .passes import Backend, Passes, Weights
 from .random_bits import RandomBits, seed_state
 from .recipes import Recipe
@@ -125,10 +124,10 @@ class Trainer:
         self.watch = Watch(self.layers, dataset.train_labels, self.settings.epochs, steps)
         self._strict = strict
         self._optimizers = {
-            name: MomentumSGD(self.settings.momentum, self.settings.weight_decay)
+            name: recipe.optimizer(self.settings.momentum, self.settings.weight_decay)
             for name in self.layers
         }
-        self._loss = CrossEntropy(in_double=recipe.quantized, is_rounded=recipe.last is not None)
+        self._loss = recipe.loss(in_double=recipe.quantized, is_rounded=recipe.last is not None)
         self._hooks = [make(self.layers) for make in recipe.hooks]
 
     def parameters(self) -> dict[str, npt.NDArray]:

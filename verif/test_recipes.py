@@ -1,11 +1,16 @@
-"""Recipes: hooks act in their places, and a recipe says what it consists of."""
+"""Recipes: slots and hooks act in their places, and a recipe says what it consists of."""
+
+import dataclasses
 
 import numpy as np
 import pytest
 
 from golden import data
 from golden.layers import QuantizedDense
+from golden.loss import CrossEntropy
 from golden.methods import RECIPES
+from golden.networks import NETWORKS
+from golden.optimizers import MomentumSGD
 from golden.recipes import Hook, Recipe
 from golden.trainer import Settings, Trainer
 
@@ -54,6 +59,57 @@ def test_a_hook_that_does_nothing_changes_nothing(digits):
     assert all(value.tobytes() == second[name].tobytes() for name, value in first.items())
 
 
+@pytest.mark.parametrize("network", NETWORKS)
+def test_loss_scaling_is_a_loss_and_a_hook(digits, network):
+    """By a power of two it changes no bit, wherever it is taken back."""
+
+    class ScaledLoss(CrossEntropy):
+        def __call__(self, logits, labels, passes):
+            loss, gradient = super().__call__(logits, labels, passes)
+            return loss, gradient * np.float32(2**10)
+
+    class Unscaling(Hook):
+        def before_update(self, gradients):
+            for of_layer in gradients.values():
+                of_layer |= {name: gradient / 2**10 for name, gradient in of_layer.items()}
+
+    settings = dataclasses.replace(SMALL, network=network, channels=(4, 8))
+    gradient = RECIPES["luq"].gradient
+    scaled = Recipe("scaled", gradient=gradient, loss=ScaledLoss, hooks=(Unscaling,))
+    forgotten = dataclasses.replace(scaled, hooks=())
+    runs = [Trainer(each, digits, settings, 5) for each in (RECIPES["luq"], scaled, forgotten)]
+    for _, rows in zip(range(5), runs[0].batches(), strict=False):
+        losses = [run.step(rows) for run in runs]
+    first, second, third = (run.parameters() for run in runs)
+    assert losses[0] == losses[1] != losses[2]
+    assert all(value.tobytes() == second[name].tobytes() for name, value in first.items())
+    assert any(value.tobytes() != third[name].tobytes() for name, value in first.items())
+
+
+def test_an_optimiser_of_ones_own_updates_each_layer(digits):
+    class Selective(MomentumSGD):
+        """Moves the upper half of the weights only."""
+
+        def update(self, parameters, gradients, learning_rate, factor=1.0):
+            before = parameters["weights"].copy()
+            super().update(parameters, gradients, learning_rate, factor)
+            half = len(before) // 2
+            parameters["weights"][half:] = before[half:]
+
+    recipe = Recipe("selective", gradient=RECIPES["luq"].gradient, optimizer=Selective)
+    runs = [Trainer(each, digits, SMALL, 5) for each in (RECIPES["luq"], recipe)]
+    start = runs[0].parameters()
+    for run in runs:
+        run.step(np.arange(64))
+    usual, selective = (run.parameters() for run in runs)
+    for name in runs[0].layers:
+        key = f"{name}.weights"
+        half = len(start[key]) // 2
+        assert np.array_equal(selective[key][:half], usual[key][:half])
+        assert np.array_equal(selective[key][half:], start[key][half:])
+        assert not np.array_equal(usual[key][half:], start[key][half:])
+
+
 def test_recipes_say_what_they_consist_of():
     """In checkpoints: what earlier releases wrote, and more only where there is more."""
 
@@ -65,6 +121,15 @@ def test_recipes_say_what_they_consist_of():
     assert RECIPES["float32"].about() == {
         "name": "float32", "quantized": False, "gradient": None, "last_gradient": "same",
     }  # fmt: skip
-    about = Recipe("own", Own, luq.gradient, hooks=(Hook,)).about()
-    assert about["gradient"] == luq.about()["gradient"]
-    assert about["layer"].endswith("Own") and about["hooks"] == ["Hook"]
+
+    class OwnLoss(CrossEntropy):
+        pass
+
+    class OwnUpdate(MomentumSGD):
+        pass
+
+    own = Recipe("own", Own, luq.gradient, loss=OwnLoss, optimizer=OwnUpdate, hooks=(Hook,)).about()
+    assert own["gradient"] == luq.about()["gradient"]
+    slots = {key: own[key].rpartition(".")[2] for key in ("layer", "loss", "optimizer")}
+    assert slots == {"layer": "Own", "loss": "OwnLoss", "optimizer": "OwnUpdate"}
+    assert own["hooks"] == ["Hook"]
