@@ -10,8 +10,9 @@ from golden.cuts import LayerShape
 from golden.cycles import convolution_layers, dense_layers, least_cycles, step_cycles
 from golden.errors import InputError
 from golden.gradient_recipe import check_core
+from golden.methods import RECIPES, core_method
 from golden.networks import MOST_BATCH, MOST_LAYERS, NETWORKS
-from golden.recipes import RECIPES, Recipe
+from golden.recipes import Recipe
 from hdl.timing import core_timing
 
 from . import cycles_chart
@@ -21,6 +22,7 @@ from .door import require
 from .flow.fit import training_core
 from .outputs import OutputFolder
 from .ranges import check_range, parse_sizes
+from .recipe_options import add_methods_argument
 
 __all__ = ["CONFIG", "add_arguments", "run"]
 
@@ -36,7 +38,10 @@ _GREATEST = 1 << 16
 #: A step of more cycles has so many commands that they are not followed one by one.
 _MOST_CYCLES = 1_000_000_000
 
-_TRAINING = {recipe.name: recipe for recipe in RECIPES.values() if recipe.gradient}
+
+def _core_recipes() -> dict[str, Recipe]:
+    """Recipes whose gradients are FP4 in all layers, by name."""
+    return {name: recipe for name, recipe in RECIPES.items() if recipe.gradient and recipe.last}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -79,11 +84,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="ROWS",
         help="rows of a mini-batch (default: %(default)s)",
     )
-    parser.add_argument(
-        "--recipe",
-        metavar="NAME",
-        help=f"training method: {' or '.join(_TRAINING)} (default: the one of the core's radix)",
-    )
+
+    def explain() -> str:
+        return (
+            f"training method: {' or '.join(_core_recipes())} (default: that of the core's radix)"
+        )
+
+    recipe = parser.add_argument("--recipe", metavar="NAME", help=explain())
+    add_methods_argument(parser, lambda: setattr(recipe, "help", explain()))
     parser.add_argument(
         "--config",
         type=Path,
@@ -190,11 +198,12 @@ def _layers(args: argparse.Namespace) -> dict[str, LayerShape]:
 
 def _recipe(name: str | None, size: CoreSize) -> Recipe:
     """Find a recipe that the core can multiply by; by default that of its radix."""
+    known = _core_recipes()
     if name is None:
-        name = "luq" if size.fmt.is_stochastic else "two_phase"
-    if name not in _TRAINING:
-        raise InputError(f"Recipe must be {' or '.join(_TRAINING)}, not {name!r}")
-    recipe = _TRAINING[name]
+        name = core_method(size.fmt).name
+    if name not in known:
+        raise InputError(f"Recipe must be {' or '.join(known)}, not {name!r}")
+    recipe = known[name]
     for gradient in (recipe.gradient, recipe.last):
         assert gradient is not None
         check_core(gradient, size)

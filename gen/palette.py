@@ -1,10 +1,11 @@
-"""Colours of the charts: a recipe has the same one in all of them."""
+"""Colours and lines of the charts: a recipe has the same ones in all of them."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
-from golden.recipes import RECIPES
+from golden.methods import METHODS
 
-__all__ = ["PALETTE", "colours"]
+__all__ = ["PALETTE", "Look", "looks"]
 
 #: Colours that stay apart for colour-blind readers (Okabe and Ito, 2008).
 PALETTE = (
@@ -19,14 +20,40 @@ PALETTE = (
 )
 
 
-def colours(names: Iterable[str]) -> dict[str, str]:
-    """Give each name a colour: the recipes of the catalogue theirs, the others what is left.
+#: Lines and markers of the first eight names, of the next eight, and so on.
+_LINES, _MARKERS = ("-", "--", ":", "-."), ("o", "s", "^", "D")
+
+
+@dataclass(frozen=True)
+class Look:
+    """How what has a name is drawn.
+
+    Attributes
+    ----------
+    colour : str
+        One of :data:`PALETTE`.
+    line, marker : str
+        Style of its lines, and shape of its points, as Matplotlib names them.
+    """
+
+    colour: str
+    line: str
+    marker: str
+
+
+def looks(names: Iterable[str]) -> dict[str, Look]:
+    """Give each name a look: registered methods theirs, in their order, others what is left.
 
     Parameters
     ----------
     names : iterable of str
-        What a chart shows; beyond eight, colours come again.
+        What a chart shows. Beyond eight, colours come again, with another line and marker; beyond
+        32, all of that does.
     """
     names = list(names)
-    order = [*RECIPES, *(name for name in names if name not in RECIPES)]
-    return {name: PALETTE[order.index(name) % len(PALETTE)] for name in names}
+    order = [*METHODS, *(name for name in names if name not in METHODS)]
+    found = {}
+    for name in names:
+        lap, colour = divmod(order.index(name), len(PALETTE))
+        found[name] = Look(PALETTE[colour], _LINES[lap % 4], _MARKERS[lap % 4])
+    return found

@@ -9,13 +9,13 @@ from golden import data
 from golden.data import Dataset
 from golden.errors import InputError
 from golden.learned_step import STEP_RULES
-from golden.networks import NETWORKS
-from golden.trainer import RECIPES, Settings
+from golden.networks import NETWORKS, Settings
 
 from . import train_report
 from .door import INTERRUPTED, require
 from .outputs import OutputFolder
 from .ranges import parse_names, parse_sizes
+from .recipe_options import add_recipe_arguments, chosen_recipes
 from .train_report import FILES
 from .train_runs import check, make_jobs, train
 
@@ -34,12 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="networks, separated by commas: mlp (dense layers) and cnn (convolutions with batch "
         "normalisation and pooling, then a dense layer) (default: %(default)s)",
     )
-    parser.add_argument(
-        "--recipes",
-        default=",".join(RECIPES),
-        metavar="NAMES",
-        help="training methods, separated by commas (default: %(default)s)",
-    )
+    add_recipe_arguments(parser)
     parser.add_argument(
         "--seeds",
         type=int,
@@ -152,7 +147,7 @@ def run(args: argparse.Namespace) -> int:
     require("threadpoolctl", "matplotlib")
     from threadpoolctl import threadpool_limits
 
-    recipes = [RECIPES[name] for name in parse_names("Recipe", args.recipes, RECIPES)]
+    recipes = chosen_recipes(args)
     networks = parse_names("Network", args.network, NETWORKS)
     judge_only = _judges_only(args)
     settings = make_settings(args)

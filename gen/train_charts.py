@@ -8,7 +8,8 @@ import numpy.typing as npt
 
 from golden.watch import LayerFigures
 
-from .palette import PALETTE, colours
+from .palette import PALETTE, looks
+from .recipe_options import label
 
 __all__ = ["accuracy_figure", "layers_figure"]
 
@@ -49,7 +50,7 @@ def accuracy_figure(networks: Mapping[str, Mapping[str, Curves]]) -> Any:
     matplotlib.figure.Figure
     """
     # Room for a legend that is as long as the names of the recipes want.
-    longest = max(len(name) for recipes in networks.values() for name in recipes)
+    longest = max(len(label(name)) for recipes in networks.values() for name in recipes)
     most = max(len(recipes) for recipes in networks.values())
     figure, charts = _figure([8 + 0.1 * longest] * len(networks), [max(5.0, 0.3 * most + 1)])
     for axes, (network, recipes) in zip(charts[0], networks.items(), strict=True):
@@ -58,23 +59,36 @@ def accuracy_figure(networks: Mapping[str, Mapping[str, Curves]]) -> Any:
 
 
 def _draw_accuracies(axes: Any, network: str, recipes: Mapping[str, Curves]) -> None:
-    colour_of = colours(recipes)
+    look_of = looks(recipes)
     for name, runs in recipes.items():
         # Epochs that all seeds have seen.
         epochs = min(np.size(run) for run in runs)
         curves = np.array([np.asarray(run)[:epochs] for run in runs])
-        mean, colour = curves.mean(axis=0), colour_of[name]
+        mean, look = curves.mean(axis=0), look_of[name]
         numbers = np.arange(1, epochs + 1)
         axes.fill_between(
-            numbers, curves.min(axis=0), curves.max(axis=0), color=colour, alpha=0.15, linewidth=0
+            numbers,
+            curves.min(axis=0),
+            curves.max(axis=0),
+            color=look.colour,
+            alpha=0.15,
+            linewidth=0,
         )
         marker = None
         if epochs == 1:
             # Neither a line nor an area is seen of one point.
-            marker = "o"
-            axes.vlines(1, curves.min(), curves.max(), color=colour, alpha=0.5, linewidth=4)
-        label = f"{name}  {mean[-1]:.2f} %"
-        axes.plot(numbers, mean, color=colour, linewidth=2, marker=marker, label=label)
+            marker = look.marker
+            axes.vlines(1, curves.min(), curves.max(), color=look.colour, alpha=0.5, linewidth=4)
+        entry = f"{label(name)}  {mean[-1]:.2f} %"
+        axes.plot(
+            numbers,
+            mean,
+            look.line,
+            color=look.colour,
+            linewidth=2,
+            marker=marker,
+            label=entry,
+        )
     every = np.concatenate([np.ravel(run) for runs in recipes.values() for run in runs])
     axes.set_ylim(*_accuracy_limits(every))
     counts = sorted({len(runs) for runs in recipes.values()})

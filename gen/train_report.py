@@ -57,12 +57,12 @@ def table(runs: Runs, seeds: int, when: str = "after the last epoch") -> str:
     when : str
         When the accuracies were measured.
     """
-    lines = [
-        f"{'network':<7}  {'recipe':<10}  {'test accuracy':>13}  {'spread':>13}  {'to float32':>10}"
-    ]
+    width = max(10, *(len(recipe) for _, recipe in runs))
+    heads = f"{'test accuracy':>13}  {'spread':>13}  {'to float32':>10}"
+    lines = [f"{'network':<7}  {'recipe':<{width}}  {heads}"]
     complete = _complete(runs)
     for (network, recipe), of_recipe in runs.items():
-        name, cells = f"{network:<7}  {recipe:<10}", f"{'-':>13}  {'-':>13}  {'':>10}"
+        name, cells = f"{network:<7}  {recipe:<{width}}", f"{'-':>13}  {'-':>13}  {'':>10}"
         if own := complete.get((network, recipe)):
             final = _curves(own)[:, -1]
             reference = complete.get((network, "float32"))

@@ -1,12 +1,7 @@
-"""Who computes: everything of a 4-bit training step that lies between the host and its loss.
+"""The golden backend: everything of a 4-bit training step between the host and its loss, in NumPy.
 
-A backend quantises the operands of a layer, multiplies them and scales the sums back, forward and
-backward. What it gets and gives are matrices of wide floats. It keeps what the backward pass needs
-under the name of the layer.
+It keeps what the backward pass needs under the name of the layer.
 """
-
-from collections.abc import Callable
-from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -17,12 +12,12 @@ from .conversions import (
     reciprocal_scale,
     section_rows,
     step_scale,
-    wide_numbers,
 )
 from .formats import BFLOAT16, FloatFormat, Fp4Format, IntFormat
 from .fp4_quantizer import Fp4Mode
 from .gradient_recipe import GradientRecipe
 from .operations import Operations
+from .passes import Backend, Gradients
 from .quantizer import InRange, Quantized
 from .random_bits import RandomBits, seed_state
 from .shift_multiply_array import ShiftOperand
@@ -30,8 +25,6 @@ from .shift_multiply_array import ShiftOperand
 __all__ = [
     "ACTIVATIONS",
     "WEIGHTS",
-    "Backend",
-    "Gradients",
     "NumpyBackend",
 ]
 
@@ -43,139 +36,7 @@ ACTIVATIONS = IntFormat(4, signed=False)
 _RADIX2 = Fp4Format(1)
 
 
-class Gradients:
-    """What a layer gets back from its backend.
-
-    A device that works while the host does something else is waited for when one of the others
-    but ``inputs`` is asked for.
-
-    Parameters
-    ----------
-    inputs : array of float32, shape (rows, inputs), or None
-        Gradient by the input, +0 where its quantiser was out of range; None if not wanted.
-    others : function
-        Returns ``weights``, ``activation_step`` and ``weight_step``.
-
-    Attributes
-    ----------
-    inputs : array of float32, shape (rows, inputs), or None
-        As given.
-    weights : array of float32, shape (outputs * parts, inputs)
-        Gradient by the weights, likewise.
-    activation_step, weight_step : float
-        Gradients by the steps, without the factor of the LSQ paper.
-    """
-
-    def __init__(
-        self,
-        inputs: npt.NDArray[np.float32] | None,
-        others: Callable[[], tuple[npt.NDArray[np.float32], float, float]],
-    ) -> None:
-        self.inputs = inputs
-        self._others = others
-
-    @property
-    def weights(self) -> npt.NDArray[np.float32]:
-        return self._others()[0]
-
-    @property
-    def activation_step(self) -> float:
-        return self._others()[1]
-
-    @property
-    def weight_step(self) -> float:
-        return self._others()[2]
-
-
-class Backend(Protocol):
-    """What the layers ask of the hardware or its model.
-
-    Attributes
-    ----------
-    wide : FloatFormat
-        Format of all matrices that go in and come out.
-    """
-
-    wide: FloatFormat
-
-    def load_weights(self, layer: str, weights: npt.NDArray[np.float32], step: float) -> None:
-        """Take the weights of a layer for the passes to come.
-
-        A network's layers are announced in their order, all before the first of them is used, so
-        that a backend can bring the weights of one while it multiplies those of another.
-
-        Parameters
-        ----------
-        layer : str
-            Name of the layer.
-        weights : array of float32, shape (outputs, inputs)
-            Numbers of the wide format.
-        step : float
-            Their step size.
-        """
-
-    def forward(
-        self,
-        layer: str,
-        x: npt.NDArray,
-        step: float,
-        bias: npt.NDArray[np.float32] | None,
-        *,
-        relu: bool,
-    ) -> npt.NDArray[np.float32]:
-        """Multiply by the transpose of the weights.
-
-        Parameters
-        ----------
-        layer : str
-            Name of the layer.
-        x : array of float, shape (rows, inputs)
-            Numbers of the wide format, quantised to UINT4.
-        step : float
-            Their step size.
-        bias : array of float32, shape (outputs,), or None
-            Added to each row, as multiples of the unit of the sums.
-        relu : bool
-            Whether negative sums become zero.
-
-        Returns
-        -------
-        array of float32, shape (rows, outputs)
-        """
-
-    def backward(
-        self,
-        layer: str,
-        output_gradient: npt.NDArray,
-        recipe: GradientRecipe | None,
-        *,
-        want_input_gradient: bool = True,
-        exponent: int | None = None,
-    ) -> Gradients:
-        """Compute the gradients of the last forward pass of a layer.
-
-        Parameters
-        ----------
-        layer : str
-            Name of the layer.
-        output_gradient : array of float, shape (rows, outputs * parts)
-            Numbers of the wide format; the parts of :func:`gradient_parts` side by side.
-        recipe : GradientRecipe or None
-            How they become FP4; None multiplies them in float32, straight through.
-        want_input_gradient : bool
-            Whether the gradient by the input is needed; its step's always is.
-        exponent : int or None
-            Scale exponent of the codes; if not given, the one with which none saturates.
-
-        Returns
-        -------
-        Gradients
-            Of each part, the gradient by the weights, one below the other. The gradient by the
-            input is that of their sum, and so are those by the steps.
-        """
-
-
-class NumpyBackend:
+class NumpyBackend(Backend):
     """The golden model, as fast as NumPy can.
 
     Parameters
@@ -213,10 +74,10 @@ class NumpyBackend:
         self._weights: dict[str, tuple[Quantized, float]] = {}
         self._activations: dict[str, tuple[Quantized, float]] = {}
 
-    def load_weights(self, layer: str, weights: npt.NDArray[np.float32], step: float) -> None:
+    def _load_weights(self, layer: str, weights: npt.NDArray, step: float) -> None:
         self._weights[layer] = self._quantize(f"{layer}.weights", weights, step, WEIGHTS), step
 
-    def forward(
+    def _forward(
         self,
         layer: str,
         x: npt.NDArray,
@@ -235,18 +96,17 @@ class NumpyBackend:
         integers = 0 if bias is None else bias_integers(layer, bias, factor)
         return self._scale(f"{layer}.output", accumulators, factor, bias=integers, relu=relu)
 
-    def backward(
+    def _backward(
         self,
         layer: str,
         output_gradient: npt.NDArray,
         recipe: GradientRecipe | None,
         *,
-        want_input_gradient: bool = True,
-        exponent: int | None = None,
+        want_input_gradient: bool,
+        exponent: int | None,
     ) -> Gradients:
         if recipe is None:
             return self._straight_through(layer, output_gradient)
-        output_gradient = wide_numbers(f"Gradient of {layer}", output_gradient, self.wide)
         activations, activation_step = self._activations[layer]
         weights, weight_step = self._weights[layer]
         weights = weights.repeat(recipe.parts)
@@ -281,8 +141,10 @@ class NumpyBackend:
         others = sum(gradients[1:], gradients[0]), input_step, weight_step
         return Gradients(inputs, lambda: others)
 
+    def _end(self) -> None:
+        """Do nothing: nothing is under way."""
+
     def _quantize(self, tensor, x, step, fmt):
-        x = wide_numbers(tensor, x, self.wide)
         return self._operations.quantize(tensor, x, reciprocal_scale(step), fmt, **self._rule)
 
     def _quantize_gradient(self, tensor, gradient, recipe, exponent, phase):

@@ -55,7 +55,8 @@ def wide_numbers(what: str, x: npt.ArrayLike, wide: FloatFormat) -> npt.NDArray[
         if not bits & _BELOW_BFLOAT16:
             check_tensor(what, numbers)
             return numbers
-    numbers = np.asarray(numbers, np.float64)
+    if numbers.dtype != np.float32:
+        numbers = np.asarray(numbers, np.float64)
     check_tensor(what, numbers)
     rounded = round_float(numbers, wide)
     if rounded.saturations:
@@ -64,7 +65,7 @@ def wide_numbers(what: str, x: npt.ArrayLike, wide: FloatFormat) -> npt.NDArray[
             f"{what} must be at most {wide.greatest:.4g}, the largest number of {wide.name}, and "
             f"element {where} is {numbers[where]:.4g}"
         )
-    return rounded.values.astype(np.float32)
+    return rounded.values.astype(np.float32, copy=False)
 
 
 def reciprocal_scale(step: float) -> Scale:

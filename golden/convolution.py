@@ -1,7 +1,7 @@
 """Layers of convolutional networks: convolution, batch normalisation, ReLU and pooling.
 
 Images are arrays (batch, height, width, channels). What is not a product of matrices is computed on
-the host, in float; with a wide format given, what leaves it is rounded to that.
+the host, in float.
 """
 
 # Ref: Ioffe and Szegedy, "Batch Normalization", ICML 2015, arXiv 1502.03167
@@ -10,10 +10,9 @@ the host, in float; with a wide format given, what leaves it is rounded to that.
 import numpy as np
 import numpy.typing as npt
 
-from .formats import FloatFormat
 from .layers import Layer, relu, relu_backward
 from .learned_step import LearnedStep
-from .stochastic_rounder import round_float
+from .passes import Passes, Weights
 
 __all__ = [
     "KERNEL",
@@ -77,9 +76,11 @@ class _Parameterless:
         self.parameters: dict[str, npt.NDArray[np.float32]] = {}
         self.gradients: dict[str, npt.NDArray] = {}
         self.steps: dict[str, LearnedStep] = {}
+        self.statistics: dict[str, npt.NDArray] = {}
 
-    def prepare(self) -> None:
-        """Do nothing."""
+    def announce(self) -> dict[str, Weights]:
+        """Give nothing."""
+        return {}
 
 
 class Convolution:
@@ -94,13 +95,14 @@ class Convolution:
     ----------
     product : Dense or QuantizedDense
         As given.
-    parameters, gradients, steps : dict
+    parameters, gradients, steps, statistics : dict
         Those of the product.
     """
 
     def __init__(self, product: Layer) -> None:
         self.parameters = product.parameters
         self.steps = product.steps
+        self.statistics = product.statistics
         self.product = product
 
     @property
@@ -108,22 +110,22 @@ class Convolution:
         """Those of the product."""
         return self.product.gradients
 
-    def prepare(self) -> None:
-        """Announce the weights."""
-        self.product.prepare()
+    def announce(self) -> dict[str, Weights]:
+        """Give the weights of the product."""
+        return self.product.announce()
 
-    def forward(self, x: npt.NDArray, *, training: bool = True) -> npt.NDArray:
+    def forward(self, x: npt.NDArray, passes: Passes, *, training: bool = True) -> npt.NDArray:
         """Compute the output, (batch, height, width, channels) with other channels."""
         self._shape = x.shape
-        output = self.product.forward(im2col(x), training=training)
+        output = self.product.forward(im2col(x), passes, training=training)
         return output.reshape(*x.shape[:3], -1)
 
     def backward(
-        self, output_gradient: npt.NDArray, *, want_input_gradient: bool = True
+        self, output_gradient: npt.NDArray, passes: Passes, *, want_input_gradient: bool = True
     ) -> npt.NDArray | None:
         """Compute the gradient by the input, and set ``gradients``."""
         rows = output_gradient.reshape(-1, output_gradient.shape[-1])
-        columns = self.product.backward(rows, want_input_gradient=want_input_gradient)
+        columns = self.product.backward(rows, passes, want_input_gradient=want_input_gradient)
         return None if columns is None else col2im(columns, self._shape)
 
 
@@ -137,8 +139,8 @@ class BatchNormalization:
     ----------
     channels : int
         Count of channels.
-    wide : FloatFormat or None
-        Format that the output and the gradient by the input are rounded to, if any.
+    is_rounded : bool
+        Whether the output and the gradient by the input are rounded as what goes to the backend.
     momentum : float
         Weight of a mini-batch in the running averages.
     epsilon : float
@@ -157,7 +159,7 @@ class BatchNormalization:
     def __init__(
         self,
         channels: int,
-        wide: FloatFormat | None = None,
+        is_rounded: bool = False,
         momentum: float = 0.1,
         epsilon: float = 1e-5,
     ) -> None:
@@ -168,23 +170,31 @@ class BatchNormalization:
         self.gradients: dict[str, npt.NDArray] = {}
         self.steps: dict[str, LearnedStep] = {}
         self.statistics = {"mean": np.zeros(channels), "variance": np.ones(channels)}
-        self._wide = wide
+        self._is_rounded = is_rounded
         self._momentum = momentum
         self._epsilon = epsilon
 
-    def prepare(self) -> None:
-        """Do nothing: this runs on the host."""
+    def announce(self) -> dict[str, Weights]:
+        """Give nothing: this runs on the host."""
+        return {}
 
-    def forward(self, x: npt.NDArray, *, training: bool = True) -> npt.NDArray:
+    def forward(
+        self, x: npt.NDArray, passes: Passes | None = None, *, training: bool = True
+    ) -> npt.NDArray:
         """Compute the output, same shape (..., channels)."""
         mean, variance = self._statistics(x) if training else self.statistics.values()
         self._deviation = np.sqrt(variance + self._epsilon)
         centred = x - mean.astype(x.dtype)
         self._normal = centred * (1 / self._deviation).astype(x.dtype)
-        return self._round(self._normal * self.parameters["scale"] + self.parameters["shift"])
+        output = self._normal * self.parameters["scale"] + self.parameters["shift"]
+        return self._round("Normalised sums", output, passes)
 
     def backward(
-        self, output_gradient: npt.NDArray, *, want_input_gradient: bool = True
+        self,
+        output_gradient: npt.NDArray,
+        passes: Passes | None = None,
+        *,
+        want_input_gradient: bool = True,
     ) -> npt.NDArray | None:
         """Compute the gradient by the input, and set ``gradients``."""
         gradient, normal = output_gradient, self._normal
@@ -200,7 +210,8 @@ class BatchNormalization:
         along_mean = (self.gradients["shift"] / count).astype(gradient.dtype)
         along_normal = (self.gradients["scale"] / count).astype(gradient.dtype)
         factor = (self.parameters["scale"] / self._deviation).astype(gradient.dtype)
-        return self._round((gradient - along_mean - normal * along_normal) * factor)
+        input_gradient = (gradient - along_mean - normal * along_normal) * factor
+        return self._round("Gradient of a normalisation", input_gradient, passes)
 
     def _statistics(self, x):
         """Mean and variance of the mini-batch, which go into the running averages."""
@@ -213,20 +224,26 @@ class BatchNormalization:
             self.statistics[key] += self._momentum * (value - self.statistics[key])
         return mean, variance
 
-    def _round(self, x):
-        return round_float(x, self._wide).values.astype(x.dtype) if self._wide else x
+    def _round(self, what, x, passes):
+        return passes.to_wide(what, x) if self._is_rounded else x
 
 
 class Relu(_Parameterless):
     """Replace negative numbers by zero."""
 
-    def forward(self, x: npt.NDArray, *, training: bool = True) -> npt.NDArray:
+    def forward(
+        self, x: npt.NDArray, passes: Passes | None = None, *, training: bool = True
+    ) -> npt.NDArray:
         """Compute the output, same shape."""
         self._output = relu(x)
         return self._output
 
     def backward(
-        self, output_gradient: npt.NDArray, *, want_input_gradient: bool = True
+        self,
+        output_gradient: npt.NDArray,
+        passes: Passes | None = None,
+        *,
+        want_input_gradient: bool = True,
     ) -> npt.NDArray | None:
         """Compute the gradient by the input."""
         return relu_backward(output_gradient, self._output)
@@ -238,7 +255,9 @@ class MaxPool(_Parameterless):
     The last row of an odd height is left out, and so is the last column of an odd width.
     """
 
-    def forward(self, x: npt.NDArray, *, training: bool = True) -> npt.NDArray:
+    def forward(
+        self, x: npt.NDArray, passes: Passes | None = None, *, training: bool = True
+    ) -> npt.NDArray:
         """Compute the output, (batch, height // 2, width // 2, channels)."""
         self._shape = x.shape
         corners = np.stack([x[view] for view in self._views()])
@@ -246,7 +265,11 @@ class MaxPool(_Parameterless):
         return corners.max(axis=0)
 
     def backward(
-        self, output_gradient: npt.NDArray, *, want_input_gradient: bool = True
+        self,
+        output_gradient: npt.NDArray,
+        passes: Passes | None = None,
+        *,
+        want_input_gradient: bool = True,
     ) -> npt.NDArray | None:
         """Compute the gradient by the input: that of the output where it came from."""
         gradient = np.zeros(self._shape, output_gradient.dtype)
@@ -267,13 +290,19 @@ class MaxPool(_Parameterless):
 class Flatten(_Parameterless):
     """Images to rows of features."""
 
-    def forward(self, x: npt.NDArray, *, training: bool = True) -> npt.NDArray:
+    def forward(
+        self, x: npt.NDArray, passes: Passes | None = None, *, training: bool = True
+    ) -> npt.NDArray:
         """Compute the output, (batch, height * width * channels)."""
         self._shape = x.shape
         return x.reshape(len(x), -1)
 
     def backward(
-        self, output_gradient: npt.NDArray, *, want_input_gradient: bool = True
+        self,
+        output_gradient: npt.NDArray,
+        passes: Passes | None = None,
+        *,
+        want_input_gradient: bool = True,
     ) -> npt.NDArray | None:
         """Compute the gradient by the input."""
         return output_gradient.reshape(self._shape)

@@ -19,8 +19,10 @@ from .device_backend import DeviceBackend, Entry
 from .errors import InputError
 from .formats import BFLOAT16
 from .gradient_recipe import GradientRecipe
+from .methods import RECIPES, core_method
 from .networks import check_poolings
-from .recipes import RECIPES, Recipe
+from .passes import Weights
+from .recipes import Recipe
 from .timing import CoreTiming, TimingOnly
 
 __all__ = [
@@ -132,8 +134,8 @@ def dense_layers(features: Sequence[int], batch: int) -> dict[str, LayerShape]:
 
 
 def core_recipe(size: CoreSize) -> Recipe:
-    """Find the recipe of a core: luq or two_phase by its radix, and rounding as it does."""
-    recipe = RECIPES["luq" if size.fmt.is_stochastic else "two_phase"]
+    """Find the recipe of a core: the one of its format, and rounding as it does."""
+    recipe = core_method(size.fmt).recipe
     gradient, last = (
         dataclasses.replace(
             _gradient(recipe, is_last),
@@ -243,22 +245,16 @@ def run_step(
     """
     first, *_ = names = list(layers)
     last = names[-1]
-    for name, shape in layers.items():
-        backend.load_weights(name, _zeros(shape.outputs, shape.inputs), 1.0)
-    for name, shape in layers.items():
-        bias = None if name in without_bias else _zeros(shape.outputs)
-        backend.forward(name, _zeros(shape.rows, shape.inputs), 1.0, bias, relu=name != last)
-    gradients = []
-    for name, shape in reversed(list(layers.items())):
-        gradient = _gradient(recipe, name == last)
-        dy = _zeros(shape.rows, shape.outputs * gradient.parts)
-        wanted = name != first
-        gradients.append(
-            backend.backward(name, dy, gradient, want_input_gradient=wanted, exponent=0)
-        )
-    for each in gradients:
-        # To look at it is to wait for it, as a trainer does.
-        each.weights  # noqa: B018
+    weights = {name: Weights(_zeros(s.outputs, s.inputs), 1.0) for name, s in layers.items()}
+    with backend.begin(weights) as passes:
+        for name, shape in layers.items():
+            bias = None if name in without_bias else _zeros(shape.outputs)
+            passes.forward(name, _zeros(shape.rows, shape.inputs), 1.0, bias, relu=name != last)
+        for name, shape in reversed(list(layers.items())):
+            gradient = _gradient(recipe, name == last)
+            dy = _zeros(shape.rows, shape.outputs * gradient.parts)
+            wanted = name != first
+            passes.backward(name, dy, gradient, want_input_gradient=wanted, exponent=0)
     backend.finish()
 
 
@@ -321,7 +317,7 @@ def _name(command):
 
 
 def largest_operands(
-    size: CoreSize, layers: Mapping[str, LayerShape], recipe: Recipe = RECIPES["luq"]
+    size: CoreSize, layers: Mapping[str, LayerShape], recipe: Recipe
 ) -> dict[str, int]:
     """Count the words of each operand memory that would hold the largest operand as a whole."""
     last = list(layers)[-1]
@@ -384,6 +380,6 @@ def _gradient(recipe: Recipe, is_last: bool) -> GradientRecipe:
     if gradient is None:
         raise InputError(
             f"Recipe {recipe.name} has no FP4 gradients, and a training core multiplies no others; "
-            f"choose luq or two_phase"
+            f"choose {' or '.join(name for name, each in RECIPES.items() if each.gradient)}"
         )
     return gradient

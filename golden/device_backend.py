@@ -20,7 +20,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .backend import Gradients
 from .clock import Clock, Span
 from .command import Command, CoreSize, Store
 from .conversions import (
@@ -29,7 +28,6 @@ from .conversions import (
     reciprocal_scale,
     section_rows,
     step_scale,
-    wide_numbers,
 )
 from .cuts import BackwardCut, Way, backward_cuts, fits_whole, forward_cuts
 from .device import Device
@@ -38,6 +36,7 @@ from .formats import Scale
 from .fp4_quantizer import Fp4Mode
 from .gradient_recipe import GradientRecipe, check_core
 from .layer_products import LayerOperands, LayerProducts
+from .passes import Backend, Gradients
 from .pending_gradient import PendingGradient
 from .scheduler import Issued, Scheduler
 from .tiling import Operand, Product, Tile
@@ -74,8 +73,8 @@ _TRIES = 24
 _TRIED_PRODUCTS = 400
 
 
-class DeviceBackend:
-    """Training core as a :class:`golden.backend.Backend`.
+class DeviceBackend(Backend):
+    """Training core as a :class:`golden.passes.Backend`.
 
     Parameters
     ----------
@@ -117,14 +116,13 @@ class DeviceBackend:
         """The clock of the core and its host."""
         return self._scheduler.clock
 
-    def load_weights(self, layer: str, weights: npt.NDArray[np.float32], step: float) -> None:
+    def _load_weights(self, layer: str, weights: npt.NDArray, step: float) -> None:
         if layer in self._layers:
             self._scheduler.drop(self._layers[layer].weights)
-        weights = wide_numbers(f"{layer}.weights", weights, self.wide)
         operand = Operand(Store.WEIGHTS, weights, _scale_fields(reciprocal_scale(step)))
         self._layers[layer] = LayerOperands(operand, step)
 
-    def forward(
+    def _forward(
         self,
         layer: str,
         x: npt.NDArray,
@@ -134,7 +132,6 @@ class DeviceBackend:
         relu: bool,
     ) -> npt.NDArray[np.float32]:
         state = self._layers[layer]
-        x = wide_numbers(f"{layer}.activations", x, self.wide)
         self._scheduler.drop(state.activations)
         fields = {"signed_activations": False, **_scale_fields(reciprocal_scale(step))}
         state.activations = Operand(Store.ACTIVATIONS, x, fields)
@@ -161,21 +158,20 @@ class DeviceBackend:
         self._scheduler.fetch(issued)
         return output
 
-    def backward(
+    def _backward(
         self,
         layer: str,
         output_gradient: npt.NDArray,
         recipe: GradientRecipe | None,
         *,
-        want_input_gradient: bool = True,
-        exponent: int | None = None,
+        want_input_gradient: bool,
+        exponent: int | None,
     ) -> Gradients:
         if recipe is None:
             raise InputError(
                 "A training core multiplies gradients in FP4 only; choose a recipe that does"
             )
         check_core(recipe, self._size)
-        output_gradient = wide_numbers(f"Gradient of {layer}", output_gradient, self.wide)
         state = self._layers[layer]
         if recipe.parts > 1:
             repeated = np.concatenate([state.weights.matrix] * recipe.parts)
@@ -233,6 +229,15 @@ class DeviceBackend:
             self._scheduler.drop(state.weights)
         return Gradients(inputs if want_input_gradient else None, pending.collect)
 
+    def _end(self) -> None:
+        if self._pending:
+            self._pending.collect()
+
+    def _names(self) -> list[str]:
+        """Name the layers of the step, first layer first."""
+        assert self._passes is not None, "there is a step while its layers go through"
+        return self._passes.layers
+
     def _products(self, state: LayerOperands) -> LayerProducts:
         return LayerProducts(self._size, self._timing, state, self._scheduler.holds)
 
@@ -284,10 +289,8 @@ class DeviceBackend:
 
     def _weights_after(self, layer) -> list[Tile]:
         """Weights that the next layer needs first."""
-        names = list(self._layers)
-        following = names[names.index(layer) + 1 :][:1]
-        tiles = []
-        for name in following:
+        names, tiles = self._names(), []
+        for name in names[names.index(layer) + 1 :][:1]:
             weights = self._layers[name].weights
             outputs, inputs = weights.matrix.shape
             cut = self._last_cuts.get(("forward", name))
@@ -299,8 +302,7 @@ class DeviceBackend:
 
     def _operands_before(self, layer) -> list[Tile]:
         """Weights and activations that the layer before needs first in its backward pass."""
-        names = list(self._layers)
-        tiles = []
+        names, tiles = self._names(), []
         for name in names[: names.index(layer)][-1:]:
             state, cut = self._layers[name], self._last_cuts.get(("backward", name))
             if cut is None or state.activations is None:

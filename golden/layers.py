@@ -7,26 +7,28 @@ Axes: ``batch`` rows of a mini-batch, ``in`` and ``out`` features of a layer. We
 # Ref: Esser et al., "Learned Step Size Quantization", ICLR 2020, arXiv 1902.08153v3
 # Section: 2, equations 1 to 3
 
-from typing import Protocol
+from dataclasses import dataclass
+from typing import ClassVar, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from .backend import ACTIVATIONS, WEIGHTS, Backend
+from .backend import ACTIVATIONS, WEIGHTS
 from .gradient_recipe import GradientRecipe, GradScale, gradient_parts, needed_exponent
 from .learned_step import BoundedStep, LearnedStep, PublishedStep
+from .passes import Passes, Weights
 from .quantizer import gradient_factor
 from .random_bits import RandomBits, seed_state
-from .stochastic_rounder import round_float
 
 __all__ = [
     "Dense",
     "Layer",
+    "ProductLayer",
+    "ProductRequest",
     "QuantizedDense",
     "dense",
     "relu",
     "relu_backward",
-    "softmax_cross_entropy",
 ]
 
 #: Weight of the batches before in what the steps of activations take for the size of the tensor.
@@ -50,34 +52,6 @@ def relu_backward(output_gradient: npt.NDArray, output: npt.NDArray) -> npt.NDAr
     return output_gradient * (output > 0)
 
 
-def softmax_cross_entropy(
-    logits: npt.NDArray, labels: npt.NDArray[np.integer]
-) -> tuple[float, npt.NDArray]:
-    """Compute the mean loss of a mini-batch, and its gradient by the logits.
-
-    Parameters
-    ----------
-    logits : array of float, shape (batch, classes)
-    labels : array of int, shape (batch,)
-
-    Returns
-    -------
-    float
-        Mean of ``-log(softmax(logits)[label])``.
-    array of float, shape (batch, classes)
-        ``(softmax(logits) - one_hot(labels)) / batch``.
-    """
-    rows = np.arange(len(labels))
-    shifted = logits - logits.max(axis=1, keepdims=True)
-    gradient = np.exp(shifted)
-    total = gradient.sum(axis=1, keepdims=True)
-    loss = np.mean(np.log(total[:, 0]) - shifted[rows, labels])
-    gradient /= total
-    gradient[rows, labels] -= 1
-    gradient /= len(labels)
-    return float(loss), gradient
-
-
 class Layer(Protocol):
     """What a trainer asks of every part of a network.
 
@@ -89,35 +63,88 @@ class Layer(Protocol):
         Gradients of the last backward pass, by the same names.
     steps : dict of LearnedStep
         Parameters that are step sizes and learned by a rule of their own, by the same names.
+    statistics : dict of array
+        What else is kept from step to step, and goes into a checkpoint.
     """
 
     parameters: dict[str, npt.NDArray[np.float32]]
     steps: dict[str, LearnedStep]
+    statistics: dict[str, npt.NDArray]
 
     @property
     def gradients(self) -> dict[str, npt.NDArray]: ...
 
-    def prepare(self) -> None:
-        """Announce the parameters for the passes to come, after each update."""
+    def announce(self) -> dict[str, Weights]:
+        """Give the weights that a step of the backend begins with, by name; none if it has none."""
 
-    def forward(self, x: npt.NDArray, *, training: bool = True) -> npt.NDArray:
+    def forward(self, x: npt.NDArray, passes: Passes, *, training: bool = True) -> npt.NDArray:
         """Compute the output.
 
         Parameters
         ----------
         x : array of float, batch first
             Input.
+        passes : Passes
+            The step that has begun with what the layer has announced.
         training : bool
             Whether this is a step of the training, and not its judgement.
         """
 
     def backward(
-        self, output_gradient: npt.NDArray, *, want_input_gradient: bool = True
+        self, output_gradient: npt.NDArray, passes: Passes, *, want_input_gradient: bool = True
     ) -> npt.NDArray | None:
         """Compute the gradient by the input of the last forward pass, and set ``gradients``.
 
         Returns None if the gradient by the input is not wanted and costs anything.
         """
+
+
+@dataclass(frozen=True)
+class ProductRequest:
+    """What a network wants of a method where it has weights: a layer that multiplies by them.
+
+    Attributes
+    ----------
+    name : str
+        Name of the layer.
+    weights : array of float32, shape (out, in)
+        Initial weights; the layer may keep and change them. The bias starts at 0.
+    x : array of float, shape (rows, ...)
+        Some inputs.
+    has_relu, has_bias : bool
+        Whether ReLU follows, and whether a bias is added.
+    gradient : GradientRecipe or None
+        How output gradients become FP4.
+    step_rule : type of LearnedStep
+        How step sizes are learned, if there are any.
+    noise : RandomBits
+        Random words of this layer.
+    """
+
+    name: str
+    weights: npt.NDArray[np.float32]
+    x: npt.NDArray
+    has_relu: bool
+    has_bias: bool
+    gradient: GradientRecipe | None
+    step_rule: type[BoundedStep] | type[PublishedStep]
+    noise: RandomBits
+
+
+class ProductLayer(Layer, Protocol):
+    """Layer with weights: from rows of features to rows of others.
+
+    Attributes
+    ----------
+    is_quantized : bool
+        Whether its products are made by the backend, from INT4 codes.
+    """
+
+    is_quantized: ClassVar[bool]
+
+    @classmethod
+    def make(cls, wanted: ProductRequest) -> "ProductLayer":
+        """Make the layer that a network wants."""
 
 
 class Dense:
@@ -140,18 +167,29 @@ class Dense:
         Gradients of the last backward pass, by the same names.
     """
 
+    is_quantized: ClassVar[bool] = False
+
+    @classmethod
+    def make(cls, wanted: ProductRequest) -> "Dense":
+        """Make the layer that a network wants."""
+        return cls(wanted.weights, wanted.has_relu, wanted.has_bias)
+
     def __init__(
         self, weights: npt.NDArray[np.float32], has_relu: bool, has_bias: bool = True
     ) -> None:
         self.parameters = _parameters(weights, has_bias)
         self.gradients: dict[str, npt.NDArray] = {}
         self.steps: dict[str, LearnedStep] = {}
+        self.statistics: dict[str, npt.NDArray] = {}
         self.has_relu = has_relu
 
-    def prepare(self) -> None:
-        """Do nothing: the weights are here."""
+    def announce(self) -> dict[str, Weights]:
+        """Give nothing: the weights are multiplied here."""
+        return {}
 
-    def forward(self, x: npt.NDArray, *, training: bool = True) -> npt.NDArray:
+    def forward(
+        self, x: npt.NDArray, passes: Passes | None = None, *, training: bool = True
+    ) -> npt.NDArray:
         """Compute the output, (batch, in) to (batch, out)."""
         output = dense(x, self.parameters["weights"], self.parameters.get("bias", _NO_BIAS))
         if self.has_relu:
@@ -160,7 +198,11 @@ class Dense:
         return output
 
     def backward(
-        self, output_gradient: npt.NDArray, *, want_input_gradient: bool = True
+        self,
+        output_gradient: npt.NDArray,
+        passes: Passes | None = None,
+        *,
+        want_input_gradient: bool = True,
     ) -> npt.NDArray | None:
         """Compute the gradient by the input, and set ``gradients``."""
         if self.has_relu:
@@ -189,8 +231,6 @@ class QuantizedDense:
         Some inputs, not negative; they set the first step of the activations.
     recipe : GradientRecipe or None
         How output gradients become FP4.
-    backend : Backend
-        Who computes.
     has_bias : bool
         Whether a bias is added.
     step_rule : type of LearnedStep
@@ -212,6 +252,22 @@ class QuantizedDense:
         What the last pass forward, and backward behind the ReLU, has got.
     """
 
+    is_quantized: ClassVar[bool] = True
+
+    @classmethod
+    def make(cls, wanted: ProductRequest) -> "QuantizedDense":
+        """Make the layer that a network wants."""
+        return cls(
+            wanted.name,
+            wanted.weights,
+            wanted.has_relu,
+            wanted.x,
+            wanted.gradient,
+            wanted.has_bias,
+            wanted.step_rule,
+            wanted.noise,
+        )
+
     def __init__(
         self,
         name: str,
@@ -219,7 +275,6 @@ class QuantizedDense:
         has_relu: bool,
         x: npt.NDArray,
         recipe: GradientRecipe | None,
-        backend: Backend,
         has_bias: bool = True,
         step_rule: type[BoundedStep] | type[PublishedStep] = BoundedStep,
         noise: RandomBits | None = None,
@@ -231,6 +286,7 @@ class QuantizedDense:
         self.name = name
         self.parameters = _parameters(weights, has_bias)
         self.parameters |= {key: step.value for key, step in self.steps.items()}
+        self.statistics: dict[str, npt.NDArray] = {}
         self.has_relu = has_relu
         self.recipe = recipe
         # Of the LSQ paper: N is the count of weights, or of features of one image.
@@ -238,24 +294,24 @@ class QuantizedDense:
             "weight_step": gradient_factor(weights.size, WEIGHTS),
             "activation_step": gradient_factor(x[0].size, ACTIVATIONS),
         }
-        self._backend = backend
         self._noise = noise or RandomBits(seed_state(0))
         self._scale = GradScale() if recipe and recipe.grad_scale else None
         self._backward_passes = 0
 
-    def prepare(self) -> None:
-        """Hand the weights to the backend, in the wide format of the core."""
-        self.steps["weight_step"].observe(self.parameters["weights"])
-        weights = round_float(self.parameters["weights"], self._backend.wide).values
-        step = float(self.parameters["weight_step"])
-        self._backend.load_weights(self.name, weights, step)
+    def announce(self) -> dict[str, Weights]:
+        """Give the weights, and let their step follow them."""
+        weights = self.parameters["weights"]
+        self.steps["weight_step"].observe(weights)
+        return {self.name: Weights(weights, float(self.parameters["weight_step"]))}
 
-    def forward(self, x: npt.NDArray, *, training: bool = True) -> npt.NDArray[np.float32]:
+    def forward(
+        self, x: npt.NDArray, passes: Passes, *, training: bool = True
+    ) -> npt.NDArray[np.float32]:
         """Compute the output, (rows, in) to (rows, out), numbers of the wide format."""
         if training:
             self.steps["activation_step"].observe(x)
             self.input = x
-        self._output = self._backend.forward(
+        self._output = passes.forward(
             self.name,
             x,
             float(self.parameters["activation_step"]),
@@ -265,7 +321,7 @@ class QuantizedDense:
         return self._output
 
     def backward(
-        self, output_gradient: npt.NDArray, *, want_input_gradient: bool = True
+        self, output_gradient: npt.NDArray, passes: Passes, *, want_input_gradient: bool = True
     ) -> npt.NDArray | None:
         """Compute the gradient by the input; ``gradients`` has the others."""
         if self.has_relu:
@@ -279,7 +335,7 @@ class QuantizedDense:
             gradient = gradient_parts(gradient, recipe, exponent, self._noise)
             recipe = recipe.in_step(self._backward_passes)
             self._backward_passes += 1
-        self._products = self._backend.backward(
+        self._products = passes.backward(
             self.name, gradient, recipe, want_input_gradient=want_input_gradient, exponent=exponent
         )
         self._bias_gradient = output_gradient.sum(axis=0, dtype=np.float64)

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from .backend import Backend
 from .convolution import BatchNormalization, Convolution, Flatten, MaxPool, Relu
 from .data import Dataset
 from .errors import InputError
 from .gradient_recipe import GradientRecipe
-from .layers import Dense, Layer, QuantizedDense
+from .layers import Layer, ProductLayer, ProductRequest
 from .learned_step import find_step_rule
+from .passes import Backend
 from .random_bits import RandomBits, seed_state
 from .recipes import Recipe
 
@@ -182,8 +182,7 @@ def build_network(
         return builder.layers
     for number, channels in enumerate(settings.channels):
         builder.add_convolution(f"convolution{number}", channels)
-        wide = backend.wide if recipe.quantized else None
-        builder.add(f"normalization{number}", BatchNormalization(channels, wide))
+        builder.add(f"normalization{number}", BatchNormalization(channels, recipe.quantized))
         builder.add(f"relu{number}", Relu())
         builder.add(f"pool{number}", MaxPool())
     builder.add("flatten", Flatten())
@@ -302,8 +301,8 @@ class NetworkBuilder:
 
     def add(self, name: str, layer: Layer) -> None:
         """Append a layer, and send the rows through it."""
-        layer.prepare()
-        self._x = layer.forward(self._x)
+        with self._backend.begin(layer.announce()) as passes:
+            self._x = layer.forward(self._x, passes)
         self.layers[name] = layer
 
     def add_dense(self, name: str, features: int) -> None:
@@ -350,17 +349,16 @@ class NetworkBuilder:
         gradient: GradientRecipe | None,
         has_relu: bool,
         has_bias: bool,
-    ) -> Dense | QuantizedDense:
-        if not self._recipe.quantized:
-            return Dense(weights, has_relu, has_bias)
-        return QuantizedDense(
-            name,
-            weights,
-            has_relu,
-            self._x,
-            gradient,
-            self._backend,
-            has_bias,
-            self._step_rule,
-            RandomBits(seed_state(self._seed, _TERM_STREAM + number)),
+    ) -> ProductLayer:
+        return self._recipe.layer.make(
+            ProductRequest(
+                name,
+                weights,
+                self._x,
+                has_relu,
+                has_bias,
+                gradient,
+                self._step_rule,
+                RandomBits(seed_state(self._seed, _TERM_STREAM + number)),
+            )
         )

@@ -1,33 +1,74 @@
-"""Recipes: the training methods, each a choice of what is quantised, and how."""
+"""Recipes: training methods put together from slots, and what is registered of a method."""
 
-# Ref: Esser et al., arXiv 1902.08153v3 (int4); Chmiel et al., arXiv 2112.10769 (luq);
-#      Sun et al., NeurIPS 2020 (two_phase)
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
 
-from dataclasses import dataclass, replace
-from typing import Literal
+import numpy.typing as npt
 
 from .errors import InputError
-from .formats import Fp4Format
-from .fp4_quantizer import Fp4Mode
 from .gradient_recipe import GradientRecipe
+from .layers import Dense, Layer, ProductLayer, QuantizedDense
+from .loss import CrossEntropy
+from .optimizers import MomentumSGD
 
-__all__ = ["RECIPES", "VARIANTS", "Recipe"]
+__all__ = ["Hook", "Method", "Recipe"]
+
+
+class Hook:
+    """What a method does around a training step. A subclass overrides what it needs.
+
+    One is made for each training, so it may keep what it likes; what is to be in a checkpoint
+    belongs into ``parameters`` or ``statistics`` of a layer.
+
+    Parameters
+    ----------
+    layers : mapping of str to Layer
+        The network, first layer first.
+    """
+
+    def __init__(self, layers: Mapping[str, Layer]) -> None:
+        self.layers = layers
+
+    def before_step(self, step: int) -> None:
+        """Act before the layers announce their weights to the backend.
+
+        Parameters
+        ----------
+        step : int
+            Number of the step in the training, from 0.
+        """
+
+    def before_update(self, gradients: dict[str, dict[str, npt.NDArray]]) -> None:
+        """Change gradients, by layer and parameter, before they are clipped and applied."""
+
+    def after_update(self, step: int) -> None:
+        """Act when weights and step sizes have changed, and before the step counts as done."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Training method.
+    """Training method, as a trainer takes it: a choice for each slot.
 
     Parameters
     ----------
     name : str
-        Name used on the command line.
-    quantized : bool
-        Whether the forward pass is INT4.
+        Name used on the command line and in files.
+    layer : type of ProductLayer
+        What has the weights of a network: :class:`golden.layers.Dense` in float32,
+        :class:`golden.layers.QuantizedDense` in INT4, or a class with the same methods.
     gradient : GradientRecipe or None
         How output gradients become FP4; None trains straight through in float32.
     last_gradient : GradientRecipe, None or "same"
         The same for the last layer, whose output gradient is that of the loss.
+    loss : type of CrossEntropy
+        What computes the loss and its gradient; one of its kind is made for each training.
+    optimizer : type of MomentumSGD
+        What updates weights and biases; one is made for each layer.
+    hooks : tuple of function
+        What is done around a step: each makes a :class:`Hook` from the layers of a network. They
+        act in their order.
 
     Raises
     ------
@@ -36,61 +77,84 @@ class Recipe:
     """
 
     name: str
-    quantized: bool
+    layer: type[ProductLayer] = QuantizedDense
     gradient: GradientRecipe | None = None
     last_gradient: GradientRecipe | Literal["same"] | None = "same"
+    loss: type[CrossEntropy] = CrossEntropy
+    optimizer: type[MomentumSGD] = MomentumSGD
+    hooks: tuple[Callable[[Mapping[str, Layer]], Hook], ...] = ()
 
     def __post_init__(self) -> None:
         if not self.quantized and (self.gradient or self.last):
             raise InputError("FP4 gradients need a quantised forward pass")
 
     @property
+    def quantized(self) -> bool:
+        """Whether the forward pass is INT4."""
+        return self.layer.is_quantized
+
+    @property
     def last(self) -> GradientRecipe | None:
         """How output gradients of the last layer become FP4."""
         return self.gradient if self.last_gradient == "same" else self.last_gradient
 
+    def about(self) -> dict[str, Any]:
+        """Say what it consists of, JSON-serialisable, for checkpoints."""
+        about: dict[str, Any] = {
+            "name": self.name,
+            "quantized": self.quantized,
+            "gradient": _fields(self.gradient),
+            "last_gradient": _fields(self.last_gradient),
+        }
+        for slot, usual in (
+            ("layer", (Dense, QuantizedDense)),
+            ("loss", (CrossEntropy,)),
+            ("optimizer", (MomentumSGD,)),
+        ):
+            if getattr(self, slot) not in usual:
+                about[slot] = getattr(self, slot).__qualname__
+        if self.hooks:
+            about["hooks"] = [getattr(hook, "__qualname__", repr(hook)) for hook in self.hooks]
+        return about
 
-_RADIX2, _RADIX4 = Fp4Format(1), Fp4Format(2)
 
-#: Every recipe, by name.
-RECIPES = {
-    recipe.name: recipe
-    for recipe in (
-        Recipe("float32", quantized=False),
-        Recipe("int4", quantized=True),
-        Recipe("luq", quantized=True, gradient=GradientRecipe(_RADIX2, Fp4Mode.STOCHASTIC)),
-        Recipe(
-            "two_phase",
-            quantized=True,
-            gradient=GradientRecipe(_RADIX4, Fp4Mode.NEAREST, alternate=True),
-            last_gradient=GradientRecipe(_RADIX4, Fp4Mode.NEAREST, terms=2),
-        ),
-    )
-}
+def _fields(gradient):
+    return dataclasses.asdict(gradient) if isinstance(gradient, GradientRecipe) else gradient
 
-_LUQ, _TWO_PHASE = RECIPES["luq"], RECIPES["two_phase"]
-_STOCHASTIC, _NEAREST = _LUQ.gradient, _TWO_PHASE.gradient
-assert _STOCHASTIC and _NEAREST
-_PUBLISHED = replace(_NEAREST, phases=(0, 1), alternate=False)
 
-#: Recipes with one choice made otherwise, by name: what it is worth, and what it costs.
-VARIANTS = {
-    recipe.name: recipe
-    for recipe in (
-        # Two samples of every gradient (SMP-2), and two terms or float32 for the last one.
-        replace(_LUQ, name="luq_samples", gradient=replace(_STOCHASTIC, samples=2)),
-        replace(_LUQ, name="luq_terms", last_gradient=replace(_STOCHASTIC, terms=2)),
-        replace(_LUQ, name="luq_wide", last_gradient=None),
-        # The last gradient as the others, or in float32.
-        replace(_TWO_PHASE, name="two_phase_same", last_gradient="same"),
-        replace(_TWO_PHASE, name="two_phase_wide", last_gradient=None),
-        # Both phases in every step, taking turns or not, as published; one grid alone; GradScale.
-        replace(_TWO_PHASE, name="two_phase_both", gradient=replace(_PUBLISHED, alternate=True)),
-        replace(_TWO_PHASE, name="two_phase_published", gradient=_PUBLISHED),
-        replace(_TWO_PHASE, name="two_phase_even", gradient=replace(_NEAREST, alternate=False)),
-        replace(
-            _TWO_PHASE, name="two_phase_grad_scale", gradient=replace(_NEAREST, grad_scale=True)
-        ),
-        Recipe("two_phase_before", quantized=True, gradient=_PUBLISHED),
-    )
-}
+@dataclass(frozen=True)
+class Method:
+    """Registration of a training method; a module of :mod:`golden.methods` has one, as ``METHOD``.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        What is trained by its name.
+    forward, backward : str
+        How the products of a forward and of a backward pass are computed, for tables.
+    variants : tuple of Recipe
+        The same with one choice made otherwise, to see what it is worth and what it costs.
+    label : str
+        What it is called in the legends of charts; the recipe's name if empty.
+    greatest_gaps : pair of float, or None
+        Bars of ``nibblegrad robust``: how many points it may be below float32, in the mean of all
+        cases and in any case; there are none if not given.
+    rank : int
+        Place in tables, and among the colours of charts: lower ones first, equal ones by name.
+    is_core_default : bool
+        Whether training cores of its gradients' format are trained by it where none is named.
+    """
+
+    recipe: Recipe
+    forward: str
+    backward: str
+    variants: tuple[Recipe, ...] = ()
+    label: str = ""
+    greatest_gaps: tuple[float, float] | None = None
+    rank: int = 100
+    is_core_default: bool = False
+
+    @property
+    def name(self) -> str:
+        """Name of the recipe."""
+        return self.recipe.name

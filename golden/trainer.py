@@ -11,20 +11,20 @@ import numpy as np
 import numpy.typing as npt
 
 from . import data
-from .backend import Backend, NumpyBackend
+from .backend import NumpyBackend
 from .checkpoint import Checkpoint
-from .convolution import BatchNormalization
 from .data import Dataset
 from .device import CoreError
 from .errors import InputError
 from .features import FeatureScale
-from .layers import Layer, softmax_cross_entropy
+from .layers import Layer
+from .methods import RECIPES
 from .networks import JUDGED_ROWS, Settings, build_network, check_size
 from .operations import Call, RecordingOperations
-from .optimizers import MomentumSGD, clip_factor, cosine_schedule
+from .optimizers import clip_factor, cosine_schedule
+from .passes import Backend, Passes, Weights
 from .random_bits import RandomBits, seed_state
-from .recipes import RECIPES, Recipe
-from .stochastic_rounder import round_float
+from .recipes import Recipe
 from .watch import Watch
 
 __all__ = ["RECIPES", "History", "Recipe", "Settings", "Trainer", "record_steps"]
@@ -117,15 +117,18 @@ class Trainer:
             self.settings, dataset, seed, recipe, self._backend
         )
         # What gradient descent changes; steps have a rule of their own.
-        self._weights = [
-            {name: value for name, value in layer.parameters.items() if name not in layer.steps}
-            for layer in self.layers.values()
-        ]
+        self._weights = {
+            name: {key: value for key, value in layer.parameters.items() if key not in layer.steps}
+            for name, layer in self.layers.items()
+        }
         self.watch = Watch(self.layers, dataset.train_labels, self.settings.epochs, steps)
         self._strict = strict
-        self._optimizers = [
-            MomentumSGD(self.settings.momentum, self.settings.weight_decay) for _ in self.layers
-        ]
+        self._optimizers = {
+            name: recipe.optimizer(self.settings.momentum, self.settings.weight_decay)
+            for name in self.layers
+        }
+        self._loss = recipe.loss(in_double=recipe.quantized, is_rounded=recipe.last is not None)
+        self._hooks = [make(self.layers) for make in recipe.hooks]
 
     def parameters(self) -> dict[str, npt.NDArray]:
         """Copy all that training changes, by names such as ``layer0.weights``.
@@ -136,10 +139,7 @@ class Trainer:
         return {
             f"{name}.{key}": value.copy()
             for name, layer in self.layers.items()
-            for key, value in (
-                *layer.parameters.items(),
-                *(layer.statistics.items() if isinstance(layer, BatchNormalization) else ()),
-            )
+            for key, value in (*layer.parameters.items(), *layer.statistics.items())
         }
 
     def checkpoint(self) -> Checkpoint:
@@ -171,10 +171,7 @@ class Trainer:
         checkpoint.check(self._about(), self.checkpoint().arrays)
         arrays = checkpoint.arrays
         for name, layer in self.layers.items():
-            own: dict[str, npt.NDArray] = dict(layer.parameters)
-            if isinstance(layer, BatchNormalization):
-                own |= layer.statistics
-            for key, value in own.items():
+            for key, value in (*layer.parameters.items(), *layer.statistics.items()):
                 value[...] = arrays[f"{name}.{key}"]
             for key, step in layer.steps.items():
                 step.restore(arrays[f"{name}.{key}"], arrays[f"{name}.{key}.state"])
@@ -195,7 +192,7 @@ class Trainer:
             "image shape": given.image_shape if settings.network == "cnn" else None,
             "count of classes": given.classes,
             "kind of features": "of units of their own" if given.own_units else "bytes",
-            "recipe fields": dataclasses.asdict(self.recipe),
+            "recipe fields": self.recipe.about(),
         }
         return json.loads(json.dumps(about))
 
@@ -222,18 +219,17 @@ class Trainer:
         InputError
             If the loss is not finite any more; if training is strict, and something is wrong.
         """
-        with self._divergence_named():
-            logits = self.forward(self.scaled.train_x[rows])
-        if self.recipe.quantized:
-            logits = logits.astype(np.float64)
-        loss, gradient = softmax_cross_entropy(logits, self.scaled.train_labels[rows])
-        if not math.isfinite(loss):
-            raise self._diverged(f"the loss is {loss}")
-        if self.recipe.last:
-            gradient = round_float(gradient, self._backend.wide).values.astype(np.float32)
-        with self._divergence_named():
-            self._backward(gradient)
+        for hook in self._hooks:
+            hook.before_step(self._steps_done)
+        with self._divergence_named(), self._begin() as passes:
+            logits = self._forward(self.scaled.train_x[rows], passes, training=True)
+            loss, gradient = self._loss(logits, self.scaled.train_labels[rows], passes)
+            if not math.isfinite(loss):
+                raise FloatingPointError(f"the loss is {loss}")
+            self._backward(gradient, passes)
         self._update()
+        for hook in self._hooks:
+            hook.after_update(self._steps_done)
         self._steps_done += 1
         self.watch.after_step(loss)
         self._stop_if_strict()
@@ -244,6 +240,8 @@ class Trainer:
         """Numbers that are refused, which those of the first step were not, have diverged."""
         try:
             yield
+        except FloatingPointError as error:
+            raise self._diverged(error) from None
         except CoreError:
             raise
         except InputError as error:
@@ -266,54 +264,56 @@ class Trainer:
         rate = cosine_schedule(
             settings.learning_rate, self._steps_done, self._steps, settings.warm_up
         )
-        gradients = [layer.gradients for layer in self.layers.values()]
+        gradients = {name: layer.gradients for name, layer in self.layers.items()}
+        for hook in self._hooks:
+            hook.before_update(gradients)
         factor = clip_factor(
-            (
-                of_layer[name]
-                for of_layer, weights in zip(gradients, self._weights, strict=True)
-                for name in weights
-            ),
+            (gradients[name][key] for name, weights in self._weights.items() for key in weights),
             settings.norm_bound,
         )
-        for layer, optimizer, weights, of_layer in zip(
-            self.layers.values(), self._optimizers, self._weights, gradients, strict=True
-        ):
-            optimizer.update(weights, of_layer, rate, factor)
-            for name, step in layer.steps.items():
-                step.update(float(of_layer[name]), rate)
+        for name, layer in self.layers.items():
+            self._optimizers[name].update(self._weights[name], gradients[name], rate, factor)
+            for key, step in layer.steps.items():
+                step.update(float(gradients[name][key]), rate)
 
     def forward(self, x: npt.NDArray, *, training: bool = True) -> npt.NDArray:
         """Compute the logits, (batch, features) to (batch, classes)."""
-        for layer in self.layers.values():
-            layer.prepare()
-        return self._forward(x, training)
+        with self._begin() as passes:
+            return self._forward(x, passes, training)
 
     def accuracy(self) -> float:
         """Compute the part of the test set that is labelled right, 0 to 1."""
         return float(np.mean(self._predictions() == self.scaled.test_labels))
 
     def _predictions(self):
-        for layer in self.layers.values():
-            layer.prepare()
         labels = []
-        for first in range(0, len(self.scaled.test_x), JUDGED_ROWS):
-            rows = slice(first, first + JUDGED_ROWS)
-            labels.append(self._forward(self.scaled.test_x[rows], training=False).argmax(axis=1))
+        with self._begin() as passes:
+            for first in range(0, len(self.scaled.test_x), JUDGED_ROWS):
+                rows = slice(first, first + JUDGED_ROWS)
+                logits = self._forward(self.scaled.test_x[rows], passes, training=False)
+                labels.append(logits.argmax(axis=1))
         return np.concatenate(labels)
 
-    def _forward(self, x, training):
+    def _begin(self) -> Passes:
+        """Begin a step of the backend with what all layers announce."""
+        announced: dict[str, Weights] = {}
+        for layer in self.layers.values():
+            announced |= layer.announce()
+        return self._backend.begin(announced)
+
+    def _forward(self, x, passes, training):
         if self.settings.network == "cnn" and self.scaled.image_shape:
             x = x.reshape(len(x), *self.scaled.image_shape)
         for layer in self.layers.values():
-            x = layer.forward(x, training=training)
+            x = layer.forward(x, passes, training=training)
         return x
 
-    def _backward(self, gradient):
+    def _backward(self, gradient, passes):
         first, *others = self.layers.values()
         for layer in reversed(others):
-            gradient = layer.backward(gradient)
+            gradient = layer.backward(gradient, passes)
         # Nobody wants the gradient by the images.
-        first.backward(gradient, want_input_gradient=False)
+        first.backward(gradient, passes, want_input_gradient=False)
 
     def run(self, on_epoch: Callable[[], object] = lambda: None) -> History:
         """Train for all epochs.

@@ -14,6 +14,7 @@ from golden.device_backend import DeviceBackend
 from golden.errors import InputError
 from golden.formats import WIDE_FORMATS
 from golden.networks import Settings
+from golden.passes import Weights
 from golden.trainer import RECIPES, Trainer
 from golden.training_core import TrainingCore
 
@@ -38,9 +39,9 @@ def numbers(shape, seed=1, spread=1.0):
 def outcome(backend, recipe, weights, x, bias, gradient, steps, relu):
     """Bytes of all that a backend gives, or why it refuses."""
     try:
-        backend.load_weights("first", weights, steps[0])
-        output = backend.forward("first", x, steps[1], bias, relu=relu)
-        found = backend.backward("first", gradient, recipe.gradient)
+        with backend.begin({"first": Weights(weights, steps[0])}) as passes:
+            output = passes.forward("first", x, steps[1], bias, relu=relu)
+            found = passes.backward("first", gradient, recipe.gradient)
         return [
             (array.dtype, array.shape, array.tobytes())
             for array in (output, found.inputs, found.weights)

@@ -19,8 +19,8 @@ from gen.robust import tables
 from gen.robust.cases import Case
 from gen.robust.measure import SKLEARN, Facts, Run
 from gen.robust.report import Results
+from golden.methods import RECIPES
 from golden.networks import Settings
-from golden.recipes import RECIPES
 from golden.watch import LayerFigures
 from verif import figure_check
 

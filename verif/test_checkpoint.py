@@ -14,8 +14,8 @@ from golden.backend import NumpyBackend
 from golden.command import CoreSize
 from golden.device_backend import DeviceBackend
 from golden.errors import InputError
+from golden.methods import VARIANTS
 from golden.networks import NETWORKS, Settings
-from golden.recipes import VARIANTS
 from golden.trainer import RECIPES, Trainer
 from golden.training_core import TrainingCore
 

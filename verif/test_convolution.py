@@ -49,7 +49,7 @@ def test_convolution_is_the_direct_loop():
     x, weights = normal(1, *SHAPE), normal(2, OUT, CHANNELS * 9)
     layer = Convolution(Dense(weights, has_relu=False, has_bias=False))
     expected = slow_convolution(x, weights.reshape(OUT, CHANNELS, 3, 3))
-    assert np.allclose(layer.forward(x), expected, rtol=0, atol=1e-12)
+    assert np.allclose(layer.forward(x, None), expected, rtol=0, atol=1e-12)
 
 
 def test_columns_of_a_pixel_are_its_neighbourhood():
@@ -71,13 +71,13 @@ def test_adding_up_columns_is_the_transpose():
 
 def check_gradients(layer, x):
     """Compare the gradients by input and parameters with differences of a loss."""
-    upstream = normal(5, *layer.forward(x).shape)
+    upstream = normal(5, *layer.forward(x, None).shape)
 
     def loss():
-        return float((layer.forward(x) * upstream).sum())
+        return float((layer.forward(x, None) * upstream).sum())
 
     loss()
-    gradient = layer.backward(upstream)
+    gradient = layer.backward(upstream, None)
     assert np.allclose(gradient, differences(loss, x), rtol=0, atol=1e-7)
     assert layer.gradients.keys() == layer.parameters.keys()
     for name, parameter in layer.parameters.items():
@@ -91,7 +91,7 @@ def test_convolution_gradients_are_the_differences(has_bias):
         product.parameters["bias"] = normal(7, OUT)
     layer = Convolution(product)
     check_gradients(layer, normal(8, *SHAPE))
-    assert layer.backward(normal(5, *SHAPE[:3], OUT), want_input_gradient=False) is None
+    assert layer.backward(normal(5, *SHAPE[:3], OUT), None, want_input_gradient=False) is None
 
 
 def test_normalization_gradients_are_the_differences():
@@ -132,9 +132,10 @@ def test_judging_leaves_the_statistics_alone():
 
 def test_normalization_rounds_to_the_wide_format():
     x, upstream = (normal(seed, *SHAPE).astype(np.float32) for seed in (15, 16))
-    exact, rounded = BatchNormalization(CHANNELS), BatchNormalization(CHANNELS, BFLOAT16)
+    exact, rounded = BatchNormalization(CHANNELS), BatchNormalization(CHANNELS, is_rounded=True)
+    passes = NumpyBackend().begin({})
     for function, argument in (("forward", x), ("backward", upstream)):
-        full, short = (getattr(layer, function)(argument) for layer in (exact, rounded))
+        full, short = (getattr(layer, function)(argument, passes) for layer in (exact, rounded))
         assert np.array_equal(short, round_float(full, BFLOAT16).values)
         assert not np.array_equal(short, full)
 
@@ -155,10 +156,9 @@ def test_pooling_by_hand():
 
 
 def quantized(x, recipe, weights):
-    backend = NumpyBackend(seed=17)
-    layer = QuantizedDense("layer", weights, False, x, recipe, backend, has_bias=False)
-    layer.prepare()
-    return layer
+    """Layer, and the step of a backend that it is the network of."""
+    layer = QuantizedDense("layer", weights, False, x, recipe, has_bias=False)
+    return layer, NumpyBackend(seed=17).begin(layer.announce())
 
 
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
@@ -167,14 +167,15 @@ def test_quantized_convolution_is_the_dense_layer_on_columns(recipe):
     upstream = round_float(normal(19, *SHAPE[:3], OUT), BFLOAT16).values.astype(np.float32)
     weights = normal(20, OUT, CHANNELS * 9).astype(np.float32)
     # The step starts from the pixels, not from the zeros around them.
-    convolution = Convolution(quantized(x, recipe, weights.copy()))
-    dense = quantized(x, recipe, weights.copy())
-    output = convolution.forward(x)
-    columns = dense.forward(im2col(x))
+    product, passes = quantized(x, recipe, weights.copy())
+    convolution = Convolution(product)
+    dense, of_dense = quantized(x, recipe, weights.copy())
+    output = convolution.forward(x, passes)
+    columns = dense.forward(im2col(x), of_dense)
     assert np.array_equal(output.reshape(-1, OUT), columns)
     assert output.any()
-    gradient = convolution.backward(upstream)
-    expected = dense.backward(upstream.reshape(-1, OUT))
+    gradient = convolution.backward(upstream, passes)
+    expected = dense.backward(upstream.reshape(-1, OUT), of_dense)
     assert np.array_equal(gradient, col2im(expected, SHAPE))
     assert convolution.gradients.keys() == convolution.parameters.keys()
     for name, value in dense.gradients.items():

@@ -19,7 +19,7 @@ from golden import cycles as model
 from golden.cuts import LayerShape
 from golden.cycles import convolution_layers, dense_layers, least_cycles, step_cycles
 from golden.errors import InputError
-from golden.recipes import RECIPES
+from golden.methods import RECIPES
 from hdl.timing import core_timing
 from verif import figure_check
 

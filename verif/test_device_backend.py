@@ -16,8 +16,10 @@ from golden.errors import InputError
 from golden.formats import FLOAT16, Fp4Format
 from golden.fp4_quantizer import Fp4Mode
 from golden.gradient_recipe import GradientRecipe
+from golden.methods import VARIANTS
+from golden.passes import Weights
 from golden.quantizer import InRange
-from golden.recipes import VARIANTS, Recipe
+from golden.recipes import Recipe
 from golden.tiling import TileCache
 from golden.trainer import RECIPES, Settings, Trainer
 from golden.training_core import TrainingCore
@@ -212,7 +214,7 @@ GRADIENTS = {
 def test_core_takes_every_kind_of_gradient(digits, network, name, size):
     gradient = GRADIENTS[name]
     core = AuditedCore(dataclasses.replace(SIZES[size], fmt=gradient.fmt))
-    compare(digits, network, Recipe(name, True, gradient), core, steps=2)
+    compare(digits, network, Recipe(name, gradient=gradient), core, steps=2)
 
 
 @pytest.mark.parametrize("recipe", FORMATS)
@@ -309,9 +311,10 @@ def test_long_weight_gradients_are_added_in_sections():
     core = AuditedCore(size)
     results = []
     for backend in (numpy_backend(size), DeviceBackend(core, SEED)):
-        backend.load_weights("layer", weights, 1.5)
-        output = backend.forward("layer", x, 1.25, None, relu=False)
-        results.append((output, backend.backward("layer", gradient, RECIPES["two_phase"].gradient)))
+        with backend.begin({"layer": Weights(weights, 1.5)}) as passes:
+            output = passes.forward("layer", x, 1.25, None, relu=False)
+            recipe = RECIPES["two_phase"].gradient
+            results.append((output, passes.backward("layer", gradient, recipe)))
     (output, expected), (other_output, obtained) = results
     assert np.array_equal(output, other_output)
     assert core.count(Operation.WEIGHT_GRADIENT, destination=Destination.STREAM) == 2
@@ -334,22 +337,20 @@ def test_long_weight_gradients_are_added_in_sections():
     ],
 )
 def test_bad_recipe(recipe, sentence):
-    backend = DeviceBackend(TrainingCore(LARGE))
-    backend.load_weights("layer", np.ones((2, 2), np.float32), 1.0)
-    backend.forward("layer", np.ones((2, 2), np.float32), 1.0, None, relu=False)
+    ones = np.ones((2, 2), np.float32)
+    passes = DeviceBackend(TrainingCore(LARGE)).begin({"layer": Weights(ones, 1.0)})
+    passes.forward("layer", ones, 1.0, None, relu=False)
     with pytest.raises(InputError, match=f"^{sentence}$"):
-        backend.backward("layer", np.ones((2, 2), np.float32), recipe)
+        passes.backward("layer", ones, recipe)
 
 
 def test_bad_bias():
-    backend = DeviceBackend(TrainingCore(LARGE))
-    backend.load_weights("layer", np.ones((2, 2), np.float32), 1.0)
+    ones = np.ones((2, 2), np.float32)
+    passes = DeviceBackend(TrainingCore(LARGE)).begin({"layer": Weights(ones, 1.0)})
     with pytest.raises(
         InputError, match=r"^Biases of layer must fit 32 bits in units of the sums$"
     ):
-        backend.forward(
-            "layer", np.ones((2, 2), np.float32), 1.0, np.full(2, 2.0**31, np.float32), relu=False
-        )
+        passes.forward("layer", ones, 1.0, np.full(2, 2.0**31, np.float32), relu=False)
 
 
 def test_cache_makes_room_for_what_is_newer():

@@ -16,9 +16,11 @@ from golden.gradient_recipe import (
     needed_exponent,
     stochastic_powers,
 )
-from golden.layers import softmax_cross_entropy
+from golden.layers import Dense
+from golden.loss import softmax_cross_entropy
+from golden.methods import RECIPES
 from golden.random_bits import RandomBits, seed_state
-from golden.recipes import RECIPES, Recipe
+from golden.recipes import Recipe
 from golden.stochastic_rounder import round_float
 
 RADIX2, RADIX4 = Fp4Format(1), Fp4Format(2)
@@ -201,7 +203,7 @@ def test_bad_gradient_recipe(options, sentence):
 
 def test_bad_recipe():
     with pytest.raises(InputError, match=r"^FP4 gradients need a quantised forward pass$"):
-        Recipe("wrong", quantized=False, last_gradient=TERMS[RADIX2])
+        Recipe("wrong", Dense, last_gradient=TERMS[RADIX2])
 
 
 def test_last_gradient_is_the_others_or_its_own():

@@ -8,13 +8,24 @@ import numpy as np
 import pytest
 
 from golden import layers
-from golden.backend import ACTIVATIONS, WEIGHTS, NumpyBackend
+from golden.backend import ACTIVATIONS, WEIGHTS
 from golden.formats import Fp4Format, Scale
 from golden.fp4_quantizer import Fp4Mode
 from golden.gradient_recipe import GradientRecipe, gradient_parts, needed_exponent
 from golden.learned_step import BoundedStep, PublishedStep
 from golden.random_bits import RandomBits, seed_state
-from verif.test_layers import BATCH, IN, LUQ, OUT, TWO_PHASE, make_layer, slow_fp4, slow_wide
+from verif.test_layers import (
+    BATCH,
+    IN,
+    LUQ,
+    OUT,
+    TWO_PHASE,
+    make_backend,
+    make_layer,
+    slow_fp4,
+    slow_wide,
+    train,
+)
 
 TWO_TERMS = GradientRecipe(Fp4Format(2), Fp4Mode.NEAREST, terms=2)
 SAMPLES = GradientRecipe(Fp4Format(1), Fp4Mode.STOCHASTIC, samples=2)
@@ -26,12 +37,10 @@ def test_steps_are_parameters_and_follow_their_rule(rule):
     rng = np.random.default_rng(5)
     w = rng.normal(size=(OUT, IN)).astype(np.float32)
     x = np.abs(rng.normal(size=(BATCH, IN)))
-    layer = layers.QuantizedDense("layer", w, True, x, None, NumpyBackend(), step_rule=rule)
+    layer = layers.QuantizedDense("layer", w, True, x, None, step_rule=rule)
     assert layer.parameters["weight_step"] == np.float32(rule(w, WEIGHTS).first)
     assert layer.parameters["activation_step"] == np.float32(rule(x, ACTIVATIONS).first)
-    layer.prepare()
-    layer.forward(x)
-    layer.backward(rng.normal(size=(BATCH, OUT)).astype(np.float32))
+    train(layer, make_backend(), x, rng.normal(size=(BATCH, OUT)).astype(np.float32))
     for key, step in layer.steps.items():
         before = float(step.value)
         step.update(float(layer.gradients[key]), 0.1)
@@ -41,15 +50,16 @@ def test_steps_are_parameters_and_follow_their_rule(rule):
 def test_steps_follow_what_is_quantised():
     """Weights before every pass; activations in training, and not where it is judged."""
     layer, x, _ = make_layer(LUQ, rule=BoundedStep)
-    layer.prepare()
-    layer.forward(x)
+    backend = make_backend()
+    with backend.begin(layer.announce()) as passes:
+        layer.forward(x, passes)
     steps = {key: float(step.value) for key, step in layer.steps.items()}
     layer.parameters["weights"] *= 2
-    layer.prepare()
-    layer.forward(3 * x, training=False)
-    assert float(layer.parameters["weight_step"]) == pytest.approx(2 * steps["weight_step"])
-    assert float(layer.parameters["activation_step"]) == steps["activation_step"]
-    layer.forward(3 * x)
+    with backend.begin(layer.announce()) as passes:
+        layer.forward(3 * x, passes, training=False)
+        assert float(layer.parameters["weight_step"]) == pytest.approx(2 * steps["weight_step"])
+        assert float(layer.parameters["activation_step"]) == steps["activation_step"]
+        layer.forward(3 * x, passes)
     average = 1 + 0.1 * (3 - 1)
     expected = average * steps["activation_step"]
     assert float(layer.parameters["activation_step"]) == pytest.approx(expected)
@@ -60,12 +70,9 @@ def test_parts_of_a_gradient_are_summed_in_the_array(recipe):
     """The input gradient is rounded once for all parts; each part has its own weight gradient."""
     layer, x, upstream = make_layer(recipe, has_relu=False)
     steps = {key: float(Scale.from_float(float(layer.parameters[key])).value) for key in STEPS}
-    layer.prepare()
-    layer.forward(x)
-    w, a = (
-        next(iter(t.values()))[0] for t in (layer._backend._weights, layer._backend._activations)
-    )
-    inputs = layer.backward(upstream)
+    backend = make_backend()
+    _, inputs = train(layer, backend, x, upstream)
+    w, a = (next(iter(t.values()))[0] for t in (backend._weights, backend._activations))
     exponent = needed_exponent(upstream, recipe)
     if recipe.terms > 1:
         parts = gradient_parts(upstream, recipe, exponent, RandomBits(seed_state(0)))
@@ -106,28 +113,24 @@ def test_phases_take_turns_in_a_layer():
     plain, _, _ = make_layer(TWO_PHASE, has_relu=False)
     exchanged, _, _ = make_layer(dataclasses.replace(TWO_PHASE, phases=(1, 0)), has_relu=False)
     for reference in (plain, exchanged, plain):
-        for one in (layer, reference):
-            one.prepare()
-            one.forward(x)
-        assert np.array_equal(layer.backward(upstream), reference.backward(upstream))
+        gradients = [train(one, make_backend(), x, upstream)[1] for one in (layer, reference)]
+        assert np.array_equal(*gradients)
         assert np.array_equal(layer.gradients["weights"], reference.gradients["weights"])
 
 
 def test_grad_scale_follows_the_gradients_of_a_layer():
     recipe = dataclasses.replace(TWO_PHASE, grad_scale=True)
     layer, x, upstream = make_layer(recipe, has_relu=False)
-    layer.prepare()
-    layer.forward(x)
-    first = layer.backward(upstream)
-    layer.backward(4 * upstream)
+    _, first = train(layer, make_backend(), x, upstream)
+    train(layer, make_backend(), x, 4 * upstream)
     # It has become one larger after what it saw: an upstream as large as the first is coarser.
     exact, _, _ = make_layer(TWO_PHASE, has_relu=False)
-    exact.prepare()
-    exact.forward(x)
-    assert np.array_equal(first, exact.backward(upstream))
-    again = layer.backward(upstream)
-    products = exact._backend.backward(
-        "layer", upstream, TWO_PHASE, exponent=needed_exponent(upstream, TWO_PHASE) + 1
-    )
+    assert np.array_equal(first, train(exact, make_backend(), x, upstream)[1])
+    _, again = train(layer, make_backend(), x, upstream)
+    with make_backend().begin(exact.announce()) as passes:
+        exact.forward(x, passes)
+        products = passes.backward(
+            "layer", upstream, TWO_PHASE, exponent=needed_exponent(upstream, TWO_PHASE) + 1
+        )
     assert np.array_equal(again, products.inputs)
     assert not np.array_equal(again, first)

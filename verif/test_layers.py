@@ -13,7 +13,9 @@ from golden.formats import BFLOAT16, Fp4Format, Scale
 from golden.fp4_quantizer import Fp4Mode
 from golden.gradient_recipe import GradientRecipe
 from golden.learned_step import PublishedStep
+from golden.loss import softmax_cross_entropy
 from golden.operations import RecordingOperations
+from golden.passes import Weights
 from golden.random_bits import RandomBits, seed_state
 from golden.stochastic_rounder import round_float
 
@@ -63,16 +65,16 @@ def test_loss_gradient_is_the_differences():
     rng = np.random.default_rng(2)
     logits = rng.normal(size=(BATCH, OUT)) * 3
     labels = np.array([0, 2, 1, 1, 0])
-    _, gradient = layers.softmax_cross_entropy(logits, labels)
-    expected = differences(lambda: layers.softmax_cross_entropy(logits, labels)[0], logits)
+    _, gradient = softmax_cross_entropy(logits, labels)
+    expected = differences(lambda: softmax_cross_entropy(logits, labels)[0], logits)
     assert np.allclose(gradient, expected, atol=1e-8)
 
 
 def test_loss_of_equal_and_of_huge_logits():
-    loss, gradient = layers.softmax_cross_entropy(np.zeros((1, 4)), np.array([2]))
+    loss, gradient = softmax_cross_entropy(np.zeros((1, 4)), np.array([2]))
     assert loss == pytest.approx(math.log(4))
     assert gradient.tolist() == [[0.25, 0.25, -0.75, 0.25]]
-    loss, gradient = layers.softmax_cross_entropy(np.array([[1000.0, 0.0]]), np.array([1]))
+    loss, gradient = softmax_cross_entropy(np.array([[1000.0, 0.0]]), np.array([1]))
     assert loss == 1000
     assert gradient.tolist() == [[1, -1]]
 
@@ -95,18 +97,28 @@ def test_float_layer_is_its_functions(has_relu):
     assert np.array_equal(layer.gradients["weights"], masked.T @ x)
 
 
-def make_layer(recipe, has_relu=True, backend=None, batch=BATCH, rule=PublishedStep):
+def make_layer(recipe, has_relu=True, batch=BATCH, rule=PublishedStep):
     """Layer with clipped and unclipped weights and activations, its input and upstream gradient."""
     rng = np.random.default_rng(4)
     w = rng.normal(size=(OUT, IN)).astype(np.float32)
     x = wide(np.maximum(rng.normal(size=(batch, IN)), 0))
     upstream = wide(rng.normal(size=(batch, OUT)) * 2.0 ** rng.integers(-9, 0, (batch, OUT)))
-    backend = backend or NumpyBackend(load_lanes=LANES, seed=4)
-    layer = layers.QuantizedDense("layer", w, has_relu, x, recipe, backend, step_rule=rule)
+    layer = layers.QuantizedDense("layer", w, has_relu, x, recipe, step_rule=rule)
     layer.parameters["bias"][:] = [0.1, -0.2, 0.3]
     layer.parameters["weight_step"] *= np.float32(0.4)
     layer.parameters["activation_step"] *= np.float32(0.3)
     return layer, x, upstream
+
+
+def make_backend(**options):
+    """Backend that the slow loops know the random numbers of."""
+    return NumpyBackend(load_lanes=LANES, seed=4, **options)
+
+
+def train(layer, backend, x, upstream, **options):
+    """Do a step of a network that is this layer; returns its output and its input gradient."""
+    with backend.begin(layer.announce()) as passes:
+        return layer.forward(x, passes), layer.backward(upstream, passes, **options)
 
 
 def wide(x):
@@ -152,9 +164,7 @@ def test_quantized_layer_is_the_slow_loop(recipe, has_relu):
     steps = {key: float(layer.parameters[key]) for key in ("weight_step", "activation_step")}
     bias = layer.parameters["bias"].astype(np.float64)
     weights = wide(layer.parameters["weights"])
-    layer.prepare()
-    output = layer.forward(x)
-    input_gradient = layer.backward(upstream)
+    output, input_gradient = train(layer, make_backend(), x, upstream)
 
     w = [[slow_quantize(n, steps["weight_step"], -8, 7) for n in row] for row in weights]
     a = [[slow_quantize(n, steps["activation_step"], 0, 15) for n in row] for row in x]
@@ -226,9 +236,7 @@ def paper_step_gradient(upstream, v, step, least, greatest):
 
 def test_step_gradients_are_the_paper_formula():
     layer, x, upstream = make_layer(None, has_relu=False, batch=50)
-    layer.prepare()
-    layer.forward(x)
-    layer.backward(upstream)
+    train(layer, make_backend(), x, upstream)
     w = wide(layer.parameters["weights"])
     steps = [float(layer.parameters[key]) for key in ("weight_step", "activation_step")]
     codes = [
@@ -252,9 +260,7 @@ def test_step_gradients_are_the_paper_formula():
 @pytest.mark.parametrize("size", [0.0, 2.0**-130])
 def test_vanishing_gradients_become_zero(recipe, size):
     layer, x, upstream = make_layer(recipe, has_relu=False)
-    layer.prepare()
-    layer.forward(x)
-    assert not layer.backward(upstream * size).any()
+    assert not train(layer, make_backend(), x, upstream * size)[1].any()
     assert not layer.gradients["weights"].any()
 
 
@@ -262,11 +268,9 @@ def test_vanishing_gradients_become_zero(recipe, size):
 def test_first_layer_needs_no_input_gradient(recipe):
     expected, other = (make_layer(recipe)[0] for _ in range(2))
     _, x, upstream = make_layer(recipe)
-    for layer in (expected, other):
-        layer.prepare()
-        layer.forward(x)
-    assert expected.backward(upstream).any()
-    assert other.backward(upstream, want_input_gradient=False) is None
+    assert train(expected, make_backend(), x, upstream)[1].any()
+    _, gradient = train(other, make_backend(), x, upstream, want_input_gradient=False)
+    assert gradient is None
     for name, gradient in expected.gradients.items():
         assert np.array_equal(other.gradients[name], gradient)
 
@@ -284,9 +288,9 @@ def test_long_weight_gradients_are_added_in_sections():
     gradient[[0, section], 0] = 8.0  # the same unit in both sections
     parts = []
     for part in (slice(None), slice(section), slice(section, None)):
-        backend.load_weights("layer", weights, 0.25)
-        backend.forward("layer", x[part], 0.125, None, relu=False)
-        parts.append(backend.backward("layer", gradient[part], TWO_PHASE))
+        with backend.begin({"layer": Weights(weights, 0.25)}) as passes:
+            passes.forward("layer", x[part], 0.125, None, relu=False)
+            parts.append(passes.backward("layer", gradient[part], TWO_PHASE))
     whole, first, second = parts
     assert np.array_equal(whole.weights, first.weights + second.weights)
     assert whole.weight_step == first.weight_step + second.weight_step
@@ -295,10 +299,8 @@ def test_long_weight_gradients_are_added_in_sections():
 
 def test_calls_name_every_tensor():
     operations = RecordingOperations()
-    layer, x, upstream = make_layer(TWO_PHASE, backend=NumpyBackend(operations=operations))
-    layer.prepare()
-    layer.forward(x)
-    layer.backward(upstream)
+    layer, x, upstream = make_layer(TWO_PHASE)
+    train(layer, make_backend(operations=operations), x, upstream)
     calls = operations.calls
     assert [(call.operation, call.tensor) for call in calls] == [
         ("quantize", "layer.weights"),

@@ -12,6 +12,7 @@ from golden.cycles import core_recipe, dense_layers
 from golden.device_backend import DeviceBackend
 from golden.errors import InputError
 from golden.formats import Fp4Format
+from golden.passes import Weights
 from golden.timing import CoreTiming
 from hdl.timing import core_timing
 from verif.test_device_backend import AuditedCore
@@ -47,17 +48,16 @@ def draw_core(rng):
 
 def train(backend, layers, recipe, numbers):
     """Go forward and backward; returns all that comes back, as bytes."""
-    results = []
-    for name, (weights, *_) in numbers.items():
-        backend.load_weights(name, weights, 0.3)
-    for name, (_, x, bias, _) in numbers.items():
-        results.append(backend.forward(name, x, 0.2, bias, relu=True))
-    last, gradients = list(layers)[-1], []
-    for name, (*_, gradient) in reversed(numbers.items()):
-        how = recipe.last if name == last else recipe.gradient
-        wanted = name != "layer0"
-        gradients.append(backend.backward(name, gradient, how, want_input_gradient=wanted))
-        results += [gradients[-1].inputs] if wanted else []
+    results, gradients, last = [], [], list(layers)[-1]
+    weights = {name: Weights(matrix, 0.3) for name, (matrix, *_) in numbers.items()}
+    with backend.begin(weights) as passes:
+        for name, (_, x, bias, _) in numbers.items():
+            results.append(passes.forward(name, x, 0.2, bias, relu=True))
+        for name, (*_, gradient) in reversed(numbers.items()):
+            how = recipe.last if name == last else recipe.gradient
+            wanted = name != "layer0"
+            gradients.append(passes.backward(name, gradient, how, want_input_gradient=wanted))
+            results += [gradients[-1].inputs] if wanted else []
     for each in gradients:
         results += [each.weights, np.float64(each.activation_step), np.float64(each.weight_step)]
     return [result.tobytes() for result in results]

@@ -16,8 +16,8 @@ from gen.robust.measure import SKLEARN, Job, Run
 from gen.robust.sets import levels
 from golden import data
 from golden.errors import InputError
+from golden.methods import RECIPES, VARIANTS
 from golden.networks import Settings
-from golden.recipes import RECIPES, VARIANTS
 from golden.trainer import Trainer
 
 # The processes of the bench only compute; newer Pythons warn of threads that pytest has.

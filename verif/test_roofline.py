@@ -7,8 +7,8 @@ import pytest
 
 from golden import data
 from golden.cycles import step_cycles
+from golden.methods import RECIPES
 from golden.networks import Settings
-from golden.recipes import RECIPES
 from verif.core_scenarios import config
 from verif.harness.build import build_core
 from verif.harness.device import RtlDevice

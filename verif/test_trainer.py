@@ -11,6 +11,7 @@ import pytest
 
 from gen import train
 from golden import data, trainer
+from golden.backend import NumpyBackend
 from golden.errors import InputError
 from golden.fp4_quantizer import quantize_fp4
 from golden.networks import NETWORKS
@@ -119,13 +120,13 @@ def test_networks_start_at_guessing(digits, recipe):
     count = len(digits.train_x)
     x = digits.train_x[np.arange(256) * count // 256]
     for name, layer in run.layers.items():
-        layer.prepare()
         sums = x @ layer.parameters["weights"].T + layer.parameters["bias"]
         # Of what the rows became by the layers before, each unit's sums are centred.
         assert np.abs(sums.mean(axis=0)).max() < 1e-5
         if name != "layer2":
             assert np.sqrt(sums.var(axis=0).mean()) == pytest.approx(0.5, rel=1e-4)
-        x = layer.forward(x)
+        with NumpyBackend().begin(layer.announce()) as passes:
+            x = layer.forward(x, passes)
     assert np.abs(x).max() < 1
 
 

@@ -21,15 +21,18 @@ from gen.cycles_report import comma_separated, table
 from gen.door import run_guarded
 from gen.outputs import OutputFolder
 from gen.ranges import parse_names
+from gen.recipe_options import chosen_recipes
 from golden.backend import NumpyBackend
 from golden.device_backend import DeviceBackend
 from golden.errors import InputError
+from golden.gradient_recipe import check_core
+from golden.methods import core_method
 from golden.networks import NETWORKS
-from golden.trainer import RECIPES, Trainer
+from golden.trainer import Trainer
 from verif.harness.device import RtlDevice
 from verif.roofline import layer_report
 
-__all__ = ["compare", "main", "numpy_backend", "train_in_rtl"]
+__all__ = ["compare", "core_recipe", "main", "numpy_backend", "train_in_rtl"]
 
 CONFIG = Path(__file__).parent.parent / "gen" / "configs" / "training_8x8x16.toml"
 
@@ -77,7 +80,7 @@ def run(args):
     if args.load or args.save:
         raise InputError("Networks are loaded and saved by NumPy; leave out --load and --save")
     size = config.size()
-    recipe = RECIPES["luq" if size.fmt.is_stochastic else "two_phase"]
+    recipe = core_recipe(chosen_recipes(args), size)
     if args.output.is_dir():
         folder = OutputFolder(args.output, force=args.force)
         folder.check(_report_name(network) for network in NETWORKS)
@@ -117,6 +120,20 @@ def _train_network(device, recipe, dataset, settings, args):
     folder.install({name: comma_separated(report)})
     print(f"wrote {folder.path / name}")
     return not different
+
+
+def core_recipe(recipes, size):
+    """Find what to train by: the first recipe that a core can multiply by, or its default."""
+    for recipe in recipes:
+        try:
+            for gradient in (recipe.gradient, recipe.last):
+                if gradient is None:
+                    raise InputError(f"Recipe {recipe.name} has gradients in float32")
+                check_core(gradient, size)
+        except InputError:
+            continue
+        return recipe
+    return core_method(size.fmt).recipe
 
 
 def _report_name(network):

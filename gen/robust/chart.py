@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from gen.palette import colours
+from gen.palette import looks
+from gen.recipe_options import label
 
 from .measure import SKLEARN
 from .report import REFERENCE, Results
@@ -32,8 +33,8 @@ def figure(results: Results) -> Any:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    shown = colours(results.recipes)
-    names = {recipe: "scikit-learn" if recipe == SKLEARN else recipe for recipe in shown}
+    shown = looks(results.recipes)
+    names = {recipe: "scikit-learn" if recipe == SKLEARN else label(recipe) for recipe in shown}
     # So many entries of the legend have room beside each other.
     longest = max(map(len, names.values()), default=0)
     columns = max(int(0.95 * _WIDTH / (0.6 + 0.085 * longest)), 1)
@@ -47,8 +48,9 @@ def figure(results: Results) -> Any:
         if row % 2:
             axes.axhspan(row - 0.5, row + 0.5, color="#f2f2f2", linewidth=0, zorder=0)
         most = max(most, _draw_case(axes, results, case, row, shown))
-    for recipe, colour in shown.items():
-        axes.plot([], [], "o-", color=colour, markersize=5, linewidth=1, label=names[recipe])
+    for recipe, look in shown.items():
+        style = f"{look.marker}{look.line}"
+        axes.plot([], [], style, color=look.colour, markersize=5, linewidth=1, label=names[recipe])
     axes.axvline(0, color="#888888", linewidth=0.8, zorder=1)
     if most:
         left, right = axes.get_xlim()
@@ -82,18 +84,18 @@ def _draw_case(axes, results, case, row, shown):
     """Draw the recipes of a case below each other; returns how many are beyond the edge."""
     step = 0.7 / len(shown) if shown else 0.0
     beyond = 0
-    for place, (recipe, colour) in enumerate(shown.items()):
+    for place, (recipe, look) in enumerate(shown.items()):
         gap, reference = results.gap(case, recipe), results.centre(case, REFERENCE)
         if gap is None or reference is None:
             continue
         y = row + (place - (len(shown) - 1) / 2) * step
         worst = min(results.accuracies(case, recipe)) - reference
         ends = [max(worst, _FLOOR), max(gap, _FLOOR)]
-        axes.plot(ends, [y, y], color=colour, linewidth=1, zorder=2)
+        axes.plot(ends, [y, y], look.line, color=look.colour, linewidth=1, zorder=2)
         if gap >= _FLOOR:
-            axes.plot(gap, y, "o", color=colour, markersize=5, zorder=3)
+            axes.plot(gap, y, look.marker, color=look.colour, markersize=5, zorder=3)
         if worst < _FLOOR:
-            _draw_number(axes, worst, y, colour, beyond)
+            _draw_number(axes, worst, y, look.colour, beyond)
             beyond += 1
     return beyond
 

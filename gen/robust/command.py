@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from golden.errors import InputError
+from golden.methods import RECIPES, VARIANTS
 from golden.networks import Settings
-from golden.recipes import RECIPES, VARIANTS
 
 from ..door import INTERRUPTED, require
 from ..outputs import Content, OutputFolder
 from ..ranges import check_range, parse_names
+from ..recipe_options import add_recipe_arguments, chosen_recipes
 from . import chart, report
 from .cases import CASES, REDUCED
 from .measure import SKLEARN, jobs, look_at, measure
@@ -34,13 +35,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAMES",
         help="data sets with their settings, separated by commas; see --list (default: all)",
     )
-    parser.add_argument(
-        "--recipes",
-        default=",".join(RECIPES),
-        metavar="NAMES",
-        help="training methods, separated by commas (default: %(default)s); there are variants "
-        f"as well: {', '.join(VARIANTS)}; float32 and the classifier of scikit-learn are always "
-        "trained beside them",
+    add_recipe_arguments(
+        parser,
+        with_variants=True,
+        remark="; float32 and the classifier of scikit-learn are always trained beside them",
     )
     parser.add_argument(
         "--set",
@@ -100,7 +98,7 @@ def run(args: argparse.Namespace) -> int:
         raise InputError(f"--reduced has cases of its own; leave out --cases {args.cases}")
     chosen = ",".join(REDUCED if args.reduced else CASES)
     names = parse_names("Case", chosen if args.cases is None else args.cases, CASES)
-    recipes = parse_names("Recipe", args.recipes, RECIPES | VARIANTS)
+    recipes = [recipe.name for recipe in chosen_recipes(args, with_variants=True)]
     changes: dict[str, Any] = dict(_setting(text) for text in args.set)
     check_range("--seeds", args.seeds, 1, _MOST_SEEDS)
     check_range("--jobs", args.jobs, 1, _MOST_JOBS)

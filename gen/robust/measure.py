@@ -22,8 +22,8 @@ from gen.interrupts import put_off
 from gen.sources import ROOT, digest, sources
 from golden.data import Dataset
 from golden.errors import InputError
+from golden.methods import RECIPES, VARIANTS, file_of, load_files, loaded_files
 from golden.networks import Settings
-from golden.recipes import RECIPES, VARIANTS
 from golden.trainer import Trainer
 
 from .cases import Case
@@ -138,7 +138,7 @@ def jobs(
     facts : mapping of str to Facts
         Of each case, by its name.
     recipes : sequence of str
-        Keys of :data:`golden.recipes.RECIPES`, and :data:`SKLEARN`, which leaves out ``cnn``.
+        Keys of :data:`golden.methods.RECIPES`, and :data:`SKLEARN`, which leaves out ``cnn``.
     seeds : int
         Count of seeds, from 0.
     """
@@ -167,7 +167,8 @@ def _effort(case, facts, recipe):
         )
     epochs, batch = (100, 200) if recipe == SKLEARN else (settings.epochs, settings.batch)
     steps = epochs * -(-facts.train_rows // batch)
-    slowdown = 1 if recipe in (SKLEARN, "float32") else 4
+    is_quantized = recipe != SKLEARN and (RECIPES | VARIANTS)[recipe].quantized
+    slowdown = 4 if is_quantized else 1
     return steps * slowdown * (2e-4 + products * batch * 1e-9)
 
 
@@ -195,7 +196,7 @@ def train(case: Case, recipe: str, seed: int) -> dict[str, Any]:
     ----------
     case : Case
     recipe : str
-        Key of :data:`golden.recipes.RECIPES`, or :data:`SKLEARN`.
+        Key of :data:`golden.methods.RECIPES`, or :data:`SKLEARN`.
     seed : int
 
     Returns
@@ -285,7 +286,8 @@ def measure(
                     # The yardstick depends on the golden model only through the data.
                     sources = digests[job.recipe == SKLEARN]
                     key = _key(case, job, facts[job.case].digest, sources)
-                    futures[pool.submit(_run, case, job, key, folder)] = job
+                    files = loaded_files()
+                    futures[pool.submit(_run, case, job, key, folder, files)] = job
             for future in ended(futures):
                 runs[futures[future]] = future.result()
                 bar.update()
@@ -297,7 +299,7 @@ def measure(
 
 
 def _key(case: Case, job: Job, data: str, sources: str) -> dict[str, Any]:
-    return {
+    key = {
         "step": "robust",
         **dataclasses.asdict(job),
         "settings": dataclasses.asdict(case.settings),
@@ -305,9 +307,13 @@ def _key(case: Case, job: Job, data: str, sources: str) -> dict[str, Any]:
         "sources": sources,
         "versions": {package: version(package) for package in ("numpy", "scikit-learn")},
     }
+    if own := file_of(job.recipe):
+        key["method"] = hashlib.sha256(own.read_bytes()).hexdigest()
+    return key
 
 
-def _run(case: Case, job: Job, key: dict[str, Any], folder: Path) -> Run:
-    """Do one job, unless its result is there."""
+def _run(case: Case, job: Job, key: dict[str, Any], folder: Path, files: Sequence[Path]) -> Run:
+    """Do one job, unless its result is there; methods of users may be news to this process."""
+    load_files(files)
     _, result = cached(key, lambda _: train(case, job.recipe, job.seed), folder)
     return Run(**dataclasses.asdict(job), **{**result, "findings": tuple(result["findings"])})

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from golden.recipes import RECIPES
+from golden.methods import METHODS
 
 from .cases import Case
 from .measure import SKLEARN, Facts, Run
@@ -22,8 +22,6 @@ REFERENCE = "float32"
 CHANCE_MARGIN, LEARNED_MARGIN = 2.0, 10.0
 #: A run is at most so many points below the worst of float32.
 GREATEST_DROP = 6.0
-#: Greatest gaps to float32, in points: of the mean over all cases, and of any case.
-GREATEST_GAPS = {"int4": (0.7, 2.0), "luq": (1.5, 4.0), "two_phase": (2.5, 6.0)}
 #: The mean of float32 is at most so many points below that of scikit-learn.
 SKLEARN_MARGIN = 2.0
 #: Where the seeds of float32 differ by more points, a median says more than a mean.
@@ -51,7 +49,7 @@ class Results:
     @cached_property
     def recipes(self) -> list[str]:
         """Recipes that were run: those of the trainer in its order, others, and scikit-learn."""
-        order = [*RECIPES, *(run.recipe for run in self.runs if run.recipe != SKLEARN), SKLEARN]
+        order = [*METHODS, *(run.recipe for run in self.runs if run.recipe != SKLEARN), SKLEARN]
         found = {run.recipe for run in self.runs}
         return [recipe for recipe in dict.fromkeys(order) if recipe in found]
 
@@ -114,8 +112,9 @@ class Bar:
 def verdict(results: Results) -> list[Bar]:
     """Hold the results against the bars; those without runs to judge are left out."""
     bars = [_chance_bar(results), _drop_bar(results)]
-    for recipe, (mean, worst) in GREATEST_GAPS.items():
-        bars += _gap_bars(results, recipe, mean, worst)
+    for name, method in METHODS.items():
+        if method.greatest_gaps:
+            bars += _gap_bars(results, name, *method.greatest_gaps)
     return [*bars, *_sklearn_bar(results)]
 
 
