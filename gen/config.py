@@ -20,7 +20,8 @@ from hdl.scale_multiplier import ScaleMultiplier
 from hdl.shift_multiply_array import ShiftMultiplyArray
 from hdl.step_gradient import StepGradient
 from hdl.stochastic_rounder import FixedRounder, FloatRounder
-from hdl.structure import Structure
+from hdl.structures import PLAIN
+from hdl.structures import STRUCTURES as KNOWN_STRUCTURES
 from hdl.training_core import TrainingCore
 
 from .module_names import check_names
@@ -51,7 +52,7 @@ FP4 = {fmt.name: fmt for fmt in (Fp4Format(1), Fp4Format(2))}
 IN_RANGE = {rule.name.lower(): rule for rule in InRange}
 #: Structures of the array, by the names that a configuration calls them. ``auto`` is what suits
 #: the family where one is known, in the FPGA flow, and otherwise what simulates fastest.
-STRUCTURES = {AUTO: Structure.PLAIN} | {structure.value: structure for structure in Structure}
+STRUCTURES = {AUTO: PLAIN} | KNOWN_STRUCTURES
 UNDERFLOW = {rule.name.lower(): rule for rule in Underflow}
 
 

@@ -51,7 +51,7 @@ def imported(path):
 
 
 def import_module(path):
-    return importlib.import_module(".".join(path.relative_to(ROOT).with_suffix("").parts))
+    return importlib.import_module(_module_of(path))
 
 
 def public_classes_and_functions(package):

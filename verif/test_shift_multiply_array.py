@@ -5,7 +5,7 @@ import pytest
 
 from golden.formats import Fp4Format
 from hdl.shift_multiply_array import ShiftMultiplyArray
-from hdl.structure import Structure
+from hdl.structures import PLAIN, STRUCTURES
 
 SHAPES = [
     (1, 4, 4, 8, 5, 256, 16, 2, 8, 1),
@@ -17,10 +17,10 @@ SHAPES = [
 
 def cases():
     """Pair shapes with structures: quickly, all of them plainly and an odd one for ECP5."""
-    for structure in Structure:
+    for structure in STRUCTURES.values():
         for shape in SHAPES:
-            odd = structure is Structure.ECP5 and shape in SHAPES[2:3]
-            quick = structure is Structure.PLAIN or odd
+            odd = structure is STRUCTURES["ecp5"] and shape in SHAPES[2:3]
+            quick = structure is PLAIN or odd
             yield pytest.param(structure, *shape, marks=[] if quick else [pytest.mark.slow])
 
 
@@ -60,7 +60,7 @@ def test_rtl_matches_golden(
         core,
         "shift_multiply_array",
         {
-            "core": f"shift_multiply_array (radix {1 << log2_radix}, {structure.value})",
+            "core": f"shift_multiply_array (radix {1 << log2_radix}, {structure.name})",
             "log2_radix": log2_radix,
             "rows": rows,
             "columns": columns,

@@ -13,7 +13,7 @@ from hdl.float_dot_product import FloatDotProduct
 from hdl.integer_dot_product import IntegerDotProduct
 from hdl.integer_multiplier import Multiplication
 from hdl.shift_dot_product import ShiftDotProduct
-from hdl.structure import Structure
+from hdl.structures import PIPELINED, PLAIN, STRUCTURES
 
 __all__ = ["DESIGNS", "FORMATS", "LANES", "Design", "Format", "designs_for"]
 
@@ -109,12 +109,7 @@ _FPGAS = ("ecp5", "ice40", "nexus", "gowin", "xilinx")
 #: Where everything is tried; on the others, one structure that showed itself the best.
 _MAIN = ("ecp5", "xilinx")
 _CELLS = ("cells",)
-_PLAIN, _PIPELINED, _ECP5, _COMPACT = (
-    Structure.PLAIN,
-    Structure.PIPELINED,
-    Structure.ECP5,
-    Structure.COMPACT,
-)
+_PLAIN, _PIPELINED, _ECP5, _COMPACT = PLAIN, PIPELINED, STRUCTURES["ecp5"], STRUCTURES["compact"]
 
 
 def _shift(name, log2_radix, integer_bits, digits=False, families=_FPGAS):
@@ -132,7 +127,7 @@ def _shift(name, log2_radix, integer_bits, digits=False, families=_FPGAS):
                 Fp4Format(log2_radix), LANES, integer_bits, 24, structure, digits
             )
 
-        yield Design(name, structure.value, make, use)
+        yield Design(name, structure.name, make, use)
 
 
 def _integer(name, a_bits, b_bits):
