@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from gen import config
+from gen.flow.families import TARGETS
 from gen.flow.synthesis import synthesize
-from gen.flow.targets import TARGETS
 from gen.verilog import to_verilog
 from golden.errors import InputError
 from verif.benches import bench_of

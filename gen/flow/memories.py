@@ -10,7 +10,7 @@ from hdl.structure import Structure
 from hdl.structures import STRUCTURES
 from hdl.timing import buffer_words
 
-from .targets import Target
+from .family import Target
 
 __all__ = [
     "CODE",

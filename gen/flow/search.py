@@ -10,9 +10,9 @@ from typing import Any
 from golden.errors import InputError
 
 from ..config import STRUCTURES, TrainingCoreConfig
+from .family import RESOURCES, Target
 from .memories import memory_use
 from .sizing import predict
-from .targets import RESOURCES, Target
 from .throughput import Workload, step_report
 
 __all__ = ["DEPTHS", "Fit", "candidates", "fastest", "fits", "shortage"]
@@ -40,7 +40,7 @@ class Fit:
     target : Target
         Device.
     need : dict of str to int
-        What it is predicted to take of each of :data:`gen.flow.targets.RESOURCES`.
+        What it is predicted to take of each of :data:`gen.flow.family.RESOURCES`.
     workload : Workload
         What it was chosen for.
     cycles : int
