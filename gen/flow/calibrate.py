@@ -22,7 +22,7 @@ from .memories import memory_use
 from .parallel import ended, processes
 from .synthesis import Synthesis, synthesize
 
-__all__ = ["add_arguments", "configuration", "fit", "main", "measure"]
+__all__ = ["add_arguments", "configuration", "core_name", "fit", "main", "measure"]
 
 PROGRAM = "python -m gen.flow.calibrate"
 
@@ -138,7 +138,7 @@ def _calibrate(shapes: dict[Family, tuple[Shape, ...]], args: argparse.Namespace
         (family, shape)
         for family in shapes
         for shape in shapes[family]
-        if _name(shape) not in measured[family]
+        if core_name(shape) not in measured[family]
     ]
     # The largest first: they take longest.
     jobs.sort(key=lambda job: math.prod(job[1][:3]), reverse=True)
@@ -152,11 +152,11 @@ def _calibrate(shapes: dict[Family, tuple[Shape, ...]], args: argparse.Namespace
                 futures[pool.submit(_counts, shape, family.measured_on)] = family, shape
         for future in ended(futures):
             family, shape = futures[future]
-            measured[family][_name(shape)] = future.result()
+            measured[family][core_name(shape)] = future.result()
             progress.update()
     for family, cores in shapes.items():
         target = TARGETS[family.measured_on]
-        found = {_name(shape): measured[family][_name(shape)] for shape in cores}
+        found = {core_name(shape): measured[family][core_name(shape)] for shape in cores}
         configs = [configuration(shape, target) for shape in cores]
         document = {
             "made by": PROGRAM,
@@ -180,7 +180,7 @@ def _measured(family: Family) -> dict[str, dict[str, int]]:
     return json.loads(family.model.read_text())["measured"] if family.model.exists() else {}
 
 
-def _name(shape: Shape) -> str:
+def core_name(shape: Shape) -> str:
     """Make the name by which the model knows a core."""
     return "{} x {} x {}, {}".format(*shape)
 
