@@ -197,9 +197,11 @@ def test_a_family_of_a_user_is_in_the_price_list(folder, capsys, program, monkey
     )
     arguments[2] = "trion"
     printed = said(capsys, arguments)
-    # As iCE40: one structure of each format, and no FP16.
+    # As iCE40: one structure of each format, or two, and no FP16.
     assert designs_for("trion") == chosen
-    assert {design.format for design in chosen} < set(FORMATS)
+    assert {design.format for design in chosen} == set(FORMATS) - {
+        *("float16", "fp4_5", "fp4_radix4")
+    }
     table = Path("out/price_list.md").read_text()
     assert "**Trion**" in printed and "7 series is `synth_xilinx`: counted, not placed; " in table
     assert "Trion is `synth_efinix`: counted, not placed." in table
@@ -261,6 +263,7 @@ TRION_AS = {
     "taken": ('name = "trion"', 'name = "nexus"'),
     "device": ('"trion-t20",\n                self', '"nexus-40",\n                self'),
     "structure": ('label = "Trion"', 'label = "Trion"\n    structure = "ecp6"'),
+    "structure of another": ('label = "Trion"', 'label = "Trion"\n    structure = "ecp5"'),
     "tool": ('label = "Trion"', 'label = "Trion"\n    place = "nextpnr-trion"'),
     "priced": ('Pricing("trion-t20")', 'Pricing("trion-t21")'),
     "no family": ("FAMILY = Trion()", ""),
@@ -277,6 +280,10 @@ TRION_AS = {
         ("taken", "trion.py: the name 'nexus' is taken; choose another one"),
         ("device", "trion.py: the name 'nexus-40' is taken; choose another one"),
         ("structure", "trion.py: structure 'ecp6' is unknown; choose from compact, pipelined, "),
+        (
+            "structure of another",
+            "trion.py: structure 'ecp5' is made of the cells of ecp5; choose ",
+        ),
         ("tool", "trion.py: nextpnr-trion is not among the tools of the family; add it"),
         ("priced", "trion.py: 'trion-t21' is none of its devices; choose from trion-t20"),
         ("no family", "trion.py has no FAMILY; see docs/adding/family.md"),

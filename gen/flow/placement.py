@@ -211,6 +211,6 @@ def _prepared(synthesis: Synthesis, target: Target, clock: str, pins: str | None
     if family.out_of_context:
         return text
     document = json.loads(text)
-    filled = synthesis.flip_flops / target.flip_flops
+    filled = synthesis.flip_flops / max(target.flip_flops, 1)
     family.prepare(document["modules"][synthesis.top], clock, pins, filled)
     return json.dumps(document)

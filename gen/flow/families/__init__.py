@@ -58,6 +58,12 @@ def add(family: Family, source: str) -> None:
             f"{source}: structure {family.structure!r} is unknown; choose from "
             f"{', '.join(STRUCTURES)}"
         )
+    owner = STRUCTURES[family.structure].family
+    if owner not in ("", family.name):
+        raise InputError(
+            f"{source}: structure {family.structure!r} is made of the cells of "
+            f"{owner}; choose another"
+        )
     targets = {target.name: target for target in family.targets()}
     for name in (family.name, *targets):
         if name in (FAMILIES if name == family.name else TARGETS):
