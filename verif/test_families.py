@@ -223,6 +223,27 @@ def test_a_family_of_a_user_is_synthesised(folder, tmp_path):
     assert product.block_rams == 4 and product.multipliers == 0 and product.luts > 200
 
 
+def test_a_family_that_is_changed_makes_its_results_anew(folder, tmp_path, program):
+    """What was absorbed by an older text of it is not taken for what is now."""
+    calls = program("yosys", yosys())
+    again = IMAGINARY.replace('pop("spare", None)', 'pop("nothing", None)')
+    for text, count in ((IMAGINARY, 2), (IMAGINARY, 2), (again, 3), (IMAGINARY, 3)):
+        (folder / "imaginary.py").write_text(text)
+        families.add_folder(folder)
+        synthesize("", "unit", TARGETS["it-1"], folder=tmp_path / "flow")
+        assert len(calls.read_text().splitlines()) == count
+        del FAMILIES["imaginary"], TARGETS["it-1"]
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"coefficients": {"luts": {}}}', "\x00"])
+def test_a_broken_model_is_a_sentence(folder, capsys, text):
+    (folder / "trion.py").write_text(TRION)
+    (folder / "trion.json").write_text(text)
+    error = said(capsys, ["fit", "--target", "trion-t20"], 2)
+    assert "trion.json is no model of sizes; make it anew with `python -m " in error
+    assert error.count("\n") == 1
+
+
 def test_a_family_of_a_user_is_placed(folder, tmp_path, capsys, program):
     """The whole command, with tools of shell: each method of the family has its part."""
     calls = program("yosys", yosys())
@@ -260,11 +281,13 @@ def test_a_family_of_a_user_is_placed(folder, tmp_path, capsys, program):
 
 TRION_AS = {
     "lacks": ("    flip_flops: ClassVar", "    other: ClassVar"),
+    "no targets": ("def targets(self)", "def devices(self)"),
+    "no constraints": ("block_shapes = (", 'place = "yosys"\n    block_shapes = ('),
     "taken": ('name = "trion"', 'name = "nexus"'),
     "device": ('"trion-t20",\n                self', '"nexus-40",\n                self'),
     "structure": ('label = "Trion"', 'label = "Trion"\n    structure = "ecp6"'),
     "structure of another": ('label = "Trion"', 'label = "Trion"\n    structure = "ecp5"'),
-    "tool": ('label = "Trion"', 'label = "Trion"\n    place = "nextpnr-trion"'),
+    "tool": ('label = "Trion"', 'label = "Trion"\n    pack = "trionpack"'),
     "priced": ('Pricing("trion-t20")', 'Pricing("trion-t21")'),
     "no family": ("FAMILY = Trion()", ""),
     "a class": ("FAMILY = Trion()", "FAMILY = Trion"),
@@ -277,6 +300,8 @@ TRION_AS = {
     "how, message",
     [
         ("lacks", "trion.py: the family has no flip_flops; give it one"),
+        ("no targets", "trion.py: the family has no method targets; give it one"),
+        ("no constraints", "trion.py: the family has no method constraints; give it one"),
         ("taken", "trion.py: the name 'nexus' is taken; choose another one"),
         ("device", "trion.py: the name 'nexus-40' is taken; choose another one"),
         ("structure", "trion.py: structure 'ecp6' is unknown; choose from compact, pipelined, "),
@@ -284,7 +309,7 @@ TRION_AS = {
             "structure of another",
             "trion.py: structure 'ecp5' is made of the cells of ecp5; choose ",
         ),
-        ("tool", "trion.py: nextpnr-trion is not among the tools of the family; add it"),
+        ("tool", "trion.py: trionpack is not among the tools of the family; add it"),
         ("priced", "trion.py: 'trion-t21' is none of its devices; choose from trion-t20"),
         ("no family", "trion.py has no FAMILY; see docs/adding/family.md"),
         ("a class", "trion.py: FAMILY must be an object of a class derived from gen.flow.family."),

@@ -90,7 +90,8 @@ class Family:
     read_cost : int
         What Yosys takes each bit to cost that is read from a block RAM.
     place, pack : str
-        Programs that place and route, and that make a bitstream; empty where there are none.
+        Programs that place and route, which takes the options of every nextpnr, and that make a
+        bitstream; empty where there are none.
     place_large : tuple of str
         Options of ``place`` for a large design.
     pack_arguments : tuple of str
@@ -108,6 +109,8 @@ class Family:
         Cells between a port of the module and the design, which go where the port goes.
     pricing : Pricing or None
         Its part in the price list, if it is in there.
+    revision : str
+        What else kept results depend on: of a family of a user, a digest of its text.
     measured_on : str
         Target for whose synthesis the cores of ``shapes`` are measured.
     shapes : tuple of Shape
@@ -121,6 +124,7 @@ class Family:
     rank = 100
     structure = "pipelined"
     tools: tuple[Tool, ...] = ()
+    revision = ""
 
     synthesis: str
     with_multipliers = ""

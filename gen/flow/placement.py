@@ -163,6 +163,7 @@ def place(
         "pins": pins,
         "bitstream": bitstream,
         "versions": versions,
+        **({"family": family.revision} if family.revision else {}),
     }
     path, result = cache.cached(key, make, folder)
     report = json.loads((path / "report.json").read_text())

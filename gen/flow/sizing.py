@@ -52,7 +52,18 @@ def terms(size: CoreSize) -> np.ndarray:
 
 @functools.cache
 def _coefficients(model: Path) -> dict[str, dict[str, float]] | None:
-    return json.loads(model.read_text())["coefficients"] if model.exists() else None
+    if not model.exists():
+        return None
+    try:
+        coefficients = json.loads(model.read_text())["coefficients"]
+        return {
+            resource: {term: float(coefficients[resource][term]) for term in TERMS}
+            for resource in ("luts", "flip_flops", "multipliers")
+        }
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{model} is no model of sizes; make it anew with `python -m gen.flow.calibrate`"
+        ) from error
 
 
 def forget() -> None:

@@ -178,6 +178,7 @@ def synthesize(
         "verilog": verilog,
         "script": script,
         "version": version,
+        **({"family": family.revision} if family.revision else {}),
     }
     path, result = cache.cached(key, make, folder)
     return Synthesis(path, top, target, version=version, **result)

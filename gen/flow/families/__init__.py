@@ -1,6 +1,7 @@
 """The families of FPGAs: a module each, which is found by being in this folder or in a user's."""
 
 import difflib
+import hashlib
 import importlib.machinery
 import importlib.util
 import os
@@ -27,7 +28,7 @@ TARGETS: dict[str, Target] = {}
 FOLDER_VARIABLE = "NIBBLEGRAD_FAMILIES"
 
 # What has no value in every family.
-_REQUIRED = ("name label synthesis luts flip_flops block_rams multipliers block_shapes").split()
+_REQUIRED = "name label synthesis luts flip_flops block_rams multipliers block_shapes".split()
 
 
 def add(family: Family, source: str) -> None:
@@ -50,9 +51,14 @@ def add(family: Family, source: str) -> None:
             f"{source}: FAMILY must be an object of a class derived from gen.flow.family.Family, "
             f"not {family!r}"
         )
-    for name in _REQUIRED:
-        if not hasattr(family, name):
-            raise InputError(f"{source}: the family has no {name}; give it one")
+    missing = [name for name in _REQUIRED if not hasattr(family, name)]
+    missing += [
+        f"method {name}"
+        for name in ("targets", *(["constraints"] if family.place else []))
+        if getattr(type(family), name) is getattr(Family, name)
+    ]
+    if missing:
+        raise InputError(f"{source}: the family has no {missing[0]}; give it one")
     if family.structure not in STRUCTURES:
         raise InputError(
             f"{source}: structure {family.structure!r} is unknown; choose from "
@@ -95,9 +101,19 @@ def add_folder(folder: Path) -> None:
         raise InputError(f"Folder {folder} has no module of a family; see docs/adding/family.md")
     for name in names:
         module = _import_from(folder, name)
+        source = str(module.__file__)
         if not hasattr(module, "FAMILY"):
-            raise InputError(f"{module.__file__} has no FAMILY; see docs/adding/family.md")
-        add(module.FAMILY, str(module.__file__))
+            raise InputError(f"{source} has no FAMILY; see docs/adding/family.md")
+        add(module.FAMILY, source)
+        # It may be under way: what was made by an older text of it is made anew.
+        module.FAMILY.revision = _digest(module)
+
+
+def _digest(module: ModuleType) -> str:
+    """Digest the text of a module, or of all files of a package."""
+    path = Path(str(module.__file__))
+    files = sorted(path.parent.rglob("*.py")) if hasattr(module, "__path__") else [path]
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 
 def _import_from(folder: Path, name: str) -> ModuleType:
