@@ -212,7 +212,10 @@ def test_a_family_of_a_user_is_in_the_price_list(folder, capsys, program, monkey
 
 
 def test_a_family_of_a_user_is_synthesised(folder, tmp_path):
-    (folder / "trion.py").write_text(TRION)
+    """It may be a package as well, of several files."""
+    (folder / "trion").mkdir()
+    (folder / "trion" / "__init__.py").write_text(f"{TRION}\nfrom .more import LABEL\n")
+    (folder / "trion" / "more.py").write_text('LABEL = "Trion"\n')
     families.add_own()
     target = TARGETS["trion-t20"]
     result = synthesize(COUNTER, "counter", target, folder=tmp_path / "flow")
