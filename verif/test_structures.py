@@ -69,15 +69,19 @@ def test_names_are_those_of_configurations():
 
 def test_generic_parts_name_no_structure_but_the_general_ones():
     """No part of hdl/ asks which structure it has, nor takes one of a family."""
-    for path in HDL.glob("*.py"):
-        tree = ast.parse(path.read_text())
-        for node in ast.walk(tree):
-            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("structures"):
-                taken = {alias.name for alias in node.names}
-                assert node.module == "structures" and taken <= {"PLAIN", "PIPELINED"}, path
+    takers = 0
+    for path in HDL.rglob("*.py"):
+        if path.parent.name == "structures":
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and "structures" in (node.module or "").split("."):
+                assert node.module.endswith("structures"), path
+                assert {alias.name for alias in node.names} <= {"PLAIN", "PIPELINED"}, path
+                takers += 1
             if isinstance(node, ast.Compare):
                 compared = ast.unparse(node)
                 assert "structure is" not in compared and "structure ==" not in compared, path
+    assert takers > 5
 
 
 @pytest.mark.parametrize(
