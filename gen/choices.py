@@ -3,7 +3,8 @@
 from golden.formats import WIDE_FORMATS, Fp4Format, IntFormat
 from golden.fp4_quantizer import Underflow
 from golden.quantizer import InRange
-from hdl.structure import Structure
+from hdl.structures import PLAIN
+from hdl.structures import STRUCTURES as KNOWN_STRUCTURES
 
 __all__ = [
     "AUTO",
@@ -30,7 +31,7 @@ AUTO = "auto"
 
 #: Structures of the array, by the names that a configuration calls them. ``auto`` is what suits
 #: the family where one is known, in the FPGA flow, and otherwise what simulates fastest.
-STRUCTURES = {AUTO: Structure.PLAIN} | {structure.value: structure for structure in Structure}
+STRUCTURES = {AUTO: PLAIN} | KNOWN_STRUCTURES
 
 IN_RANGE_NOTE = (
     "gradient passes by the number before rounding (unrounded, the LSQ paper), or after (rounded, "

@@ -4,12 +4,9 @@ from amaranth import *
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from .accumulator import Accumulator
 from .adder_tree import AdderTree, tree_depth
-from .carry_adders import SelectingAdder
 from .pipeline import register
 from .shift_lane import ShiftLane, lane_latency, stage_control
-from .structure import Structure
 
 __all__ = ["DotProduct", "sum_latency"]
 
@@ -92,8 +89,8 @@ class DotProduct(wiring.Component):
         terms, pending = self._products(m)
         width = max(len(term) for term in terms)
         m.submodules.tree = tree = AdderTree(len(terms), width, self._structure.levels_per_stage)
-        m.submodules.accumulator = accumulator = Accumulator(
-            self._structure, len(tree.total), self._accumulator_bits, self._ends_late
+        m.submodules.accumulator = accumulator = self._structure.accumulator(
+            len(tree.total), self._accumulator_bits, self._ends_late
         )
         m.d.comb += [
             *(mine.eq(term) for mine, term in zip(tree.terms, terms, strict=True)),
@@ -109,17 +106,17 @@ class DotProduct(wiring.Component):
 
     def _products(self, m):
         """Multiply; returns terms, and as many pending ones. In pairs where that is cheaper."""
-        folding = self._structure is Structure.ECP5
+        carry = self._structure.carry
         terms, pending = [], []
         for lane in range(self._lanes):
-            folded = folding and lane % 2 == 1
+            folded = carry is not None and lane % 2 == 1
             m.submodules[f"lane_{lane}"] = unit = ShiftLane(
                 self._structure, self._integer_bits, self._log2_radix, self._digits, folded
             )
             control = self.controls[lane]
             m.d.comb += [unit.operand.eq(self.integers[lane]), unit.control.eq(control)]
             if folded:
-                m.submodules[f"pair_{lane // 2}"] = adder = SelectingAdder(len(unit.product))
+                m.submodules[f"pair_{lane // 2}"] = adder = carry.pair_adder(len(unit.product))
                 m.d.comb += [
                     adder.a.eq(terms.pop()),
                     adder.high.eq(unit.shifted),
@@ -132,7 +129,7 @@ class DotProduct(wiring.Component):
             else:
                 terms.append(unit.product)
                 pending.append(control.pending)
-        if folding and self._lanes % 2 and self._lanes > 1:
+        if carry is not None and self._lanes % 2 and self._lanes > 1:
             # The last lane has no partner, but comes in time with the sums of the others.
             terms[-1] = register(m, "alone", terms[-1])
             pending[-1] = register(m, "alone_pending", pending[-1])

@@ -10,7 +10,7 @@ from amaranth.lib.wiring import In, Out
 from .copies import fan_out
 from .dot_product import DotProduct, sum_latency
 from .shift_lane import ShiftControl, ShiftDecoder, shift_control
-from .structure import Structure
+from .structures import PLAIN
 
 __all__ = ["DotProductArray", "array_operands_signature", "array_totals_signature", "pass_flags"]
 
@@ -124,7 +124,7 @@ class DotProductArray(wiring.Component):
         lanes,
         integer_bits,
         accumulator_bits,
-        structure=Structure.PLAIN,
+        structure=PLAIN,
     ):
         self._fmt = fmt
         self._rows = rows

@@ -4,7 +4,6 @@ from amaranth import *
 from amaranth.lib import data
 from amaranth.lib.wiring import In, Out
 
-from .accumulator import Accumulator
 from .adder_tree import AdderTree, tree_depth
 from .pipeline import delay
 
@@ -70,9 +69,7 @@ def add_up(m, unit, structure, terms, pending, product_latency):
     """
     width = max(len(term) for term in terms)
     m.submodules.tree = tree = AdderTree(len(terms), width, structure.levels_per_stage)
-    m.submodules.accumulator = accumulator = Accumulator(
-        structure, len(tree.total), len(unit.total)
-    )
+    m.submodules.accumulator = accumulator = structure.accumulator(len(tree.total), len(unit.total))
     valid, first, last = delay_flags(m, unit, 1 + product_latency + tree.latency)
     m.d.comb += [
         *(mine.eq(term) for mine, term in zip(tree.terms, terms, strict=True)),

@@ -7,12 +7,11 @@ from amaranth.lib.wiring import In
 
 from golden.shift_multiply_array import ShiftOperand
 
-from .carry_adders import carry_chain
 from .dot_product_frame import add_up, frame_latency, frame_members, register_operands
 from .integer_multiplier import IntegerMultiplier, Multiplication
 from .pipeline import delay
 from .shift_lane import ShiftControl, ShiftDecoder, ShiftLane, lane_latency, shift_control
-from .structure import Structure
+from .structures import PIPELINED
 
 __all__ = ["DualDotProduct"]
 
@@ -21,8 +20,8 @@ class DualDotProduct(wiring.Component):
     """Sum of products of integers with FP4 codes or with INT4 numbers, one vector per cycle.
 
     What an array would be that does not do INT4 by digits: each lane has a multiplier for INT4
-    beside the shifter for FP4. Whichever is not used gives zero, so that an OR joins them; for ECP5
-    it is in the carry cells that add two lanes. The golden model is
+    beside the shifter for FP4. Whichever is not used gives zero, so that an OR joins them; where
+    there are carry tables it is in the cells that add two lanes. The golden model is
     :func:`golden.dual_dot_product.total`.
 
     The latency, from the last vector of a sum to ``done``, is ``latency`` cycles. The throughput is
@@ -41,7 +40,7 @@ class DualDotProduct(wiring.Component):
     multiplication : Multiplication
         What the multipliers are built of.
     structure : Structure
-        What the rest is built of; PIPELINED or ECP5.
+        What the rest is built of.
 
     Members
     -------
@@ -56,9 +55,6 @@ class DualDotProduct(wiring.Component):
         The sum is complete; it.
     """
 
-    #: (a | b) ^ (c | d), generating a | b.
-    JOINING = 0x111E
-
     def __init__(
         self,
         fmt,
@@ -66,7 +62,7 @@ class DualDotProduct(wiring.Component):
         integer_bits=5,
         total_bits=24,
         multiplication=Multiplication.DIGITS,
-        structure=Structure.PIPELINED,
+        structure=PIPELINED,
     ):
         self._fmt = fmt
         self._structure = structure
@@ -77,7 +73,7 @@ class DualDotProduct(wiring.Component):
             lane_latency(structure, fmt.log2_radix, False), self._multipliers[0].latency
         )
         self.latency = frame_latency(structure, lanes, self._lane_latency + 1)
-        if structure is Structure.ECP5:
+        if structure.carry:
             self.latency -= 1  # the first level of the tree joins
         members = frame_members(lanes, signed(integer_bits), 4, total_bits)
         super().__init__({**members, "operand": In(1)})
@@ -86,7 +82,7 @@ class DualDotProduct(wiring.Component):
         m = Module()
         integers, _ = register_operands(m, self)
         pairs = [self._lane(m, lane, integer) for lane, integer in enumerate(integers)]
-        if self._structure is Structure.ECP5:
+        if self._structure.carry:
             terms, pending = self._join_in_adders(m, pairs)
         else:
             terms, pending = self._join(m, pairs)
@@ -147,14 +143,12 @@ class DualDotProduct(wiring.Component):
         terms, pending = [], []
         for k in range(0, len(pairs), 2):
             (a, a_one, b, b_one), (c, c_one, d, d_one) = pairs[k : k + 2]
-            ones = (a_one, b_one)
-            bits = [(*ones, *ones)]
-            for j in range(width + 1):
-                bits.append(tuple(value[min(j, len(value) - 1)] for value in (a, b, c, d)))
             total = Signal(signed(width + 1), name=f"sum_{k // 2}", reset_less=True)
             one = Signal(name=f"one_{k // 2}", reset_less=True)
-            chain = carry_chain(m, f"join_{k // 2}", self.JOINING, bits)
-            m.d.sync += [total.eq(chain[1:].as_signed()), one.eq(c_one | d_one)]
+            joined = self._structure.carry.joined_sum(
+                m, f"join_{k // 2}", ((a, b), (c, d)), (a_one, b_one)
+            )
+            m.d.sync += [total.eq(joined), one.eq(c_one | d_one)]
             terms.append(total)
             pending.append(one)
         return terms, pending

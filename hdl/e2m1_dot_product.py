@@ -10,6 +10,7 @@ from amaranth.lib.wiring import In, Out
 from .dot_product_frame import add_up, frame_latency, frame_members
 from .parameters import check_integer, check_type
 from .structure import Structure
+from .structures import PIPELINED
 
 __all__ = ["E2m1DotProduct", "E2m1Lane"]
 
@@ -21,8 +22,8 @@ class E2m1Lane(wiring.Component):
     ``{exponent is not 0, mantissa}`` and the shift is the exponent minus one, or 0. The product of
     the significands is one of 0, 1, 2, 3, 4, 6 and 9 and the shift of the product is 0 to 4, done
     as 0, 2 or 3 and then 0 or 1. That way each bit of each stage has four inputs at most, sign
-    included. The latency is 3 cycles, in COMPACT structure 1, and the throughput one product per
-    cycle.
+    included. The latency is 3 cycles, or 1 in a structure without registers in lanes, and the
+    throughput one product per cycle.
 
     Parameters
     ----------
@@ -41,7 +42,7 @@ class E2m1Lane(wiring.Component):
 
     def __init__(self, structure):
         self._structure = structure
-        self.latency = 1 if structure is Structure.COMPACT else 3
+        self.latency = 3 if structure.registered else 1
         super().__init__(
             {"a": In(4), "b": In(4), "product": Out(signed(9)), "negate": Out(1)},
         )
@@ -78,7 +79,7 @@ class E2m1Lane(wiring.Component):
         q3 = high_a & high_b & q0
 
         # Decoded operands are always registered, what follows where registers are cheap.
-        domain = m.d.comb if self._structure is Structure.COMPACT else m.d.sync
+        domain = m.d.sync if self._structure.registered else m.d.comb
 
         # Where the shift is greatest, neither significand is 0 or 1: their product is 4, 6 or 9,
         # so that bits 0 and 3 are alike, and bit 2 is the inverse of both.
@@ -133,7 +134,7 @@ class E2m1DotProduct(wiring.Component):
         Sum in quarters, while ``done``.
     """
 
-    def __init__(self, lanes=16, accumulator_bits=24, structure=Structure.PIPELINED):
+    def __init__(self, lanes=16, accumulator_bits=24, structure=PIPELINED):
         check_integer("Lane count", lanes, 1, 64)
         check_integer("Accumulator width", accumulator_bits, 16, 32)
         check_type("Structure", structure, Structure)

@@ -12,7 +12,7 @@ from golden.host_bridge import PRESENT, UNKNOWN, Code
 from .axi_lite import axi_lite_signature
 from .parameters import check_integer
 from .stream import beat_signature
-from .structure import Structure
+from .structures import PLAIN
 from .training_core import TrainingCore
 
 __all__ = ["HostBridge", "HostedCore", "SerialReceiver", "SerialTransmitter"]
@@ -361,7 +361,7 @@ class HostedCore(wiring.Component):
         Interrupt of the core.
     """
 
-    def __init__(self, size, clocks_per_bit, structure=Structure.PLAIN):
+    def __init__(self, size, clocks_per_bit, structure=PLAIN):
         self._core = TrainingCore(size, structure)
         self._size = size
         self._clocks = clocks_per_bit

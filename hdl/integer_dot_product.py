@@ -6,7 +6,7 @@ from amaranth.lib import wiring
 
 from .dot_product_frame import add_up, frame_latency, frame_members, register_operands
 from .integer_multiplier import IntegerMultiplier, Multiplication
-from .structure import Structure
+from .structures import PIPELINED
 
 __all__ = ["IntegerDotProduct"]
 
@@ -50,7 +50,7 @@ class IntegerDotProduct(wiring.Component):
         lanes=16,
         total_bits=24,
         multiplication=Multiplication.OPERATOR,
-        structure=Structure.PIPELINED,
+        structure=PIPELINED,
     ):
         self._multipliers = [
             IntegerMultiplier(multiplication, structure, a_bits, b_bits) for _ in range(lanes)

@@ -7,8 +7,6 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from .adder_tree import add_with_carry
-from .carry_adders import carry_chain
-from .structure import Structure
 
 __all__ = ["IntegerMultiplier", "Multiplication"]
 
@@ -20,22 +18,22 @@ class Multiplication(enum.Enum):
     OPERATOR = "operator"
     #: Signed digits in radix 4 (Booth): a row per digit, chosen by tables of four inputs.
     DIGITS = "digits"
-    #: Carry cells of ECP5, each of which adds the products of two pairs of bits.
+    #: Carry cells with tables before them, each of which adds the products of two pairs of bits.
     CARRY = "carry"
 
 
 class IntegerMultiplier(wiring.Component):
     """Multiply two signed integers; nothing stalls.
 
-    The latency is ``latency`` cycles: 1 or, in COMPACT structure, 0 for OPERATOR; for DIGITS and
-    CARRY the rows, and a stage per level of their sum.
+    The latency is ``latency`` cycles: for OPERATOR 1, or 0 in a structure without registers in
+    lanes; for DIGITS and CARRY the rows, and a stage per level of their sum.
 
     Parameters
     ----------
     multiplication : Multiplication
         What it is built of.
     structure : Structure
-        Structure of the unit around.
+        Structure of the unit around; one with carry tables for CARRY.
     a_bits, b_bits : int
         Widths of the operands; ``b_bits`` is 4 or 8 but for OPERATOR.
 
@@ -55,7 +53,7 @@ class IntegerMultiplier(wiring.Component):
         self._a_bits = a_bits
         self._b_bits = b_bits
         if multiplication is Multiplication.OPERATOR:
-            self.latency = 0 if structure is Structure.COMPACT else 1
+            self.latency = 1 if structure.registered else 0
         else:
             rows = b_bits // 2
             recoding = 1 if multiplication is Multiplication.DIGITS else 0
@@ -72,7 +70,7 @@ class IntegerMultiplier(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         if self._multiplication is Multiplication.OPERATOR:
-            domain = m.d.comb if self._structure is Structure.COMPACT else m.d.sync
+            domain = m.d.sync if self._structure.registered else m.d.comb
             product = Signal.like(self.product, name="product_register", reset_less=True)
             domain += product.eq(self.a * self.b)
             m.d.comb += self.product.eq(product)
@@ -142,31 +140,16 @@ class IntegerMultiplier(wiring.Component):
             pending.append(one)
         return rows, pending
 
-    #: (a & b) ^ (c & d), generating a & b: two products of bits, added.
-    PAIR = 0x7888
-    #: (a & b) ^ (~c & d), generating a & b: the second one with c inverted.
-    TOP_PAIR = 0x8788
-
     def _carry_rows(self, m):
         """Multiply a by two bits of b in one chain of carry cells, for each pair of bits."""
-        n, rows = self._a_bits, []
-        zero, one = Const(0, 1), Const(1, 1)
-        for k in range(self._b_bits // 2):
+        rows, count = [], self._b_bits // 2
+        for k in range(count):
+            row = Signal(signed(self._a_bits + 2), name=f"row_{k}", reset_less=True)
             low, high = self.b[2 * k], self.b[2 * k + 1]
-            is_top = k == self._b_bits // 2 - 1
-            row = Signal(signed(n + 2), name=f"row_{k}", reset_less=True)
-            name = f"row_{k}_chain"
-
-            def bit(j, low=low, high=high):
-                return (self.a[min(j, n - 1)], low, self.a[min(j - 1, n - 1)], high)
-
-            if is_top:
-                # -2a is twice the inverse, and a one: which is carried into bit 1.
-                bits = [(high, high, zero, high), *(bit(j) for j in range(1, n + 2))]
-                total = carry_chain(m, name, self.TOP_PAIR, bits)
-                m.d.sync += row.eq(Cat(self.a[0] & low, total[1:]).as_signed())
-            else:
-                bits = [(self.a[0], low, zero, one), *(bit(j) for j in range(1, n + 2))]
-                m.d.sync += row.eq(carry_chain(m, name, self.PAIR, bits).as_signed())
+            m.d.sync += row.eq(
+                self._structure.carry.partial_product(
+                    m, f"row_{k}_chain", self.a, low, high, k == count - 1
+                )
+            )
             rows.append(row)
-        return rows, [zero] * len(rows)
+        return rows, [Const(0, 1)] * count

@@ -7,8 +7,9 @@ from amaranth.lib.wiring import In, Out
 
 from .copies import fan_out
 from .select import choose, equals
+from .structures import PLAIN
 
-__all__ = ["UNCHECKED", "OperandMemory", "StripMemory", "bank_depths"]
+__all__ = ["UNCHECKED", "OperandMemory", "StripMemory"]
 
 #: Attribute of a memory of which no word is read that is used and written in the same cycle: Yosys
 #: then adds no logic for that case.
@@ -16,21 +17,6 @@ UNCHECKED = {"no_rw_check": 1}
 
 #: Registers that hold what chooses rows or columns.
 COPIES = 4
-
-#: Words of a bank, and of the deepest memory that needs none: block RAMs of 16 Kbit are as deep
-#: when they are 8 bits wide, and 1 bit.
-BANK_WORDS, DEEPEST = 2048, 16384
-
-
-def bank_depths(words):
-    """List the depths of the banks of a memory of so many words.
-
-    Block RAMs that are narrow enough to be as deep need nothing behind them, but come in powers of
-    two only. Others are chosen from, by logic that must find its place behind their registers.
-    """
-    if words <= BANK_WORDS or (words <= DEEPEST and words & (words - 1) == 0):
-        return [words]
-    return [min(BANK_WORDS, words - first) for first in range(0, words, BANK_WORDS)]
 
 
 def _log2(count):
@@ -200,6 +186,8 @@ class StripMemory(wiring.Component):
         Count of lanes in a strip.
     group : int
         Count of lanes that are written together.
+    structure : Structure
+        What says how deep a memory can be, and a bank.
 
     Members
     -------
@@ -215,11 +203,12 @@ class StripMemory(wiring.Component):
 
     latency = 4
 
-    def __init__(self, words, lane, lanes, group):
+    def __init__(self, words, lane, lanes, group, structure=PLAIN):
         self._words = max(words, 2)  # an address needs a bit
         self._lane = lane
         self._lanes = lanes
         self._group = group
+        self._structure = structure
         strip = data.ArrayLayout(lane, lanes)
         super().__init__(
             {
@@ -234,8 +223,8 @@ class StripMemory(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         width = Shape.cast(self._lane).width * self._group
-        low = BANK_WORDS.bit_length() - 1
-        depths = bank_depths(self._words)
+        low = _log2(self._structure.bank_words)
+        depths = self._structure.bank_depths(self._words)
         bits = [
             fan_out(m, f"bank_{k}", bit, COPIES, 3) for k, bit in enumerate(self.read_address[low:])
         ]

@@ -22,6 +22,7 @@ from .store_ports import (
     result_write,
     strip_read_signature,
 )
+from .structures import PLAIN
 
 __all__ = ["OperandStore"]
 
@@ -38,6 +39,8 @@ class OperandStore(wiring.Component):
     ----------
     size : CoreSize
         Parameters of the core.
+    structure : Structure
+        What says how deep a bank of memory is.
 
     Members
     -------
@@ -57,8 +60,9 @@ class OperandStore(wiring.Component):
     #: Cycles from a result to its write: two to decode its row, and the register of the memory.
     result_latency = 3
 
-    def __init__(self, size):
+    def __init__(self, size, structure=PLAIN):
         self._size = size
+        self._structure = structure
         self._derivative = derivative_layout(size.residual_bits)
         array = (size.rows, size.columns, size.lanes, INTEGER_BITS)
         super().__init__(
@@ -81,7 +85,13 @@ class OperandStore(wiring.Component):
         gradients = OperandMemory(size.gradient_words, *shape, size.columns, size.columns)
         strips_per_word = block * block // size.strip
         activation_side, weight_side = (
-            StripMemory(words * strips_per_word, self._derivative, size.strip, size.load_lanes)
+            StripMemory(
+                words * strips_per_word,
+                self._derivative,
+                size.strip,
+                size.load_lanes,
+                self._structure,
+            )
             for words in (size.activation_words, size.weight_words)
         )
         m.submodules.activation_codes = activations
@@ -218,7 +228,11 @@ class OperandStore(wiring.Component):
         """Write biases by the beat, read them by the columns of the array."""
         size, load = self._size, self.load.write
         memory = StripMemory(
-            size.bias_words, signed(size.sum_bits), size.columns, size.biases_per_beat
+            size.bias_words,
+            signed(size.sum_bits),
+            size.columns,
+            size.biases_per_beat,
+            self._structure,
         )
         m.submodules.bias_memory = memory
         beats = size.columns // size.biases_per_beat

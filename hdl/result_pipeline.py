@@ -23,6 +23,7 @@ from .pipeline import Flow
 from .random_bits import RandomBits
 from .scale_product import SCALE_BITS, ScaleProduct
 from .step_gradient import TOTAL_BITS, ProductSum, derivative_layout
+from .structures import PLAIN
 
 __all__ = ["EVENTS", "SETTINGS", "ResultPipeline", "Target"]
 
@@ -69,6 +70,8 @@ class ResultPipeline(wiring.Component):
         Parameters of the training core.
     tag_bits : int
         Width of the tag, 1 to 256.
+    structure : Structure
+        What says how wide a multiplier is.
 
     Members
     -------
@@ -137,10 +140,11 @@ class ResultPipeline(wiring.Component):
     latency = _TO_ENCODERS + FloatEncoder.latency
     assert FloatEncoder.latency == IntegerEncoder.latency == Fp4Encoder.latency
 
-    def __init__(self, size, tag_bits=1):
+    def __init__(self, size, tag_bits=1, structure=PLAIN):
         check_type("Size", size, CoreSize)
         check_integer("Tag width", tag_bits, 1, 256)
         self._size = size
+        self._multiplier_bits = structure.multiplier_bits
         # As many bits of a product as each encoder looks at.
         self._float_bits = FloatEncoder.significand_bits(size.wide_format, size.random_bits)
         self._integer_bits = IntegerEncoder.significand_bits(CODE_BITS, size.residual_bits)
@@ -254,7 +258,10 @@ class ResultPipeline(wiring.Component):
         if size.fmt.phases == 2:
             unit = unit + Mux(self.phase, size.odd_shift, 0)
         offsets = (0, self._integer_bits - 1, unit)
-        product = ScaleProduct((self._float_bits, self._integer_bits, self._fp4_bits))
+        product = ScaleProduct(
+            (self._float_bits, self._integer_bits, self._fp4_bits),
+            multiplier_bits=self._multiplier_bits,
+        )
         m.submodules[f"product_{lane}"] = product
         used = self.lanes_used[lane]
         kept = used & ~(masked & ~self.derivatives[lane].in_range)
@@ -333,7 +340,7 @@ class ResultPipeline(wiring.Component):
         """Add sums times derivatives to the step gradient that was chosen."""
         size = self._size
         m.submodules.products = products = ProductSum(
-            size.strip, SUM_BITS, CODE_BITS, size.residual_bits
+            size.strip, SUM_BITS, CODE_BITS, size.residual_bits, self._multiplier_bits
         )
         # A step gradient takes three cycles more.
         assert products.latency + 3 <= self.latency

@@ -14,6 +14,7 @@ from .result_sequencer import ResultSequencer
 from .store_ports import result_signature, strip_read_signature
 from .stream import beat_signature
 from .strip_gather import StripGather
+from .structures import PLAIN
 from .tile_credits import TileCredits, tile_signature
 from .tile_drain import TileDrain
 
@@ -50,6 +51,8 @@ class ResultUnit(wiring.Component):
         Width of the sums of the array.
     flight : int
         Cycles from a tile that is issued to its sums.
+    structure : Structure
+        What says how deep a bank of memory is, and how wide a multiplier.
 
     Members
     -------
@@ -92,11 +95,11 @@ class ResultUnit(wiring.Component):
     way = TileDrain.strip_latency + StripGather.latency + ResultPipeline.latency
     latency = way + OutputBuffer.latency
 
-    def __init__(self, size, accumulator_bits, flight):
+    def __init__(self, size, accumulator_bits, flight, structure=PLAIN):
         self._size = size
         self._drain = TileDrain(size, accumulator_bits, flight)
-        self._gather = StripGather(size, accumulator_bits)
-        self._pipeline = ResultPipeline(size, _tag_layout(size).size)
+        self._gather = StripGather(size, accumulator_bits, structure)
+        self._pipeline = ResultPipeline(size, _tag_layout(size).size, structure)
         places = TileCredits.places(size.strip, flight + self.latency)
         self._credits = TileCredits(size.strip, places)
         self._buffer = OutputBuffer(size.strip * size.wide_format.width + 1, places)

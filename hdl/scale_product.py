@@ -8,6 +8,7 @@ from amaranth.lib.wiring import In, Out
 
 from .pipeline import Flow
 from .shifter import normalize
+from .structures import PLAIN
 
 __all__ = [
     "BIAS_BITS",
@@ -21,9 +22,6 @@ BIAS_BITS = 32
 SCALE_BITS = 16
 MAGNITUDE_BITS = BIAS_BITS + 1
 PRODUCT_BITS = MAGNITUDE_BITS + SCALE_BITS
-
-#: Width of the lower part of a number that one multiplier of a common FPGA takes.
-PART_BITS = 17
 
 
 class ScaleProduct(wiring.Component):
@@ -42,6 +40,8 @@ class ScaleProduct(wiring.Component):
         Widths of the significands, 3 to ``PRODUCT_BITS``.
     own_scale : bool
         Whether each number has a scale of its own. Otherwise it is a setting.
+    multiplier_bits : int
+        Width of the signed numbers that one of two multipliers takes, 18 to 32.
 
     Members
     -------
@@ -72,9 +72,12 @@ class ScaleProduct(wiring.Component):
     latency = 8 + len(_STEPS)
     scale_latency = 2 + len(_STEPS)
 
-    def __init__(self, widths, own_scale=False):
+    def __init__(self, widths, own_scale=False, multiplier_bits=PLAIN.multiplier_bits):
         self._widths = tuple(widths)
         self._own_scale = own_scale
+        # The lower part of a magnitude has no sign.
+        self._low_bits = multiplier_bits - 1
+        assert 18 <= multiplier_bits <= 32
         assert all(3 <= width <= PRODUCT_BITS for width in self._widths)
         members = {
             "number": In(signed(32)),
@@ -105,13 +108,14 @@ class ScaleProduct(wiring.Component):
         distance = flow.stage("shifted_by", lambda d: Cat(d[:4], d[5] ^ d[4], d[4]), distance)
         value, *factors, origins = self._take_scale(flow, value)
 
-        # Two multipliers of 18 bits, and their sum. A multiplier takes most of a cycle: registers
-        # of its own are around it, with nothing but wires to the next, so that they can lie close.
+        # Two multipliers, and their sum. A multiplier takes most of a cycle: registers of its own
+        # are around it, with nothing but wires to the next, so that they can lie close.
+        part = self._low_bits
         low, high = flow.stage(
-            "low high", lambda v, a, b: (v[:PART_BITS] * a, v[PART_BITS:] * b), value, *factors
+            "low high", lambda v, a, b: (v[:part] * a, v[part:] * b), value, *factors
         )
         low, high = flow.keep("low_kept high_kept", low, high)
-        product, low_set = flow.stage("product low_set", _add_parts, low, high)
+        product, low_set = flow.stage("product low_set", partial(_add_parts, part), low, high)
         # Where origins stand still, the distance waits, as it has fewer bits than the exponents.
         others = [distance] if self._own_scale else [distance, product]
         bases = [
@@ -158,12 +162,11 @@ class ScaleProduct(wiring.Component):
         ]
         return *flow.keep("normalized factor_0 factor_1", value, *factors), origins
 
-    @staticmethod
-    def _cut(flow, k, width, product, low_set, normal):
+    def _cut(self, flow, k, width, product, low_set, normal):
         """Cut the product to a width, with a bit for all that is lost."""
         lost = PRODUCT_BITS - width + 1
         groups, next_bit = flow.stage(
-            f"groups_{k} next_bit_{k}", partial(_lost_bits, lost), product, low_set
+            f"groups_{k} next_bit_{k}", partial(_lost_bits, self._low_bits, lost), product, low_set
         )
         return flow.stage(
             f"significand_{k}",
@@ -190,16 +193,16 @@ class ScaleProduct(wiring.Component):
         return flow.stage(f"normal_{k} distance_{k}", shift, value, *before)
 
 
-def _add_parts(low, high):
+def _add_parts(part, low, high):
     """Add the products of both parts; tells whether any bit of the lower part is set."""
-    return (low + (high << PART_BITS))[:PRODUCT_BITS], low[:PART_BITS].any()
+    return (low + (high << part))[:PRODUCT_BITS], low[:part].any()
 
 
-def _lost_bits(lost, product, low_set):
+def _lost_bits(part, lost, product, low_set):
     """Tell group by group whether any of the bits is set that are lost in any case, and whether
     that one is which is lost if the product has its top bit set."""
-    groups = [low_set] if lost > PART_BITS else []
-    first = PART_BITS if groups else 0
+    groups = [low_set] if lost > part else []
+    first = part if groups else 0
     groups += [product[at : min(at + 16, lost - 1)].any() for at in range(first, lost - 1, 16)]
     return Cat(groups), product[-1] & product[lost - 1]
 

@@ -10,7 +10,7 @@ from amaranth.lib.wiring import In
 from .dot_product import DotProduct
 from .dot_product_frame import delay_flags, frame_members, register_operands
 from .shift_lane import ShiftControl, ShiftDecoder, shift_control
-from .structure import Structure
+from .structures import PIPELINED
 
 __all__ = ["ShiftDotProduct"]
 
@@ -58,7 +58,7 @@ class ShiftDotProduct(wiring.Component):
         lanes=16,
         integer_bits=4,
         total_bits=24,
-        structure=Structure.PIPELINED,
+        structure=PIPELINED,
         digits=False,
     ):
         self._fmt = fmt

@@ -9,7 +9,6 @@ from amaranth.lib.wiring import In, Out
 from golden.shift_multiply_array import ShiftOperand
 
 from .pipeline import delay
-from .structure import Structure
 
 __all__ = [
     "ShiftControl",
@@ -43,7 +42,7 @@ def lane_bits(integer_bits, log2_radix):
 
 def lane_latency(structure, log2_radix, digits=True):
     """Count the register stages of a lane."""
-    if structure is Structure.COMPACT:
+    if not structure.registered:
         return 0
     return len(_stages(log2_radix, digits)) if structure.staged else 1
 
@@ -268,7 +267,7 @@ class ShiftLane(wiring.Component):
 
     def _shift_in_stages(self, m):
         value = self.operand
-        domain = m.d.comb if self._structure is Structure.COMPACT else m.d.sync
+        domain = m.d.sync if self._structure.registered else m.d.comb
         stages = list(_stages(self._log2_radix, self._digits))
         for k, bit in enumerate(stages):
             distance, negate = 1 << bit, self.control.negate[k]

@@ -20,6 +20,7 @@ from .rounding import round_up
 from .shifter import shift_right
 from .stream import beat_signature
 from .structure import Structure
+from .structures import PLAIN
 
 __all__ = ["EVENTS", "ShiftMultiplyArray"]
 
@@ -115,7 +116,7 @@ class ShiftMultiplyArray(wiring.Component):
         bank_tiles=4,
         random_bits=8,
         seed=1,
-        structure=Structure.PLAIN,
+        structure=PLAIN,
     ):
         check_integer("Row count", rows, 1, 64)
         check_integer("Column count", columns, 1, 64)

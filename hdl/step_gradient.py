@@ -13,13 +13,11 @@ from .adder_tree import AdderTree, tree_depth
 from .parameters import check_integer
 from .pipeline import Flow
 from .stream import beat_signature
+from .structures import PLAIN
 
 __all__ = ["TOTAL_BITS", "ProductSum", "StepGradient", "derivative_layout"]
 
 TOTAL_BITS = 64
-
-#: Width of a signed number that one multiplier of a common FPGA takes.
-MULTIPLIER_BITS = 18
 
 
 def derivative_layout(residual_bits, bits=4):
@@ -49,6 +47,8 @@ class ProductSum(wiring.Component):
         Width of a code.
     residual_bits : int
         Fraction bits of a residual.
+    multiplier_bits : int
+        Width of the signed numbers that one multiplier takes.
 
     Members
     -------
@@ -60,10 +60,18 @@ class ProductSum(wiring.Component):
         Sum, signed and as wide as it must be.
     """
 
-    def __init__(self, lanes, accumulator_bits, bits, residual_bits):
+    def __init__(
+        self,
+        lanes,
+        accumulator_bits,
+        bits,
+        residual_bits,
+        multiplier_bits=PLAIN.multiplier_bits,
+    ):
         self._lanes = lanes
         self._accumulator_bits = accumulator_bits
         self._residual_bits = residual_bits
+        self._multiplier_bits = multiplier_bits
         self._derivative_bits = bits + 1 + residual_bits
         self._product_bits = accumulator_bits + self._derivative_bits
         self.latency = 5 + tree_depth(lanes)
@@ -99,7 +107,8 @@ class ProductSum(wiring.Component):
         )
         number, derivative = flow.keep(f"{prefix}_factor {prefix}_weight", number, derivative)
         # The lower part has no sign.
-        cut = MULTIPLIER_BITS - 1 if self._accumulator_bits > MULTIPLIER_BITS else 0
+        bits = self._multiplier_bits
+        cut = bits - 1 if self._accumulator_bits > bits else 0
         parts = []
         for shift in sorted({0, cut}):
             end = cut if shift < cut else self._accumulator_bits

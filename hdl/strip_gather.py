@@ -9,6 +9,7 @@ from .operand_memory import StripMemory
 from .pipeline import Flow
 from .step_gradient import derivative_layout
 from .store_ports import strip_read_signature
+from .structures import PLAIN
 from .tile_drain import strip_layout
 
 __all__ = ["StripGather"]
@@ -26,6 +27,8 @@ class StripGather(wiring.Component):
         Parameters of the core.
     accumulator_bits : int
         Width of the sums of the array.
+    structure : Structure
+        What says how deep a bank of memory is.
 
     Members
     -------
@@ -52,8 +55,9 @@ class StripGather(wiring.Component):
     # The memories answer; what they bring is gathered in one cycle, and used in the next.
     latency = StripMemory.latency + 2
 
-    def __init__(self, size, accumulator_bits):
+    def __init__(self, size, accumulator_bits, structure=PLAIN):
         self._size = size
+        self._structure = structure
         strip = size.strip
         sums = data.ArrayLayout(signed(size.sum_bits), strip)
         derivatives = data.ArrayLayout(derivative_layout(size.residual_bits), strip)
@@ -76,7 +80,11 @@ class StripGather(wiring.Component):
         m = Module()
         size = self._size
         m.submodules.partial_sums = memory = StripMemory(
-            size.partial_sum_strips, signed(size.sum_bits), size.strip, size.strip
+            size.partial_sum_strips,
+            signed(size.sum_bits),
+            size.strip,
+            size.strip,
+            self._structure,
         )
         strip_of_word = Cat(self._strip_column, self.place.row)
         m.d.comb += [

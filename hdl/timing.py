@@ -12,7 +12,7 @@ from .load_unit import LoadUnit
 from .output_buffer import OutputBuffer
 from .quantizer import IntegerLane
 from .result_unit import ResultUnit
-from .structure import Structure
+from .structures import PLAIN
 from .tile_credits import TileCredits
 from .training_engine import TrainingEngine
 
@@ -20,7 +20,7 @@ __all__ = ["buffer_words", "core_timing"]
 
 
 @functools.cache
-def core_timing(size, structure=Structure.PLAIN):
+def core_timing(size, structure=PLAIN):
     """Find what the pipelines of a training core take.
 
     Parameters
@@ -54,7 +54,7 @@ def core_timing(size, structure=Structure.PLAIN):
     )
 
 
-def buffer_words(size, structure=Structure.PLAIN):
+def buffer_words(size, structure=PLAIN):
     """Count the strips that can wait for the stream: more, the longer they are under way.
 
     Parameters

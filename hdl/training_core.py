@@ -15,6 +15,7 @@ from .commands import SETTINGS
 from .parameters import check_type
 from .stream import beat_signature
 from .structure import Structure
+from .structures import PLAIN
 from .training_engine import COUNTERS, RESULTS, TrainingEngine
 
 __all__ = ["TrainingCore"]
@@ -49,7 +50,7 @@ class TrainingCore(wiring.Component):
         Whether an event of INTERRUPT happened that INTERRUPT_ENABLE lets through.
     """
 
-    def __init__(self, size, structure=Structure.PLAIN):
+    def __init__(self, size, structure=PLAIN):
         check_type("Size", size, CoreSize)
         check_type("Structure", structure, Structure)
         self._registers = AxiLiteRegisters(REGISTERS, constants=_constants(size))

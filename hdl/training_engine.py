@@ -21,7 +21,7 @@ from .quantizer import IntegerLane
 from .result_sequencer import ResultSequencer
 from .result_unit import ResultUnit
 from .stream import beat_signature
-from .structure import Structure
+from .structures import PLAIN
 from .tile_drain import TileDrain
 
 __all__ = ["COUNTERS", "RESULTS", "TrainingEngine"]
@@ -98,15 +98,16 @@ class TrainingEngine(wiring.Component):
     #: Cycles from the last write of a load to its end, by which nothing is inside the outlet.
     load_release = 2
 
-    def __init__(self, size, structure=Structure.PLAIN):
+    def __init__(self, size, structure=PLAIN):
         self._size = size
+        self._structure = structure
         width = size.wide_format.width
         bits = accumulator_bits(size.max_terms, INTEGER_BITS, size.fmt)
         self._array = DotProductArray(
             size.fmt, size.rows, size.columns, size.lanes, INTEGER_BITS, bits, structure
         )
         flight = self.flight(size, structure)
-        self._results = ResultUnit(size, bits, flight)
+        self._results = ResultUnit(size, bits, flight, structure)
         #: Cycles from the last pass of a product to the first one of the next, which waits for its
         #: end, beside the strips of its last tile.
         self.drain = flight + ResultUnit.way + ResultSequencer.release + self.first_pass
@@ -157,7 +158,7 @@ class TrainingEngine(wiring.Component):
         m.submodules.commands = commands = CommandQueue(size)
         m.submodules.loads = loads = LoadUnit(size)
         m.submodules.products = products = ProductUnit(size)
-        m.submodules.store = store = OperandStore(size)
+        m.submodules.store = store = OperandStore(size, self._structure)
         array, results = self._array, self._results
         m.submodules.array = DomainRenamer(RESULTS)(array)
         m.submodules.results = DomainRenamer(RESULTS)(results)

@@ -122,11 +122,7 @@ def _say(port):
 
 def _models(path, cells):
     """Find the models of cells, in the folder of the family that knows most of them."""
-    families = {
-        folder.name: {file.stem: file for file in sorted(folder.glob("*.v"))}
-        for folder in sorted(CELLS.iterdir())
-        if folder.is_dir()
-    }
+    families = _families()
     family = max(families, key=lambda name: len(cells & families[name].keys()))
     missing = sorted(cells - families[family].keys())
     if missing:
@@ -137,6 +133,15 @@ def _models(path, cells):
     return [families[family][cell] for cell in sorted(cells)]
 
 
+def _families():
+    """List the models that there are: files by cell, by family."""
+    return {
+        folder.name: {file.stem: file for file in sorted(folder.glob("*.v"))}
+        for folder in sorted(CELLS.iterdir())
+        if folder.is_dir()
+    }
+
+
 def _wrapper(name, ports):
     declared = ",\n".join(f"  {way} [{width - 1}:0] {port}" for port, (way, width) in ports.items())
     connected = ",\n".join(f"    .{port}({port})" for port in ports)
@@ -144,8 +149,12 @@ def _wrapper(name, ports):
 
 
 def with_cells(verilog):
-    """Add the models of the cells of ECP5 that the Verilog instantiates, as structures do."""
-    models = [path for path in sorted(CELLS.glob("ecp5/*.v")) if f" {path.stem} " in verilog]
+    """Add the models of the cells of a family that the Verilog instantiates, as structures do."""
+    found = [
+        [path for cell, path in models.items() if f" {cell} " in verilog]
+        for models in _families().values()
+    ]
+    models = max(found, key=len)
     # Their parameters are strings, of different lengths.
     silence = ["// verilator lint_off WIDTH\n"] if models else []
     return "\n".join([verilog, *silence, *(path.read_text() for path in models)])

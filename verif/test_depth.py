@@ -1,21 +1,19 @@
 """How much logic lies between registers."""
 
-import json
 from collections import Counter
-from types import SimpleNamespace
 
 import pytest
 
 from gen.config import TrainingCoreConfig
-from gen.flow.depth import logic_depths
+from gen.flow.families import TARGETS
+from gen.flow.families.ecp5.depth import logic_depths
 from gen.flow.synthesis import synthesize
-from gen.flow.targets import TARGETS
 from gen.verilog import to_verilog
 
 OUTPUTS = {"Q", "Z", "S0", "S1", "COUT", "DO", "P0"}
 
 
-def depths(folder, *cells):
+def depths(*cells):
     """Count in a netlist of (type, pins) cells, where a wire has a number."""
     listed = {
         str(k): {
@@ -27,22 +25,18 @@ def depths(folder, *cells):
         }
         for k, (kind, pins) in enumerate(cells)
     }
-    path = folder / "netlist.json"
-    path.write_text(json.dumps({"modules": {"top": {"cells": listed}}}))
-    return logic_depths(SimpleNamespace(json=path, top="top"))
+    return logic_depths({"cells": listed})
 
 
-def test_from_register_to_register(tmp_path):
+def test_from_register_to_register():
     assert depths(
-        tmp_path,
         ("TRELLIS_FF", {"CLK": 1, "DI": 2, "Q": 3}),
         ("TRELLIS_FF", {"CLK": 1, "DI": 3, "CE": 2, "Q": 2}),
     ) == Counter({(0, 0): 3})
 
 
-def test_luts_before_and_behind_a_chain(tmp_path):
+def test_luts_before_and_behind_a_chain():
     assert depths(
-        tmp_path,
         ("TRELLIS_FF", {"CLK": 1, "DI": 9, "Q": 2}),
         ("LUT4", {"A": 2, "B": 2, "C": "0", "D": "1", "Z": 3}),
         # Three cells are one chain, of which the first one feeds the last one.
@@ -54,9 +48,8 @@ def test_luts_before_and_behind_a_chain(tmp_path):
     ) == Counter({(1, 2): 1, (1, 1): 1, (0, 1): 1})
 
 
-def test_the_second_half_of_a_carry_cell_is_not_before_the_first(tmp_path):
+def test_the_second_half_of_a_carry_cell_is_not_before_the_first():
     found = depths(
-        tmp_path,
         ("LUT4", {"A": 2, "Z": 3}),
         ("CCU2C", {"CIN": "0", "A0": 2, "A1": 3, "S0": 4, "S1": 5}),
         ("TRELLIS_FF", {"CLK": 1, "DI": 4, "Q": 2}),
@@ -65,9 +58,8 @@ def test_the_second_half_of_a_carry_cell_is_not_before_the_first(tmp_path):
     assert found == Counter({(1, 0): 1, (1, 1): 1})
 
 
-def test_a_carry_that_logic_uses_begins_another_chain(tmp_path):
+def test_a_carry_that_logic_uses_begins_another_chain():
     found = depths(
-        tmp_path,
         ("CCU2C", {"CIN": "0", "A0": 2, "COUT": 3}),
         ("CCU2C", {"CIN": "0", "A0": 3, "S0": 4}),
         ("TRELLIS_FF", {"CLK": 1, "DI": 4, "Q": 2}),
@@ -75,9 +67,8 @@ def test_a_carry_that_logic_uses_begins_another_chain(tmp_path):
     assert found == Counter({(2, 0): 1})
 
 
-def test_memories_of_luts_are_read_through_and_written_at_the_clock(tmp_path):
+def test_memories_of_luts_are_read_through_and_written_at_the_clock():
     found = depths(
-        tmp_path,
         ("LUT4", {"A": 2, "Z": 3}),
         ("TRELLIS_DPR16X4", {"WCK": 1, "WRE": 3, "WAD": [2, 2], "DI": [3], "RAD": [3, 2], "DO": 4}),
         ("TRELLIS_FF", {"CLK": 1, "DI": 4, "Q": 2}),
@@ -96,8 +87,8 @@ def test_training_core_is_shallow(tmp_path):
         bias_words=16, partial_sum_strips=64, structure="ecp5",
     )  # fmt: skip
     verilog = to_verilog(core.build(), "training_core")
-    found = logic_depths(
-        synthesize(verilog, "training_core", TARGETS["ecp5-85k"], long_wires=True, folder=tmp_path)
-    )
+    target = TARGETS["ecp5-85k"]
+    synthesis = synthesize(verilog, "training_core", target, long_wires=True, folder=tmp_path)
+    found = target.family.logic_depths(synthesis.module())
     assert sum(found.values()) > 10_000
     assert all(chains <= 1 and 2 * chains + luts <= 4 for chains, luts in found), found

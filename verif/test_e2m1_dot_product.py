@@ -8,7 +8,7 @@ import pytest
 from golden.e2m1_dot_product import HALVES, e2m1_dot_product
 from golden.errors import InputError
 from hdl.e2m1_dot_product import E2m1DotProduct
-from hdl.structure import Structure
+from hdl.structures import PIPELINED, STRUCTURES
 
 
 def test_every_product_is_that_of_ml_dtypes():
@@ -34,10 +34,10 @@ def test_different_shapes():
 @pytest.mark.parametrize(
     "lanes, accumulator_bits, structure",
     [
-        (16, 24, Structure.ECP5),
-        (1, 16, Structure.PIPELINED),
-        (5, 18, Structure.PIPELINED),
-        (5, 18, Structure.COMPACT),
+        (16, 24, STRUCTURES["ecp5"]),
+        (1, 16, PIPELINED),
+        (5, 18, PIPELINED),
+        (5, 18, STRUCTURES["compact"]),
     ],
 )
 def test_rtl_matches_golden(sim, lanes, accumulator_bits, structure):

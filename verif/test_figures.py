@@ -12,7 +12,7 @@ import pytest
 from gen import config, emit
 from gen.__main__ import main
 from gen.flow import fit, fpga, tools
-from gen.flow.targets import find_target
+from gen.flow.families import find_target
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()

@@ -7,9 +7,10 @@ import stat
 import pytest
 
 from gen.flow import tools
+from gen.flow.families import TARGETS, find_target
+from gen.flow.family import RESOURCES
 from gen.flow.placement import place
 from gen.flow.synthesis import synthesize
-from gen.flow.targets import RESOURCES, TARGETS, find_target
 from golden.errors import InputError
 
 COUNTER = """

@@ -14,9 +14,9 @@ import pytest
 
 from gen.__main__ import COMMANDS, main
 from gen.flow import calibrate, compare, fpga, sizing, tools
+from gen.flow.families import FAMILIES, TARGETS
 from gen.flow.fit import to_toml
 from gen.flow.fpga_report import report_names
-from gen.flow.targets import TARGETS
 from verif.running import Running, are_gone
 
 #: What tells apart whether a netlist has the block RAMs that it should.
@@ -269,7 +269,8 @@ def test_fpga_goes_on_after_an_interrupt(everyone, small, program, tmp_path):
 def test_an_interrupt_ends_all_processes(arguments, everyone, program, tmp_path):
     measuring = tmp_path / "measuring"
     program("yosys", f"echo $$ >> {measuring}; exec sleep 3600")
-    before = sizing.MODEL.read_bytes()
+    models = [family.model for family in FAMILIES.values()]
+    before = [model.read_bytes() for model in models]
     running = Running(arguments, tmp_path)
     running.wait_until(lambda: len(lines_of(measuring)) >= 2)
     status, _, error = running.interrupt(everyone=everyone)
@@ -277,7 +278,7 @@ def test_an_interrupt_ends_all_processes(arguments, everyone, program, tmp_path)
     assert error.count("\n") == 1 and "interrupted; " in error, error
     assert "is kept in build/flow, and the same command goes on from there" in error
     assert are_gone(lines_of(measuring))
-    assert sizing.MODEL.read_bytes() == before
+    assert [model.read_bytes() for model in models] == before
     assert not list((tmp_path / "build").rglob("result.json"))
 
 

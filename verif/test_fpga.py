@@ -10,13 +10,14 @@ import pytest
 from gen.__main__ import main
 from gen.config import TrainingCoreConfig, parse
 from gen.flow import calibrate, sizing
+from gen.flow.families import FAMILIES, TARGETS
+from gen.flow.family import RESOURCES
 from gen.flow.fit import to_toml, training_core
 from gen.flow.fpga import check_memories
 from gen.flow.fpga_report import condense
 from gen.flow.memories import map_memory, memory_use
 from gen.flow.placement import Step, place
 from gen.flow.synthesis import Synthesis
-from gen.flow.targets import RESOURCES, TARGETS
 from golden.errors import InputError
 
 ECP5 = TARGETS["ecp5-25k"]
@@ -116,8 +117,8 @@ def test_carry_chains_are_one_step():
 
 def test_fit_finds_the_coefficients():
     """Counts that were made from coefficients lead back to them."""
-    shapes = calibrate.SHAPES["ecp5"]
-    configs = [calibrate._config(shape, ECP5) for shape in shapes]
+    shapes = ECP5.family.shapes
+    configs = [calibrate.configuration(shape, ECP5) for shape in shapes]
     made = dict(zip(sizing.TERMS, (30, 100, 20, 5, 900, 700, 3000), strict=True))
     measured = []
     for config in configs:
@@ -131,13 +132,13 @@ def test_fit_finds_the_coefficients():
 
 def test_calibration_is_predicted():
     """Every core that was measured is predicted within 10 %."""
-    for family, model in json.loads(sizing.MODEL.read_text())["families"].items():
-        target = TARGETS[calibrate.TARGET[family]]
-        for name, each in model["measured"].items():
+    for family in FAMILIES.values():
+        target = TARGETS[family.measured_on]
+        for name, each in json.loads(family.model.read_text())["measured"].items():
             shape = map(int, name.replace(",", " x").split(" x "))
-            need = sizing.predict(calibrate._config(tuple(shape), target).size(), target)
+            need = sizing.predict(calibrate.configuration(tuple(shape), target).size(), target)
             for resource, value in each.items():
-                assert need[resource] == pytest.approx(value, rel=0.1, abs=1), (family, name)
+                assert need[resource] == pytest.approx(value, rel=0.1, abs=1), (family.name, name)
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ from hdl.dual_dot_product import DualDotProduct
 from hdl.integer_dot_product import IntegerDotProduct
 from hdl.integer_multiplier import Multiplication
 from hdl.shift_dot_product import ShiftDotProduct
-from hdl.structure import Structure
+from hdl.structures import PIPELINED, STRUCTURES
 
 
 def simulate(sim, core, kind, a_bits, b_bits=4, **more):
@@ -33,10 +33,10 @@ def simulate(sim, core, kind, a_bits, b_bits=4, **more):
 @pytest.mark.parametrize(
     "multiplication, structure",
     [
-        (Multiplication.OPERATOR, Structure.PIPELINED),
-        (Multiplication.OPERATOR, Structure.COMPACT),
-        (Multiplication.DIGITS, Structure.PIPELINED),
-        (Multiplication.CARRY, Structure.ECP5),
+        (Multiplication.OPERATOR, PIPELINED),
+        (Multiplication.OPERATOR, STRUCTURES["compact"]),
+        (Multiplication.DIGITS, PIPELINED),
+        (Multiplication.CARRY, STRUCTURES["ecp5"]),
     ],
 )
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_integers(sim, multiplication, structure, a_bits, b_bits, lanes):
     simulate(sim, core, "integer", a_bits, b_bits)
 
 
-@pytest.mark.parametrize("structure", Structure)
+@pytest.mark.parametrize("structure", STRUCTURES.values(), ids=lambda structure: structure.name)
 @pytest.mark.parametrize(
     "log2_radix, lanes, digits",
     [
@@ -70,9 +70,9 @@ def test_shift_operands(sim, structure, log2_radix, lanes, digits):
 @pytest.mark.parametrize(
     "multiplication, structure",
     [
-        (Multiplication.OPERATOR, Structure.PIPELINED),
-        (Multiplication.DIGITS, Structure.PIPELINED),
-        (Multiplication.CARRY, Structure.ECP5),
+        (Multiplication.OPERATOR, PIPELINED),
+        (Multiplication.DIGITS, PIPELINED),
+        (Multiplication.CARRY, STRUCTURES["ecp5"]),
     ],
 )
 def test_both_operands(sim, multiplication, structure):

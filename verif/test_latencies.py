@@ -22,7 +22,7 @@ from hdl.scale_multiplier import ScaleMultiplier
 from hdl.shift_multiply_array import ShiftMultiplyArray
 from hdl.step_gradient import StepGradient
 from hdl.stochastic_rounder import FixedRounder, FloatRounder
-from hdl.structure import Structure
+from hdl.structures import PIPELINED, PLAIN, STRUCTURES
 from hdl.training_engine import TrainingEngine
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
@@ -83,8 +83,8 @@ def test_latency_of_arrays_in_every_structure(core, make):
     for lanes in (2, 4, 8, 16, 64):
         for log2_radix, extra in ((1, int(more)), (2, int(more_radix4))):
             fmt, expected = Fp4Format(log2_radix), formula(plain)(lanes)
-            assert make(fmt, lanes, Structure.PLAIN).latency == expected
-            for structure in (Structure.PIPELINED, Structure.ECP5):
+            assert make(fmt, lanes, PLAIN).latency == expected
+            for structure in (PIPELINED, STRUCTURES["ecp5"]):
                 assert make(fmt, lanes, structure).latency == expected + extra
 
 

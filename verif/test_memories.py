@@ -18,7 +18,7 @@ from gen.flow.memories import core_memories, outlets
 from gen.verilog import to_verilog
 from golden.command import CoreSize
 from golden.formats import FLOAT32, Fp4Format
-from hdl.structure import Structure
+from hdl.structures import PIPELINED, PLAIN, STRUCTURES
 from hdl.training_core import TrainingCore
 from verif.sim import run_tool
 from verif.test_gen import yosys
@@ -163,15 +163,13 @@ def test_yosys_makes_block_memory_of_zeros(tmp_path, depth):
 @pytest.mark.parametrize(
     "size, structure",
     [
-        (CoreSize(rows=2, columns=2, lanes=4, wide_format=FLOAT32), Structure.PLAIN),
+        (CoreSize(rows=2, columns=2, lanes=4, wide_format=FLOAT32), PLAIN),
         pytest.param(
             CoreSize(rows=2, columns=2, lanes=32, fmt=Fp4Format(2)),
-            Structure.ECP5,
+            STRUCTURES["ecp5"],
             marks=pytest.mark.slow,
         ),
-        pytest.param(
-            CoreSize(rows=8, columns=4, lanes=8), Structure.PIPELINED, marks=pytest.mark.slow
-        ),
+        pytest.param(CoreSize(rows=8, columns=4, lanes=8), PIPELINED, marks=pytest.mark.slow),
     ],
 )
 def test_the_size_model_has_the_memories_of_the_core(size, structure):

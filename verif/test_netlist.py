@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from gen.config import CORES
+from gen.flow.families import TARGETS
 from gen.flow.synthesis import synthesize
-from gen.flow.targets import TARGETS
 from gen.verilog import to_verilog
 from golden.errors import InputError
+from verif import netlist as netlists
 from verif.benches import bench_of, small
 from verif.netlist import read_netlist
 
@@ -130,6 +131,19 @@ def test_cell_without_a_model(tmp_path, emitted):
         "Netlist FILE has cells without a model: SB_LUT4; there are models of ecp5 in verif/cells, "
         "a file for each cell"
     )
+
+
+def test_models_are_those_of_the_family_with_most_of_the_cells(tmp_path, monkeypatch):
+    for name in ("one/LUT", "one/CARRY", "other/LUT", "other/REGISTER"):
+        path = tmp_path / f"{name}.v"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(f"// model {name}")
+    monkeypatch.setattr(netlists, "CELLS", tmp_path)
+    models = re.findall("model (.*)", netlists.with_cells("  LUT a (x); CARRY b (y);"))
+    assert models == ["one/CARRY", "one/LUT"]
+    models = re.findall("model (.*)", netlists.with_cells("  LUT a (x); REGISTER b (y);"))
+    assert models == ["other/LUT", "other/REGISTER"]
+    assert netlists.with_cells("assign LUTS = 1;") == "assign LUTS = 1;"
 
 
 @pytest.mark.parametrize(

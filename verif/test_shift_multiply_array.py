@@ -5,7 +5,7 @@ import pytest
 
 from golden.formats import Fp4Format
 from hdl.shift_multiply_array import ShiftMultiplyArray
-from hdl.structure import Structure
+from hdl.structures import PLAIN, STRUCTURES
 from verif.benches import case
 
 #: Keys of the configuration; 4 x 4 x 8 is the default one.
@@ -28,12 +28,12 @@ SHAPES = [
 
 def cases():
     """Pair shapes with structures: quickly, all of them plainly and an odd one for ECP5."""
-    for structure in Structure:
+    for structure in STRUCTURES.values():
         for shape in SHAPES:
-            odd = structure is Structure.ECP5 and shape in SHAPES[2:3]
-            quick = structure is Structure.PLAIN or odd
+            odd = structure is STRUCTURES["ecp5"] and shape in SHAPES[2:3]
+            quick = structure is PLAIN or odd
             marks = [] if quick else [pytest.mark.slow]
-            yield pytest.param({**shape, "structure": structure.value}, marks=marks)
+            yield pytest.param({**shape, "structure": structure.name}, marks=marks)
 
 
 @pytest.mark.parametrize("keys", list(cases()))

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from gen.flow.families import FAMILIES
 from golden.float_dot_product import BINARY16_OPERANDS, HYBRID_FP8
 from golden.formats import Fp4Format
 from hdl.dual_dot_product import DualDotProduct
@@ -13,12 +14,32 @@ from hdl.float_dot_product import FloatDotProduct
 from hdl.integer_dot_product import IntegerDotProduct
 from hdl.integer_multiplier import Multiplication
 from hdl.shift_dot_product import ShiftDotProduct
-from hdl.structure import Structure
+from hdl.structures import PIPELINED, PLAIN, STRUCTURES
 
-__all__ = ["DESIGNS", "FORMATS", "LANES", "Design", "Format", "designs_for"]
+__all__ = [
+    "CELLS",
+    "DESIGNS",
+    "FORMATS",
+    "LANES",
+    "REFERENCE",
+    "Design",
+    "Format",
+    "designs_for",
+    "priced",
+]
 
 #: Lanes of a unit.
 LANES = 16
+
+#: The family of which the chart is, and the arrays, and the training steps.
+REFERENCE = "ecp5"
+
+#: What stands beside families: standard cells.
+CELLS = "cells"
+
+# For which families a design is made: for all; for those where everything is tried, while the
+# others have one structure that showed itself the best; for those that the largest units fit.
+_FPGAS, _MAIN, _LARGE = "every family", "main families", "large families"
 
 
 @dataclass(frozen=True)
@@ -91,7 +112,8 @@ class Design:
     make : function
         Makes the component.
     use : tuple of str
-        For what it is made: families of FPGAs, and ``cells`` for standard cells.
+        For what it is made: kinds of families, or one family for a structure of its cells, and
+        ``cells`` for standard cells.
     """
 
     format: str
@@ -105,25 +127,18 @@ class Design:
         return f"{self.format}_{self.structure.replace(' ', '_')}"
 
 
-_FPGAS = ("ecp5", "ice40", "nexus", "gowin", "xilinx")
-#: Where everything is tried; on the others, one structure that showed itself the best.
-_MAIN = ("ecp5", "xilinx")
-_CELLS = ("cells",)
-_PLAIN, _PIPELINED, _ECP5, _COMPACT = (
-    Structure.PLAIN,
-    Structure.PIPELINED,
-    Structure.ECP5,
-    Structure.COMPACT,
-)
+_COMPACT = STRUCTURES["compact"]
+#: Structures that are made of the cells of one family.
+_OWN = [structure for structure in STRUCTURES.values() if structure.family]
 
 
 def _shift(name, log2_radix, integer_bits, digits=False, families=_FPGAS):
     """List the structures of a unit with shifting lanes."""
     uses = {
-        _PLAIN: (*_MAIN, *_CELLS),
-        _PIPELINED: families,
-        _ECP5: ("ecp5",),
-        _COMPACT: _CELLS,
+        PLAIN: (_MAIN, CELLS),
+        PIPELINED: (families,),
+        **{structure: (structure.family,) for structure in _OWN},
+        _COMPACT: (CELLS,),
     }
     for structure, use in uses.items():
 
@@ -132,39 +147,64 @@ def _shift(name, log2_radix, integer_bits, digits=False, families=_FPGAS):
                 Fp4Format(log2_radix), LANES, integer_bits, 24, structure, digits
             )
 
-        yield Design(name, structure.value, make, use)
+        yield Design(name, structure.name, make, use)
+
+
+def _carries():
+    """List the structures that multiply in their carry cells."""
+    for structure in _OWN:
+        if structure.carry:
+            yield Multiplication.CARRY, structure, structure.family
+
+
+def _label(multiplication, structure):
+    """Name a structure of a unit with multipliers."""
+    usual = structure is PIPELINED or structure.family == REFERENCE
+    return multiplication.value + ("" if usual else f" {structure.name}")
 
 
 def _integer(name, a_bits, b_bits):
     """List the structures of a unit with integer multipliers."""
     for multiplication, structure, use in (
-        (Multiplication.OPERATOR, _PIPELINED, _FPGAS),
-        (Multiplication.OPERATOR, _COMPACT, _CELLS),
-        (Multiplication.DIGITS, _PIPELINED, _FPGAS if b_bits == 4 else _MAIN),
-        (Multiplication.CARRY, _ECP5, ("ecp5",)),
+        (Multiplication.OPERATOR, PIPELINED, _FPGAS),
+        (Multiplication.OPERATOR, _COMPACT, CELLS),
+        (Multiplication.DIGITS, PIPELINED, _FPGAS if b_bits == 4 else _MAIN),
+        *_carries(),
     ):
 
         def make(multiplication=multiplication, structure=structure):
             return IntegerDotProduct(a_bits, b_bits, LANES, 24, multiplication, structure)
 
-        label = multiplication.value + (" compact" if structure is _COMPACT else "")
-        yield Design(name, label, make, use)
+        yield Design(name, _label(multiplication, structure), make, (use,))
 
 
 def _dual():
     """List the structures of a unit with a shifter and a multiplier per lane."""
     for multiplication, structure, use in (
-        (Multiplication.OPERATOR, _PIPELINED, _MAIN),
-        (Multiplication.DIGITS, _PIPELINED, _FPGAS),
-        (Multiplication.CARRY, _ECP5, ("ecp5",)),
-        (Multiplication.OPERATOR, _COMPACT, _CELLS),
+        (Multiplication.OPERATOR, PIPELINED, _MAIN),
+        (Multiplication.DIGITS, PIPELINED, _FPGAS),
+        *_carries(),
+        (Multiplication.OPERATOR, _COMPACT, CELLS),
     ):
 
         def make(multiplication=multiplication, structure=structure):
             return DualDotProduct(Fp4Format(1), LANES, 5, 24, multiplication, structure)
 
-        label = multiplication.value + (" compact" if structure is _COMPACT else "")
-        yield Design("dual", label, make, use)
+        yield Design("dual", _label(multiplication, structure), make, (use,))
+
+
+def _e2m1():
+    """List the structures of a unit for E2M1."""
+    for structure, use in (
+        (PIPELINED, _FPGAS),
+        *((structure, structure.family) for structure in _OWN),
+        (_COMPACT, CELLS),
+    ):
+
+        def make(structure=structure):
+            return E2m1DotProduct(LANES, 24, structure)
+
+        yield Design("e2m1", structure.name, make, (use,))
 
 
 #: Every unit.
@@ -177,19 +217,25 @@ DESIGNS: tuple[Design, ...] = (
     *_integer("int4", 4, 4),
     *_integer("int4_int8", 8, 4),
     *_integer("int8", 8, 8),
-    Design("e2m1", "pipelined", lambda: E2m1DotProduct(LANES, 24, _PIPELINED), _FPGAS),
-    Design("e2m1", "ecp5", lambda: E2m1DotProduct(LANES, 24, _ECP5), ("ecp5",)),
-    Design("e2m1", "compact", lambda: E2m1DotProduct(LANES, 24, _COMPACT), _CELLS),
-    Design("hybrid_fp8", "fused", lambda: FloatDotProduct(HYBRID_FP8, LANES), (*_FPGAS, *_CELLS)),
-    Design(
-        "float16",
-        "fused",
-        lambda: FloatDotProduct(BINARY16_OPERANDS, LANES),
-        ("ecp5", "nexus", "xilinx", *_CELLS),
-    ),
+    *_e2m1(),
+    Design("hybrid_fp8", "fused", lambda: FloatDotProduct(HYBRID_FP8, LANES), (_FPGAS, CELLS)),
+    Design("float16", "fused", lambda: FloatDotProduct(BINARY16_OPERANDS, LANES), (_LARGE, CELLS)),
 )
+
+
+def priced() -> list[str]:
+    """List the families that are in the price list."""
+    return [name for name, family in FAMILIES.items() if family.pricing]
 
 
 def designs_for(use: str) -> list[Design]:
     """List the units that are made for a family, or for ``cells``."""
-    return [design for design in DESIGNS if use in design.use]
+    kinds = {use}
+    if use != CELLS:
+        pricing = FAMILIES[use].pricing
+        kinds |= {
+            _FPGAS,
+            *([_MAIN] if pricing and pricing.every_structure else ()),
+            *([_LARGE] if pricing and pricing.largest else ()),
+        }
+    return [design for design in DESIGNS if kinds & {*design.use}]

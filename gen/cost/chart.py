@@ -3,7 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from .catalogue import FORMATS
+from gen.flow.families import FAMILIES
+
+from .catalogue import FORMATS, REFERENCE
 from .measure import Figures
 from .report import best_of
 
@@ -15,12 +17,12 @@ _MULTIPLIES = "#9aa5b1", "multiplies; from the same generator and flow"
 
 
 def figure(figures: list[Figures]) -> Any:
-    """Draw LUT per MAC and MAC/s per LUT of the best structure of each format on ECP5.
+    """Draw LUT per MAC and MAC/s per LUT of the best structure of each format.
 
     Parameters
     ----------
     figures : list of Figures
-        What was measured, one for ECP5 at least.
+        What was measured, one for :data:`gen.cost.catalogue.REFERENCE` at least.
 
     Returns
     -------
@@ -30,7 +32,7 @@ def figure(figures: list[Figures]) -> Any:
     from matplotlib.figure import Figure
     from matplotlib.patches import Patch
 
-    items = list(best_of(figures, "ecp5").values())[::-1]
+    items = list(best_of(figures, REFERENCE).values())[::-1]
     labels = [FORMATS[item.design.format].label.replace(", ", ",\n") for item in items]
     kinds = [
         _SHIFTS if item.design.format.startswith(("fp4", "digits")) else _MULTIPLIES
@@ -50,7 +52,10 @@ def figure(figures: list[Figures]) -> Any:
         axes.set_title(title, fontsize=10)
         axes.spines[["top", "right"]].set_visible(False)
         axes.tick_params(labelsize=8)
-    drawn.suptitle("One multiply-accumulate on ECP5, post-route, no hard multipliers", fontsize=11)
+    drawn.suptitle(
+        f"One multiply-accumulate on {FAMILIES[REFERENCE].label}, post-route, no hard multipliers",
+        fontsize=11,
+    )
     handles = [Patch(color=kind[0], label=kind[1]) for kind in (_SHIFTS, _MULTIPLIES)]
     drawn.legend(handles=handles, loc="outside lower center", ncols=2, frameon=False, fontsize=9)
     return drawn
@@ -74,7 +79,7 @@ def save(figures: list[Figures], path: Path) -> None:
     words = [
         f"{FORMATS[item.design.format].label} ({item.design.structure}): "
         f"{item.luts_per_mac:.3g} LUT4 per MAC, {item.macs_per_lut:.3g} million MAC/s per LUT4"
-        for item in best_of(figures, "ecp5").values()
+        for item in best_of(figures, REFERENCE).values()
     ]
     metadata: dict[str, str | None] = {"Description": "; ".join(words)}
     if path.suffix == ".svg":

@@ -8,14 +8,15 @@ from pathlib import Path
 
 from gen.door import require
 from gen.flow import cache, tools
-from gen.flow.targets import FAMILIES
+from gen.flow.families import FAMILIES, add_own
 from gen.outputs import Content, OutputFolder
 from gen.ranges import check_range
 from golden.errors import InputError
 
 from . import chart, report
+from .catalogue import CELLS, REFERENCE, priced
 from .cells import DEFAULT_LIBERTY, find_liberty
-from .measure import SEEDS, TARGET_OF, Figures, array_jobs, jobs, measure
+from .measure import SEEDS, Figures, array_jobs, jobs, measure
 
 __all__ = ["add_arguments", "run"]
 
@@ -24,9 +25,10 @@ _CHARTS = ("price_list.svg", "price_list.png")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this command to a parser."""
+    add_own()
     parser.add_argument(
         "--families",
-        default=",".join(TARGET_OF),
+        default=",".join(priced()),
         metavar="NAMES",
         help="FPGA families, with commas between them (default: %(default)s)",
     )
@@ -73,8 +75,8 @@ def run(args: argparse.Namespace) -> int:
     # Named twice, a family is meant once.
     uses = list(dict.fromkeys(args.families.split(",")))
     for use in uses:
-        if use not in TARGET_OF:
-            raise InputError(f"Unknown family {use!r}; choose from {', '.join(TARGET_OF)}")
+        if use not in priced():
+            raise InputError(f"Unknown family {use!r}; choose from {', '.join(priced())}")
     check_range("--seeds", args.seeds, 1, len(SEEDS))
     check_range("--jobs", args.jobs, 1, 256)
     check_range("--period", args.period, 1, 1_000_000)
@@ -83,14 +85,14 @@ def run(args: argparse.Namespace) -> int:
     library = find_liberty(args.liberty)
     # What is needed last is looked for first.
     folder = OutputFolder(args.output, force=args.force)
-    folder.check(["price_list.md", "price_list.csv", *(_CHARTS if "ecp5" in uses else ())])
+    folder.check(["price_list.md", "price_list.csv", *(_CHARTS if REFERENCE in uses else ())])
     cache.prepare()
-    if "ecp5" in uses:
+    if REFERENCE in uses:
         require("matplotlib")
     programs = ["yosys", *(FAMILIES[use].place for use in uses if FAMILIES[use].place)]
     versions = [tools.tool_version(program) for program in programs]
     if library:
-        uses.append("cells")
+        uses.append(CELLS)
     else:
         print("No standard cells: name a Liberty file with LIBERTY= to have them counted as well")
     try:
@@ -104,7 +106,7 @@ def run(args: argparse.Namespace) -> int:
         "price_list.md": table,
         "price_list.csv": report.comma_separated(figures),
     }
-    _install(folder, files | (_charts(figures) if "ecp5" in uses else {}))
+    _install(folder, files | (_charts(figures) if REFERENCE in uses else {}))
     print()
     for line in table.splitlines():
         if line.startswith("## A full"):
@@ -135,8 +137,10 @@ def _redraw(args: argparse.Namespace) -> int:
             f"Price list {source} is no text; name the price_list.csv of `nibblegrad cost`"
         ) from None
     figures = report.read(text, str(source))
-    if not report.best_of(figures, "ecp5"):
-        raise InputError(f"Price list {source} has no line for ecp5, which the chart is about")
+    if not report.best_of(figures, REFERENCE):
+        raise InputError(
+            f"Price list {source} has no line for {REFERENCE}, which the chart is about"
+        )
     _install(OutputFolder(args.output, force=args.force), _charts(figures))
     return 0
 
@@ -144,7 +148,7 @@ def _redraw(args: argparse.Namespace) -> int:
 def _measure(uses: list[str], library: Path | None, args: argparse.Namespace) -> list[Figures]:
     """Measure the units, and of the best ones arrays as well."""
     figures = measure(jobs(uses, library, args.period, args.seeds), args.jobs)
-    best = report.best_of(figures, "ecp5").values()
+    best = report.best_of(figures, REFERENCE).values()
     arrays = {item.design: item for item in measure(array_jobs(best), args.jobs, "Arrays")}
     return [
         dataclasses.replace(
@@ -152,7 +156,7 @@ def _measure(uses: list[str], library: Path | None, args: argparse.Namespace) ->
             array_luts=arrays[item.design].array_luts,
             array_flip_flops=arrays[item.design].array_flip_flops,
         )
-        if item.use == "ecp5" and item.design in arrays
+        if item.use == REFERENCE and item.design in arrays
         else item
         for item in figures
     ]

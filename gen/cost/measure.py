@@ -9,29 +9,20 @@ from pathlib import Path
 from tqdm import tqdm
 
 from gen.flow import cache
+from gen.flow.families import FAMILIES, TARGETS, add_own
 from gen.flow.parallel import ended, processes
 from gen.flow.placement import place
 from gen.flow.synthesis import synthesize
-from gen.flow.targets import TARGETS
 from gen.interrupts import put_off
 from gen.verilog import to_verilog
 from hdl.unit_array import UnitArray
 
-from .catalogue import DESIGNS, LANES, Design, designs_for
+from .catalogue import CELLS, DESIGNS, LANES, REFERENCE, Design, designs_for
 from .cells import map_to_cells
 
-__all__ = ["ROWS", "SEEDS", "TARGET_OF", "Figures", "Job", "array_jobs", "jobs", "measure"]
+__all__ = ["ROWS", "SEEDS", "Figures", "Job", "array_jobs", "jobs", "measure"]
 
-#: Device on which units of each family are placed; None where they are only counted.
-TARGET_OF = {
-    "ecp5": "ecp5-25k",
-    "ice40": "ice40-hx8k",
-    "nexus": "nexus-40",
-    "gowin": "gowin-9k",
-    "xilinx": "xilinx",
-}
-
-#: Seeds of the placer: the median of these for ECP5, the first one elsewhere.
+#: Seeds of the placer: the median of these, or of the first ones where a family has fewer.
 SEEDS = (1, 2, 3)
 
 #: Rows of the array that is counted for each design: those of the default training core. One
@@ -118,13 +109,12 @@ def jobs(uses: Iterable[str], library: Path | None, period: int, seeds: int) -> 
     found = []
     for use in uses:
         for design in designs_for(use):
-            if use == "cells":
+            if use == CELLS:
                 found.append(Job(design.name, use, library=str(library), period=period))
                 continue
-            if use == "ecp5":
-                found += [Job(design.name, use, seed) for seed in SEEDS[:seeds]]
-            else:
-                found.append(Job(design.name, use, 0 if use == "xilinx" else 1))
+            family = FAMILIES[use]
+            count = min(seeds, family.pricing.seeds) if family.place and family.pricing else 0
+            found += [Job(design.name, use, seed) for seed in SEEDS[:count] or (0,)]
     # What takes longest comes first, so that no processor is idle at the end.
     return sorted(found, key=lambda job: "float" not in job.design)
 
@@ -134,7 +124,7 @@ def array_jobs(best: Iterable[Figures]) -> list[Job]:
     return [
         Job(item.design.name, item.use, array=True)
         for item in best
-        if item.use == "ecp5" and item.design.format not in WITHOUT_ARRAY
+        if item.use == REFERENCE and item.design.format not in WITHOUT_ARRAY
     ]
 
 
@@ -165,14 +155,17 @@ def measure(
 
 
 def _run(job: Job, folder: Path) -> dict:
-    """Do one job."""
+    """Do one job, in a process of its own."""
+    add_own()
     design = next(design for design in DESIGNS if design.name == job.design)
     component = UnitArray(design.make, ROWS, 1) if job.array else design.make()
     verilog = to_verilog(component, "unit")
-    if job.use == "cells":
+    if job.use == CELLS:
         area = map_to_cells(verilog, "unit", Path(job.library), job.period, folder)
         return dataclasses.asdict(area)
-    target = TARGETS[TARGET_OF[job.use]]
+    pricing = FAMILIES[job.use].pricing
+    assert pricing is not None, "only what is priced is measured"
+    target = TARGETS[pricing.target]
     synthesis = synthesize(verilog, "unit", target, multipliers=False, folder=folder)
     if job.array:
         return {"array_luts": synthesis.luts, "array_flip_flops": synthesis.flip_flops}

@@ -4,29 +4,21 @@ import csv
 import io
 import math
 
+from gen.flow.families import FAMILIES
 from golden.errors import InputError
 
-from .catalogue import DESIGNS, FORMATS, LANES
-from .measure import ROWS, SEEDS, TARGET_OF, Figures
+from .catalogue import CELLS, DESIGNS, FORMATS, LANES, REFERENCE
+from .measure import ROWS, SEEDS, Figures
 from .neighbours import MEASURED, PUBLISHED
 
 __all__ = ["best_of", "comma_separated", "markdown", "read", "training_steps"]
-
-_FAMILY_NAMES = {
-    "ecp5": "ECP5",
-    "ice40": "iCE40",
-    "nexus": "Nexus",
-    "gowin": "Gowin",
-    "xilinx": "7 series",
-    "cells": "cells",
-}
 
 
 def best_of(figures: list[Figures], use: str) -> dict[str, Figures]:
     """Choose for each format the structure with most MAC/s per LUT; without MHz, fewest LUTs."""
 
     def merit(item: Figures):
-        if use == "cells":
+        if use == CELLS:
             return (0.0, -item.area)
         return (item.macs_per_lut, -item.luts)
 
@@ -39,7 +31,8 @@ def best_of(figures: list[Figures], use: str) -> dict[str, Figures]:
 
 
 def training_steps(figures: list[Figures]) -> list[tuple[str, int, float, float]]:
-    """Find the area-time of a full training step (forward and two backward GEMMs) on ECP5.
+    """Find the area-time of a full training step (forward and two backward GEMMs), on
+    :data:`gen.cost.catalogue.REFERENCE`.
 
     Returns
     -------
@@ -48,7 +41,7 @@ def training_steps(figures: list[Figures]) -> list[tuple[str, int, float, float]
         passes * LUT per MAC / MHz.
     """
     rows = []
-    for name, item in best_of(figures, "ecp5").items():
+    for name, item in best_of(figures, REFERENCE).items():
         passes = FORMATS[name].passes
         if passes and item.megahertz:
             per_mac = item.array_luts_per_mac or item.luts_per_mac
@@ -67,7 +60,7 @@ def _number(value: float, digits: int = 1) -> str:
 
 def markdown(figures: list[Figures], versions: list[str], cells: str) -> str:
     """Write the whole price list."""
-    uses = [use for use in _FAMILY_NAMES if any(item.use == use for item in figures)]
+    uses = [use for use in (*FAMILIES, CELLS) if any(item.use == use for item in figures)]
     lines = [
         "# The price list",
         "",
@@ -75,26 +68,23 @@ def markdown(figures: list[Figures], versions: list[str], cells: str) -> str:
         "adder tree and accumulator, a vector per cycle, from one generator and in one flow:",
         f"{', '.join(versions)}. Written by `make cost`; do not edit.",
         "",
-        f"LUTs include those that carry cells take (ECP5, Nexus: two per carry cell). ECP5 is "
-        f"{TARGET_OF['ecp5']},",
-        "speed grade 6, out of context. MHz: median of as many seeds as the column says, of "
-        f"{', '.join(map(str, SEEDS))}.",
-        "No hard multipliers. 7 series is `synth_xilinx`: counted, not placed.",
+        *_conditions(),
         "",
         "## Best structure of each format",
         "",
     ]
     for use in uses:
-        if use == "cells":
+        if use == CELLS:
             lines += [f"**Standard cells** ({cells})", ""]
             lines += _cells_table(list(best_of(figures, use).values()))
             continue
-        lines += [f"**{_FAMILY_NAMES[use]}**", ""]
+        lines += [f"**{FAMILIES[use].label}**", ""]
         lines += _fpga_table(list(best_of(figures, use).values()), use)
     lines += ["## A full training step", ""]
     lines += [
         f"Forward and two backward GEMMs of the same size on an array of {ROWS} rows of such units",
-        "(ECP5; floats: units alone): passes, times LUTs of a lane in the array, by MHz",
+        f"({FAMILIES[REFERENCE].label}; floats: units alone): passes, times LUTs of a lane in the "
+        "array, by MHz",
         "of the unit. Relative to FP4 with INT4 by digits, whose decoders a column shares.",
         "",
     ]
@@ -116,18 +106,41 @@ def markdown(figures: list[Figures], versions: list[str], cells: str) -> str:
     )
     lines += ["## Every structure that was tried", ""]
     for use in uses:
-        lines += [f"**{_FAMILY_NAMES[use]}**", ""]
+        lines += [f"**{use if use == CELLS else FAMILIES[use].label}**", ""]
         chosen = [item for item in figures if item.use == use]
-        lines += _cells_table(chosen) if use == "cells" else _fpga_table(chosen, use)
+        lines += _cells_table(chosen) if use == CELLS else _fpga_table(chosen, use)
     lines += _neighbours()
     return "\n".join(lines).rstrip() + "\n"
 
 
+def _conditions() -> list[str]:
+    """Say what LUTs and MHz are."""
+    doubled = ", ".join(
+        family.label
+        for family in FAMILIES.values()
+        if family.carry_cell and family.luts[family.carry_cell] == 2
+    )
+    counted = "; ".join(
+        f"{family.label} is `{family.synthesis.split()[0]}`: counted, not placed"
+        for family in FAMILIES.values()
+        if family.pricing and not family.place
+    )
+    reference = FAMILIES[REFERENCE]
+    assert reference.pricing is not None
+    return [
+        f"LUTs include those that carry cells take ({doubled}: two per carry cell). "
+        f"{reference.label} is {reference.pricing.target},",
+        f"{reference.pricing.conditions}. MHz: median of as many seeds as the column says, of "
+        f"{', '.join(map(str, SEEDS))}.",
+        f"No hard multipliers. {counted}.",
+    ]
+
+
 def _fpga_table(figures: list[Figures], use: str) -> list[str]:
-    arrays = use == "ecp5"
+    arrays = use == REFERENCE
     head = ["format", "structure", "LUT per MAC", "FF per MAC"]
     head += [f"LUT per MAC, array of {ROWS} rows"] if arrays else []
-    head += [] if use == "xilinx" else ["MHz", "seeds", "million MAC/s per LUT"]
+    head += [] if not FAMILIES[use].place else ["MHz", "seeds", "million MAC/s per LUT"]
     rows = []
     for item in figures:
         row = [
@@ -137,7 +150,7 @@ def _fpga_table(figures: list[Figures], use: str) -> list[str]:
             _number(item.flip_flops / LANES),
         ]
         row += [_number(item.array_luts_per_mac)] if arrays else []
-        if use != "xilinx":
+        if FAMILIES[use].place:
             row += [_number(item.megahertz, 0) if item.megahertz else item.remark or "-"]
             row += [str(len(item.frequencies)), _number(item.macs_per_lut, 2)]
         rows.append(row)

@@ -7,10 +7,10 @@ from typing import Any
 from golden.errors import InputError
 
 from ..config import TrainingCoreConfig
-from . import sizing
+from .families import TARGETS
+from .family import RESOURCES, Target
 from .search import Fit, fastest, fits, shortage
 from .sizing import is_measured, predict, smallest_memories
-from .targets import RESOURCES, TARGETS, Target
 from .throughput import LAYER, Workload, least_cycles
 
 __all__ = ["MARGIN", "best", "check_fits", "ranking", "shapes"]
@@ -58,8 +58,9 @@ def ranking(
     InputError
         If no core fits, or none that fits can hold a layer, or the family was not measured.
     """
-    model = sizing.MODEL, sizing.MODEL.stat().st_mtime_ns if sizing.MODEL.exists() else 0
-    key = repr(target), workload, margin, count, model
+    model = target.family.model
+    written = model.stat().st_mtime_ns if model.exists() else 0
+    key = repr(target), workload, margin, count, str(model), written
     if key not in _RANKINGS:
         _RANKINGS[key] = _rank(target, workload, margin, count)
     return list(_RANKINGS[key])

@@ -5,7 +5,6 @@ import json
 import math
 import os
 import sys
-from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
@@ -17,44 +16,15 @@ from ..outputs import prepare_folder, write_if_changed
 from ..ranges import check_range
 from ..verilog import to_verilog
 from . import cache, sizing, tools
+from .families import FAMILIES, TARGETS, add_own, find_target
+from .family import Family, Shape, Target
 from .memories import memory_use
 from .parallel import ended, processes
 from .synthesis import Synthesis, synthesize
-from .targets import TARGETS, Target
 
-__all__ = ["SHAPES", "add_arguments", "fit", "main", "measure"]
-
-#: Rows, columns, lanes and residual bits.
-Shape = tuple[int, int, int, int]
-
-#: The cores that are measured, by family. Together they tell the terms apart, and so do the first
-#: five of ECP5; the larger ones keep the error small where it matters.
-SHAPES: dict[str, list[Shape]] = {
-    "ecp5": [
-        *((2, 2, 2, 8), (4, 4, 4, 8), (2, 4, 4, 8), (4, 4, 2, 8), (2, 2, 8, 8)),
-        # The last one is the largest that fits a device of the family.
-        *((4, 4, 8, 8), (8, 4, 4, 8), (8, 8, 8, 8), (8, 8, 16, 8)),
-    ],
-    "nexus": [
-        *((2, 2, 2, 8), (4, 4, 4, 8), (2, 2, 4, 8), (4, 2, 4, 8), (4, 4, 2, 8)),
-        *((2, 8, 4, 8), (4, 4, 8, 8)),
-    ],
-    "ice40": [(2, 2, 2, 8), (2, 2, 4, 8), (4, 4, 4, 8)],
-    # The smallest takes more than there is.
-    "gowin": [(2, 2, 2, 8)],
-    "xilinx": [(2, 2, 2, 8), (4, 4, 4, 8), (4, 4, 8, 8), (4, 4, 2, 8)],
-}
+__all__ = ["add_arguments", "configuration", "core_name", "fit", "main", "measure"]
 
 PROGRAM = "python -m gen.flow.calibrate"
-
-#: The target of each family whose tools are used.
-TARGET = {
-    "ecp5": "ecp5-85k",
-    "nexus": "nexus-40",
-    "ice40": "ice40-up5k",
-    "gowin": "gowin-9k",
-    "xilinx": "xilinx",
-}
 
 
 def measure(config: TrainingCoreConfig, target: Target) -> Synthesis:
@@ -63,7 +33,8 @@ def measure(config: TrainingCoreConfig, target: Target) -> Synthesis:
     return synthesize(verilog, "training_core", target, long_wires=True)
 
 
-def _config(shape: Shape, target: Target) -> TrainingCoreConfig:
+def configuration(shape: Shape, target: Target) -> TrainingCoreConfig:
+    """Make the core that is measured for a shape, with the smallest memories worth having."""
     rows, columns, lanes, residual_bits = shape
     return sizing.smallest_memories(rows, columns, lanes, target, residual_bits)
 
@@ -107,7 +78,9 @@ def fit(
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this command to a parser."""
-    parser.add_argument("--family", choices=SHAPES, action="append", help="default: every family")
+    add_own()
+    measured = [name for name, family in FAMILIES.items() if family.shapes]
+    parser.add_argument("--family", choices=measured, action="append", help="default: every family")
     parser.add_argument(
         "--cores", type=int, metavar="N", help="measure the first N cores of each family only"
     )
@@ -123,11 +96,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Measure the families, write :data:`gen.flow.sizing.MODEL`, and return the exit status."""
+    """Measure the families, write the model of each, and return the exit status."""
+    arguments = sys.argv[1:] if argv is None else argv
+    return run_guarded(PROGRAM, lambda: _main(arguments), "--debug" in arguments)
+
+
+def _main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog=PROGRAM, description=__doc__)
     add_arguments(parser)
-    args = parser.parse_args(argv)
-    return run_guarded(PROGRAM, lambda: _run(args), args.debug)
+    return _run(parser.parse_args(arguments))
 
 
 def _run(args: argparse.Namespace) -> int:
@@ -135,31 +112,33 @@ def _run(args: argparse.Namespace) -> int:
     check_range("--jobs", args.jobs, 1, 256)
     require("sklearn")
     tools.require("yosys")
-    prepare_folder(sizing.MODEL.parent, remedy="install the package where you may write")
+    families = [
+        family
+        for name, family in FAMILIES.items()
+        if (name in args.family if args.family else family.shapes)
+    ]
+    for family in families:
+        prepare_folder(family.model.parent, remedy="install the package where you may write")
     cache.prepare()
-    families = args.family or list(SHAPES)
     try:
-        _calibrate({family: SHAPES[family][: args.cores] for family in families}, args)
+        _calibrate({family: family.shapes[: args.cores] for family in families}, args)
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"; the model is as it was. {cache.KEPT}") from None
+        raise KeyboardInterrupt(f"; the models are as they were. {cache.KEPT}") from None
     for family in families:
         _report(family)
     return 0
 
 
-def _calibrate(shapes: dict[str, list[Shape]], args: argparse.Namespace) -> None:
-    """Measure cores of each family, fit the coefficients, and write the model."""
-    model: Path = sizing.MODEL
-    known = json.loads(model.read_text())["families"] if model.exists() else {}
-    measured: dict[str, dict[str, dict[str, int]]] = {
-        family: known[family]["measured"] if args.missing and family in known else {}
-        for family in shapes
+def _calibrate(shapes: dict[Family, tuple[Shape, ...]], args: argparse.Namespace) -> None:
+    """Measure cores of each family, fit the coefficients, and write the models."""
+    measured: dict[Family, dict[str, dict[str, int]]] = {
+        family: _measured(family) if args.missing else {} for family in shapes
     }
     jobs = [
         (family, shape)
         for family in shapes
         for shape in shapes[family]
-        if _name(shape) not in measured[family]
+        if core_name(shape) not in measured[family]
     ]
     # The largest first: they take longest.
     jobs.sort(key=lambda job: math.prod(job[1][:3]), reverse=True)
@@ -170,45 +149,54 @@ def _calibrate(shapes: dict[str, list[Shape]], args: argparse.Namespace) -> None
         futures = {}
         with put_off():
             for family, shape in jobs:
-                target = TARGETS[TARGET[family]]
-                futures[pool.submit(measure, _config(shape, target), target)] = family, shape
+                futures[pool.submit(_counts, shape, family.measured_on)] = family, shape
         for future in ended(futures):
             family, shape = futures[future]
-            measured[family] = {**measured[family], _name(shape): counts(future.result())}
+            measured[family][core_name(shape)] = future.result()
             progress.update()
     for family, cores in shapes.items():
-        target = TARGETS[TARGET[family]]
-        found = {_name(shape): measured[family][_name(shape)] for shape in cores}
-        known[family] = {
+        target = TARGETS[family.measured_on]
+        found = {core_name(shape): measured[family][core_name(shape)] for shape in cores}
+        configs = [configuration(shape, target) for shape in cores]
+        document = {
+            "made by": PROGRAM,
             "version": tools.tool_version("yosys"),
-            "coefficients": fit(
-                [_config(shape, target) for shape in cores], list(found.values()), target
-            ),
+            "coefficients": fit(configs, list(found.values()), target),
             "measured": found,
         }
-    document = {"made by": "python -m gen.flow.calibrate", "families": known}
-    write_if_changed(model, json.dumps(document, indent=1) + "\n")
+        write_if_changed(family.model, json.dumps(document, indent=1) + "\n")
     sizing.forget()
 
 
-def _name(shape: Shape) -> str:
+def _counts(shape: Shape, name: str) -> dict[str, int]:
+    """Measure a core in a process of its own, to which a target is known by its name."""
+    add_own()
+    target = find_target(name)
+    return counts(measure(configuration(shape, target), target))
+
+
+def _measured(family: Family) -> dict[str, dict[str, int]]:
+    """Read what was measured before."""
+    return json.loads(family.model.read_text())["measured"] if family.model.exists() else {}
+
+
+def core_name(shape: Shape) -> str:
     """Make the name by which the model knows a core."""
     return "{} x {} x {}, {}".format(*shape)
 
 
-def _report(family: str) -> None:
+def _report(family: Family) -> None:
     """Print how far the predictions are from what was measured."""
-    target = TARGETS[TARGET[family]]
-    measured = json.loads(sizing.MODEL.read_text())["families"][family]["measured"]
-    for name, each in measured.items():
+    target = TARGETS[family.measured_on]
+    for name, each in _measured(family).items():
         rows, columns, lanes, residual_bits = map(int, name.replace(",", " x").split(" x "))
-        config = _config((rows, columns, lanes, residual_bits), target)
+        config = configuration((rows, columns, lanes, residual_bits), target)
         need = sizing.predict(config.size(), target)
         errors = ", ".join(
             f"{resource} {value:,} ({need[resource] - value:+,})"
             for resource, value in each.items()
         )
-        print(f"{family} {name}: {errors}")
+        print(f"{family.name} {name}: {errors}")
 
 
 if __name__ == "__main__":

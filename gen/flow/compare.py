@@ -15,10 +15,11 @@ from golden.errors import InputError
 from ..door import run_guarded
 from ..ranges import check_range
 from . import cache, tools
+from .families import TARGETS, add_own, find_target
+from .family import Target
 from .parallel import at_once
 from .placement import place
 from .synthesis import synthesize
-from .targets import TARGETS, Target, find_target
 
 __all__ = ["Core", "Figures", "add_arguments", "cores_in", "main", "measure", "table"]
 
@@ -152,6 +153,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "folders", nargs="+", type=Path, metavar="DIR", help="outputs of `nibblegrad verilog`"
     )
+    add_own()
     placed = [name for name, target in TARGETS.items() if target.family.place]
     parser.add_argument(
         "--target",
@@ -213,10 +215,14 @@ def run(args: argparse.Namespace) -> int:
 def main(argv: list[str] | None = None) -> int:
     """Compare what `nibblegrad verilog` has written at different times."""
     arguments = sys.argv[1:] if argv is None else argv
+    return run_guarded(PROGRAM, lambda: _main(arguments), "--debug" in arguments)
+
+
+def _main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog=PROGRAM, description=main.__doc__)
     add_arguments(parser)
     parser.add_argument("--debug", action="store_true", help=argparse.SUPPRESS)
-    return run_guarded(PROGRAM, lambda: run(parser.parse_args(arguments)), "--debug" in arguments)
+    return run(parser.parse_args(arguments))
 
 
 if __name__ == "__main__":

@@ -11,8 +11,9 @@ from ..config import TrainingCoreConfig
 from ..outputs import write_if_changed
 from ..ranges import check_range
 from . import advisor, throughput
+from .families import TARGETS, add_own, find_target
+from .family import RESOURCES, Target
 from .search import Fit
-from .targets import RESOURCES, TARGETS, Target, find_target
 from .throughput import Workload
 
 __all__ = [
@@ -34,6 +35,7 @@ MOST_PRODUCTS = 20_000
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this command to a parser."""
+    add_own()
     add_core_arguments(
         parser, TARGETS, "say whether the training core of this TOML file fits, and how fast it is"
     )
@@ -197,10 +199,10 @@ def choose(
     core = training_core(args.config, args.module, force=args.force).with_structure(
         target.family.structure
     )
-    if core.structure == "ecp5" != target.family.name:
+    if config.STRUCTURES[core.structure].family not in ("", target.family.name):
         raise InputError(
-            f"{args.config}: structure 'ecp5' is made of cells that {target.name} has not; choose "
-            "'auto'"
+            f"{args.config}: structure {core.structure!r} is made of cells that {target.name} has "
+            "not; choose 'auto'"
         )
     return core, advisor.check_fits(core, target, workload)
 

@@ -13,20 +13,22 @@ from ..outputs import OutputFolder
 from ..ranges import check_range
 from ..verilog import to_verilog
 from . import cache, tools
-from .boards import BAUD, BOARDS
+from .boards import BAUD
+from .families import TARGETS, add_own, find_target
+from .family import Target
 from .fit import add_core_arguments, choose, chosen_workload
 from .fpga_report import CORE, REPORT, TOP, Results, report_files, report_names
 from .memories import memory_use
 from .parallel import at_once
 from .placement import Placement, place
 from .synthesis import Synthesis, synthesize
-from .targets import TARGETS, Target, find_target
 
 __all__ = ["add_arguments", "check_memories", "run"]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this command to a parser."""
+    add_own()
     placed = [name for name, target in TARGETS.items() if target.family.pack]
     add_core_arguments(parser, placed, "place and route the training core of this TOML file")
     parser.add_argument("--seed", type=int, default=1, help="of the placer (default: %(default)s)")
@@ -129,7 +131,7 @@ def _place(args, steps: _Steps, target: Target, core: TrainingCoreConfig) -> Res
     if args.alone:
         return Results(alone, placed, None, [])
     steps.begin("synthesis with the bridge")
-    board = BOARDS.get(target.name)
+    board = target.board
     clocks = round((board.hertz if board else 24_000_000) / BAUD)
     verilog = to_verilog(HostedCore(core.size(), clocks, STRUCTURES[core.structure]), TOP)
     hosted = synthesize(verilog, TOP, target, long_wires=True)

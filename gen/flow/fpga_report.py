@@ -6,12 +6,11 @@ from dataclasses import dataclass
 
 from ..config import TrainingCoreConfig
 from ..outputs import Content
-from .boards import BAUD, BOARDS
-from .depth import logic_depths
+from .boards import BAUD
+from .family import RESOURCES, Target
 from .fit import to_toml
 from .placement import Placement, Step
 from .synthesis import Synthesis
-from .targets import RESOURCES, Target
 
 __all__ = ["CORE", "REPORT", "TOP", "Results", "condense", "report_files", "report_names"]
 
@@ -104,7 +103,7 @@ def _document(
             "seconds": {"synthesis": synthesis.seconds, "placement": placement.seconds},
         }
 
-    alone, board = results.alone, BOARDS.get(target.name)
+    alone, board = results.alone, target.board
     last = (results.routed or results.placed)[0]
     return {
         "target": target.name,
@@ -115,9 +114,10 @@ def _document(
         "available": {resource: getattr(target, resource) for resource in RESOURCES},
         "predicted": need,
         # Register inputs, by carry chains and LUTs before them.
-        "depths": [[*depth, count] for depth, count in sorted(logic_depths(alone).items())]
-        if target.family.name == "ecp5"
-        else [],
+        "depths": [
+            [*depth, count]
+            for depth, count in sorted(target.family.logic_depths(alone.module()).items())
+        ],
         "alone": measured(alone, results.placed),
         "hosted": measured(results.hosted, results.routed) if results.hosted else None,
         "tools": [alone.version, *dict.fromkeys(last.versions)],

@@ -4,13 +4,13 @@ from dataclasses import dataclass
 
 from golden.command import CoreSize
 from hdl.load_unit import LoadUnit
-from hdl.operand_memory import bank_depths
 from hdl.outlet import Outlet
 from hdl.output_buffer import OutputBuffer
 from hdl.structure import Structure
+from hdl.structures import STRUCTURES
 from hdl.timing import buffer_words
 
-from .targets import Target
+from .family import Target
 
 __all__ = [
     "CODE",
@@ -78,15 +78,15 @@ def core_memories(size: CoreSize, structure: Structure) -> list[MemoryShape]:
                 ("activations", size.activation_words),
                 ("weights", size.weight_words),
             )
-            for depth in bank_depths(words * strips)
+            for depth in structure.bank_depths(words * strips)
         ),
         *(
             MemoryShape("biases", parts, depth, size.biases_per_beat * SUM)
-            for depth in bank_depths(size.bias_words)
+            for depth in structure.bank_depths(size.bias_words)
         ),
         *(
             MemoryShape("partial sums", 1, depth, strip * SUM)
-            for depth in bank_depths(size.partial_sum_strips)
+            for depth in structure.bank_depths(size.partial_sum_strips)
         ),
         MemoryShape("output buffer", 1, buffer, result_width),
     ]
@@ -113,7 +113,7 @@ def outlets(size: CoreSize) -> list[MemoryShape]:
 
 def memory_use(size: CoreSize, target: Target) -> MemoryUse:
     """Sum up what the memories of a training core take on a target."""
-    memories = core_memories(size, Structure(target.family.structure))
+    memories = core_memories(size, STRUCTURES[target.family.structure])
     if not target.family.distributed_shapes:
         memories += outlets(size)
     uses = [(memory.count, map_memory(memory.depth, memory.width, target)) for memory in memories]

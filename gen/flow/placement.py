@@ -8,8 +8,8 @@ from pathlib import Path
 from golden.errors import InputError
 
 from . import cache, tools
+from .family import Target
 from .synthesis import Synthesis
-from .targets import Target
 
 __all__ = ["Placement", "Step", "place"]
 
@@ -79,7 +79,7 @@ class Placement:
         return self.folder / "nextpnr.log"
 
     def used(self, resource: str) -> int:
-        """Count what the design takes of one of :data:`gen.flow.targets.RESOURCES`."""
+        """Count what the design takes of one of :data:`gen.flow.family.RESOURCES`."""
         name, weight = self.target.family.reported[resource]
         return -int(-self.utilisation[name][0] // weight)
 
@@ -147,11 +147,11 @@ def place(
         netlist = path / "netlist.json"
         start = time.monotonic()
         netlist.write_text(_prepared(synthesis, target, clock, pins))
-        files = _FILES[family.name](path, target, clock, pins, bitstream)
+        files = family.constraints(path, target, clock, pins, bitstream)
         tools.run(family.place, [*arguments, *files], path, "nextpnr.out")
         netlist.unlink()
         if bitstream:
-            tools.run(family.pack, list(_PACK[family.name]), path, "pack.out")
+            tools.run(family.pack, list(family.pack_arguments), path, "pack.out")
         return {"seconds": round(time.monotonic() - start, 1)}
 
     key = {
@@ -163,6 +163,7 @@ def place(
         "pins": pins,
         "bitstream": bitstream,
         "versions": versions,
+        **({"family": family.revision} if family.revision else {}),
     }
     path, result = cache.cached(key, make, folder)
     report = json.loads((path / "report.json").read_text())
@@ -180,7 +181,7 @@ def place(
             for name, entry in report["utilization"].items()
         },
         critical_path=_critical_path(report),
-        bitstream=path / _BITSTREAM[family.name] if bitstream else None,
+        bitstream=path / family.bitstream if bitstream else None,
         seed=seed,
         frequency=frequency,
         versions=versions,
@@ -211,117 +212,6 @@ def _prepared(synthesis: Synthesis, target: Target, clock: str, pins: str | None
     if family.out_of_context:
         return text
     document = json.loads(text)
-    module = document["modules"][synthesis.top]
-    if pins is None:
-        _cut_ports(module, clock, family.pads)
-        if family.name == "nexus":
-            _clock_from_oscillator(module)
-            module["settings"] = {"router2/bbMargin/x": f"{_margin(synthesis, target):032b}"}
-    _free_first_carries(module)
+    filled = synthesis.flip_flops / max(target.flip_flops, 1)
+    family.prepare(document["modules"][synthesis.top], clock, pins, filled)
     return json.dumps(document)
-
-
-def _cut_ports(module: dict, clock: str, pads: tuple[str, ...]) -> None:
-    """Leave out every port but the clock, and the pads behind them."""
-    gone = {
-        bit
-        for name, port in module["ports"].items()
-        if name != clock
-        for bit in port["bits"]
-        if isinstance(bit, int)
-    }
-    module["ports"] = {clock: module["ports"][clock]}
-    module["cells"] = {
-        name: cell
-        for name, cell in module["cells"].items()
-        if not (
-            cell["type"] in pads
-            and any(bit in gone for bits in cell["connections"].values() for bit in bits)
-        )
-    }
-
-
-def _clock_from_oscillator(module: dict) -> None:
-    """Let the oscillator on the chip bring the clock, as the tool routes few pins to clocks."""
-    module["ports"] = {}
-    cells = module["cells"]
-    pad = next(cell for cell in cells.values() if cell["type"] == "IB")
-    one = 1 + max(
-        bit
-        for cell in cells.values()
-        for bits in cell["connections"].values()
-        for bit in bits
-        if isinstance(bit, int)
-    )
-    cells["oscillator_enable"] = {
-        **pad,
-        "type": "VHI",
-        "port_directions": {"Z": "output"},
-        "connections": {"Z": [one]},
-    }
-    pad.update(
-        type="OSCA",
-        parameters={"HF_CLK_DIV": "1", "HF_OSC_EN": "ENABLED"},
-        port_directions={"HFOUTEN": "input", "HFCLKOUT": "output"},
-        connections={"HFOUTEN": [one], "HFCLKOUT": pad["connections"]["O"]},
-    )
-
-
-def _margin(synthesis: Synthesis, target: Target) -> int:
-    """Say how many columns a net may leave its bounding box by, so that the clock comes through.
-
-    Where it has no threads, as in the wheel, router2 still keeps a net whose box is within a
-    quarter of the chip in that quarter, and fails where it should then give it more. On Nexus the
-    clock goes from the oscillator, at the right, to the middle of the upper edge, by wires that are
-    filed in the upper left corner. So its box has to reach the left half, which is where half the
-    nets are. Those of a design that fills the chip are everywhere, and a few columns are enough;
-    wide boxes would cost a tenth of its MHz. A smaller one may be left of the middle.
-    """
-    return 8 if 2 * synthesis.flip_flops > target.flip_flops else 50
-
-
-def _free_first_carries(module: dict) -> None:
-    """Leave the carry into the first cell of a chain open where it is a constant.
-
-    On Nexus Yosys ties it to a cell that makes a constant, which nextpnr cannot connect to it; the
-    first cell of a chain makes its carry from its other inputs.
-    """
-    cells = module["cells"].values()
-    constants = {cell["connections"]["Z"][0] for cell in cells if cell["type"] in ("VLO", "VHI")}
-    for cell in cells:
-        if cell["type"] == "CCU2" and cell["connections"]["CIN"][0] in constants:
-            cell["connections"]["CIN"] = []
-
-
-def _ecp5(path, target, clock, pins, bitstream):
-    (path / "pins.lpf").write_text(pins or "")
-    files = ["--lpf", "pins.lpf", "--lpf-allow-unconstrained"]
-    if pins is None:
-        files.append("--out-of-context")
-    return [*files, *(("--textcfg", "design.config") if bitstream else ())]
-
-
-def _ice40(path, target, clock, pins, bitstream):
-    (path / "pins.pcf").write_text(pins or "")
-    files = ["--pcf", "pins.pcf", "--pcf-allow-unconstrained"]
-    return [*files, *(("--asc", "design.asc") if bitstream else ())]
-
-
-def _nexus(path, target, clock, pins, bitstream):
-    (path / "pins.pdc").write_text(pins or "")
-    return ["--pdc", "pins.pdc", *(("--fasm", "design.fasm") if bitstream else ())]
-
-
-def _gowin(path, target, clock, pins, bitstream):
-    # This tool chooses no pins.
-    (path / "pins.cst").write_text(pins or f'IO_LOC "{clock}" {target.clock_pin};\n')
-    return ["-o", "cst=pins.cst"]
-
-
-_FILES = {"ecp5": _ecp5, "ice40": _ice40, "nexus": _nexus, "gowin": _gowin}
-_PACK = {
-    "ecp5": ("--compress", "design.config", "design.bit"),
-    "ice40": ("design.asc", "design.bin"),
-    "nexus": ("pack", "design.fasm", "design.bit"),
-}
-_BITSTREAM = {"ecp5": "design.bit", "ice40": "design.bin", "nexus": "design.bit"}

@@ -9,16 +9,13 @@ from typing import Any
 
 from golden.errors import InputError
 
-from ..config import TrainingCoreConfig
+from ..config import STRUCTURES, TrainingCoreConfig
+from .family import RESOURCES, Target
 from .memories import memory_use
 from .sizing import predict
-from .targets import RESOURCES, Target
 from .throughput import Workload, step_report
 
 __all__ = ["DEPTHS", "Fit", "candidates", "fastest", "fits", "shortage"]
-
-#: Words of the deepest memory that needs no banks, which cost logic; see :mod:`hdl.operand_memory`.
-DEEPEST = 16384
 
 #: Memories whose depth is chosen.
 DEPTHS = ("activation_words", "weight_words", "gradient_words", "partial_sum_strips")
@@ -43,7 +40,7 @@ class Fit:
     target : Target
         Device.
     need : dict of str to int
-        What it is predicted to take of each of :data:`gen.flow.targets.RESOURCES`.
+        What it is predicted to take of each of :data:`gen.flow.family.RESOURCES`.
     workload : Workload
         What it was chosen for.
     cycles : int
@@ -183,10 +180,11 @@ def _promise(core: TrainingCoreConfig, workload: Workload) -> tuple[float, int]:
 def _with_biases(core: TrainingCoreConfig, target: Target, workload: Workload):
     """Let the biases of a whole layer stay where they are, and more of them at no cost."""
     outputs = max(shape.outputs for shape in workload.shapes.values())
+    deepest = STRUCTURES[core.structure].deepest_bank
     words = 1 << (-(-outputs // core.columns) - 1).bit_length()
-    core = dataclasses.replace(core, bias_words=max(core.bias_words, min(words, DEEPEST)))
+    core = dataclasses.replace(core, bias_words=max(core.bias_words, min(words, deepest)))
     use = memory_use(core.size(), target)
-    while core.bias_words < DEEPEST:
+    while core.bias_words < deepest:
         deeper = dataclasses.replace(core, bias_words=2 * core.bias_words)
         if memory_use(deeper.size(), target) != use:
             break
@@ -202,7 +200,8 @@ def _depths(smallest: TrainingCoreConfig, name: str, target: Target) -> Iterator
         return memory_use(core.size(), target).block_rams
 
     depth = getattr(smallest, name)
-    while depth < DEEPEST:
+    deepest = STRUCTURES[smallest.structure].deepest_bank
+    while depth < deepest:
         if blocks(2 * depth) > blocks(depth):
             yield depth
         depth *= 2

@@ -10,11 +10,11 @@ from golden.command import CoreSize
 from golden.errors import InputError
 
 from ..config import TrainingCoreConfig
+from .families import TARGETS
+from .family import RESOURCES, Target
 from .memories import CODE, map_memory, memory_use
-from .targets import RESOURCES, TARGETS, Target
 
 __all__ = [
-    "MODEL",
     "TERMS",
     "forget",
     "is_measured",
@@ -22,9 +22,6 @@ __all__ = [
     "smallest_memories",
     "terms",
 ]
-
-#: The coefficients, which ``python -m gen.flow.calibrate`` writes.
-MODEL = Path(__file__).with_name("model.json")
 
 #: Side of the square matrices that the smallest memories hold.
 SMALLEST_MATRIX = 64
@@ -54,18 +51,29 @@ def terms(size: CoreSize) -> np.ndarray:
 
 
 @functools.cache
-def _models() -> dict:
-    return json.loads(MODEL.read_text())["families"] if MODEL.exists() else {}
+def _coefficients(model: Path) -> dict[str, dict[str, float]] | None:
+    if not model.exists():
+        return None
+    try:
+        coefficients = json.loads(model.read_text())["coefficients"]
+        return {
+            resource: {term: float(coefficients[resource][term]) for term in TERMS}
+            for resource in ("luts", "flip_flops", "multipliers")
+        }
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{model} is no model of sizes; make it anew with `python -m gen.flow.calibrate`"
+        ) from error
 
 
 def forget() -> None:
     """Read the coefficients anew when they are needed next."""
-    _models.cache_clear()
+    _coefficients.cache_clear()
 
 
 def is_measured(target: Target) -> bool:
     """Tell whether cores were measured for the family of a target."""
-    return target.family.name in _models()
+    return _coefficients(target.family.model) is not None
 
 
 def predict(size: CoreSize, target: Target) -> dict[str, int]:
@@ -76,12 +84,14 @@ def predict(size: CoreSize, target: Target) -> dict[str, int]:
     InputError
         If cores were not measured for the family of the target.
     """
-    _check_measured(target)
+    coefficients = _coefficients(target.family.model)
+    if coefficients is None:
+        raise InputError(_unmeasured(target))
     memories = memory_use(size, target)
     counts = terms(size)
     need = {
-        resource: round(float(counts @ np.array([coefficients[term] for term in TERMS])))
-        for resource, coefficients in _models()[target.family.name]["coefficients"].items()
+        resource: round(float(counts @ np.array([by_term[term] for term in TERMS])))
+        for resource, by_term in coefficients.items()
     }
     need["luts"] += memories.luts
     need["block_rams"] = memories.block_rams
@@ -116,11 +126,10 @@ def smallest_memories(
     )
 
 
-def _check_measured(target: Target) -> None:
-    if not is_measured(target):
-        names = ", ".join(name for name, other in TARGETS.items() if is_measured(other))
-        raise InputError(
-            f"Training cores were not measured for {target.name}; run `python -m "
-            f"gen.flow.calibrate --family {target.family.name}`, which takes about an hour"
-            + (f", or choose from {names}" if names else "")
-        )
+def _unmeasured(target: Target) -> str:
+    names = ", ".join(name for name, other in TARGETS.items() if is_measured(other))
+    return (
+        f"Training cores were not measured for {target.name}; run `python -m "
+        f"gen.flow.calibrate --family {target.family.name}`, which takes about an hour"
+        + (f", or choose from {names}" if names else "")
+    )

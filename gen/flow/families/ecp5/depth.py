@@ -1,11 +1,7 @@
 """How much logic lies between registers: LUTs and carry chains, in a netlist of ECP5."""
 
-import json
 from collections import Counter
-from pathlib import Path
 from typing import Any
-
-from .synthesis import Synthesis
 
 __all__ = ["logic_depths"]
 
@@ -20,7 +16,7 @@ _WRITES = ("DI", "WAD", "WRE")
 _CLOCKS = ("CLK", "CLK0", "CLKA", "CLKB", "WCK")
 
 
-def logic_depths(synthesis: Synthesis) -> Counter[tuple[int, int]]:
+def logic_depths(module: dict[str, Any]) -> Counter[tuple[int, int]]:
     """Count the ends of paths from register to register by the logic that lies before them.
 
     A carry chain counts once, however long it is. Where several paths meet, the one that counts is
@@ -29,15 +25,15 @@ def logic_depths(synthesis: Synthesis) -> Counter[tuple[int, int]]:
 
     Parameters
     ----------
-    synthesis : Synthesis
-        A netlist of ECP5 cells, flat.
+    module : dict
+        A netlist of ECP5 cells, flat, as ``write_json`` of Yosys has it.
 
     Returns
     -------
     Counter of (int, int)
         Inputs of registers, by carry chains and LUTs before them.
     """
-    cells = _cells(synthesis.json, synthesis.top)
+    cells = module["cells"].values()
     drivers = {
         bit: (cell, pin)
         for cell in cells
@@ -54,10 +50,6 @@ def logic_depths(synthesis: Synthesis) -> Counter[tuple[int, int]]:
                 continue
             counts.update(_before(bit, drivers, known) for bit in bits if isinstance(bit, int))
     return counts
-
-
-def _cells(netlist: Path, top: str) -> list[dict[str, Any]]:
-    return list(json.loads(netlist.read_text())["modules"][top]["cells"].values())
 
 
 def _before(end: int, drivers: dict, known: dict) -> tuple[int, int]:

@@ -1,4 +1,7 @@
-"""Adders in the carry cells of ECP5, each with the gates that fit in front of it for nothing."""
+"""For ECP5: as for other FPGAs, with what fits in front of its carry cells for nothing.
+
+The carry cells take over one stage of every second lane, and the clearing of the accumulators.
+"""
 
 # A CCU2C is two four-input tables in front of a carry chain: what a table says is propagated, and
 # its lowest quarter (inputs A and B) is generated where nothing is.
@@ -7,7 +10,10 @@ from amaranth import *
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-__all__ = ["GatedAdder", "SelectingAdder", "carry_chain"]
+from ..accumulator import Accumulator
+from ..structure import CarryTables, Structure
+
+__all__ = ["STRUCTURE", "CarryAccumulator", "GatedAdder", "SelectingAdder", "carry_chain"]
 
 
 def carry_chain(m, name, table, bits):
@@ -151,3 +157,78 @@ class GatedAdder(wiring.Component):
             bits.append((self.a[min(k, self._a_width - 1)], self.b[k], self.drop, one))
         m.d.comb += self.total.eq(carry_chain(m, "chain", self.TABLE, bits)[1:].as_signed())
         return m
+
+
+class CarryAccumulator(Accumulator):
+    """An accumulator whose gate is in the carry cells of its adder.
+
+    The latency is 1 cycle and the throughput one term per cycle.
+
+    Parameters
+    ----------
+    term_bits, bits, ends_late :
+        As of :class:`hdl.accumulator.Accumulator`.
+
+    Members
+    -------
+    term, carry, valid, first, last, total :
+        As of :class:`hdl.accumulator.Accumulator`.
+    """
+
+    def add(self, m, total, following):
+        """Build the adder."""
+        m.submodules.adder = adder = GatedAdder(len(self.term), len(total))
+        m.d.comb += [
+            adder.a.eq(self.term),
+            adder.b.eq(total),
+            adder.drop.eq(self.first),
+            adder.carry.eq(self.carry),
+        ]
+        return adder.total
+
+
+class _Carry(CarryTables):
+    """What a CCU2C computes in front of its addition."""
+
+    #: (a | b) ^ (c | d), generating a | b.
+    JOINING = 0x111E
+    #: (a & b) ^ (c & d), generating a & b: two products of bits, added.
+    PAIR = 0x7888
+    #: (a & b) ^ (~c & d), generating a & b: the second one with c inverted.
+    TOP_PAIR = 0x8788
+
+    def pair_adder(self, width):
+        return SelectingAdder(width)
+
+    def joined_sum(self, m, name, pairs, ones):
+        values = [value for pair in pairs for value in pair]
+        bits = [(*ones, *ones)]
+        for k in range(max(len(value) for value in values) + 1):
+            bits.append(tuple(value[min(k, len(value) - 1)] for value in values))
+        return carry_chain(m, name, self.JOINING, bits)[1:].as_signed()
+
+    def partial_product(self, m, name, number, low, high, is_top):
+        n = len(number)
+        zero, one = Const(0, 1), Const(1, 1)
+
+        def bit(k):
+            return number[min(k, n - 1)], low, number[min(k - 1, n - 1)], high
+
+        rest = [bit(k) for k in range(1, n + 2)]
+        if is_top:
+            # -2a is twice the inverse, and a one: which is carried into bit 1.
+            total = carry_chain(m, name, self.TOP_PAIR, [(high, high, zero, high), *rest])
+            return Cat(number[0] & low, total[1:]).as_signed()
+        return carry_chain(m, name, self.PAIR, [(number[0], low, zero, one), *rest]).as_signed()
+
+
+class _Ecp5(Structure):
+    name = "ecp5"
+    family = "ecp5"
+    carry = _Carry()
+
+    def accumulator(self, term_bits, bits, ends_late=False):
+        return CarryAccumulator(term_bits, bits, ends_late)
+
+
+STRUCTURE = _Ecp5()
