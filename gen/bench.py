@@ -14,16 +14,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from golden import data
-from golden.errors import InputError
-from golden.formats import BFLOAT16, Fp4Format, IntFormat, Scale
-from golden.fp4_quantizer import Fp4Mode, quantize_fp4, scale_exponent
-from golden.quantizer import quantize
-from golden.random_bits import RandomBits, seed_state
-from golden.stochastic_rounder import round_float
-from golden.trainer import RECIPES, Settings, Trainer
-
-from .ranges import check_range
+from nibblegrad.gen.ranges import check_range
+from nibblegrad.golden.cores.fp4_quantizer import Fp4Mode, quantize_fp4, scale_exponent
+from nibblegrad.golden.cores.quantizer import quantize
+from nibblegrad.golden.cores.stochastic_rounder import round_float
+from nibblegrad.golden.errors import InputError
+from nibblegrad.golden.numbers.formats import BFLOAT16, Fp4Format, IntFormat, Scale
+from nibblegrad.golden.numbers.random_bits import RandomBits, seed_state
+from nibblegrad.golden.training import data
+from nibblegrad.golden.training.trainer import RECIPES, Settings, Trainer
 
 __all__ = ["add_arguments", "run"]
 

@@ -1,10 +1,10 @@
 """Words that configurations use for formats, rules and structures, and what they stand for."""
 
-from golden.formats import WIDE_FORMATS, Fp4Format, IntFormat
-from golden.fp4_quantizer import Underflow
-from golden.quantizer import InRange
-from hdl.structures import PLAIN
-from hdl.structures import STRUCTURES as KNOWN_STRUCTURES
+from nibblegrad.golden.cores.fp4_quantizer import Underflow
+from nibblegrad.golden.cores.quantizer import InRange
+from nibblegrad.golden.numbers.formats import WIDE_FORMATS, Fp4Format, IntFormat
+from nibblegrad.hdl.array.structures import PLAIN
+from nibblegrad.hdl.array.structures import STRUCTURES as KNOWN_STRUCTURES
 
 __all__ = [
     "AUTO",

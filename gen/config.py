@@ -7,13 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from golden.errors import InputError
-
-from .choices import STRUCTURES
-from .core import Core, CoreConfig
-from .cores import CORES
-from .cores.training_core import TrainingCoreConfig
-from .module_names import check_names
+from nibblegrad.gen.choices import STRUCTURES
+from nibblegrad.gen.core import Core, CoreConfig
+from nibblegrad.gen.cores import CORES
+from nibblegrad.gen.cores.training_core import TrainingCoreConfig
+from nibblegrad.gen.emission.module_names import check_names
+from nibblegrad.golden.errors import InputError
 
 __all__ = [
     "CORES",

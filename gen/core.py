@@ -11,10 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
-from golden.errors import InputError
-
-from .docstrings import describe_parameters, in_a_comment
-from .stimulus import Chance, Run
+from nibblegrad.gen.docstrings import describe_parameters, in_a_comment
+from nibblegrad.gen.stimulus import Chance, Run
+from nibblegrad.golden.errors import InputError
 
 __all__ = ["Core", "CoreConfig", "Key", "Sample"]
 
@@ -117,9 +116,9 @@ class Sample:
 class Core:
     """The registration of a core, from which everything else learns of it.
 
-    A module of :mod:`gen.cores`, or of a folder that ``--cores`` names, has one, called ``CORE``.
-    Keys, their types and defaults are the parameters of the component; what they mean, and their
-    ranges, is what its docstring says.
+    A module of :mod:`nibblegrad.gen.cores`, or of a folder that ``--cores`` names, has one, called
+    ``CORE``. Keys, their types and defaults are the parameters of the component; what they mean,
+    and their ranges, is what its docstring says.
 
     Parameters
     ----------
@@ -134,7 +133,7 @@ class Core:
         chance, it yields what goes in and what must come out by the golden model.
     program : function, optional
         Instead, for a core with registers: given a :class:`CoreConfig`, the steps of a testbench;
-        see :mod:`gen.packaging.program`.
+        see :mod:`nibblegrad.gen.packaging.program`.
     choices : dict of str to dict, optional
         For parameters that are no numbers: the words of a configuration, and what each stands for.
     defaults : dict, optional
@@ -154,7 +153,7 @@ class Core:
     described_by : tuple of type, optional
         Classes whose docstrings explain the keys, if it is not the component.
     folder : Path, optional
-        Folder of somebody's own that it comes from; see :func:`gen.cores.with_folder`.
+        Folder of somebody's own that it comes from; see :func:`nibblegrad.gen.cores.with_folder`.
 
     Raises
     ------

@@ -1,7 +1,7 @@
 """Pages that list the cores: the default configuration, and the table in README.md.
 
-``python -m gen.core_pages`` writes both in a checkout, from the registrations and from the sizes in
-``docs/cores.md``.
+``python -m nibblegrad.gen.core_pages`` writes both in a checkout, from the registrations and from
+the sizes in ``docs/cores.md``.
 """
 
 import re
@@ -9,14 +9,13 @@ import sys
 import textwrap
 from collections.abc import Mapping
 
-from golden.errors import InputError
-
-from .config import DEFAULT
-from .core import Core, Key
-from .cores import CORES
-from .door import run_guarded
-from .outputs import write_if_changed
-from .sources import ROOT
+from nibblegrad.gen.config import DEFAULT
+from nibblegrad.gen.core import Core, Key
+from nibblegrad.gen.cores import CORES
+from nibblegrad.gen.door import run_guarded
+from nibblegrad.gen.outputs import write_if_changed
+from nibblegrad.gen.sources import ROOT
+from nibblegrad.golden.errors import InputError
 
 __all__ = ["to_table", "to_toml", "with_table"]
 
@@ -128,4 +127,4 @@ def _write() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(run_guarded("gen.core_pages", _write))
+    sys.exit(run_guarded("nibblegrad.gen.core_pages", _write))

@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from golden.errors import InputError
+from nibblegrad.golden.errors import InputError
 
 __all__ = ["BROKEN", "FAILED", "INTERRUPTED", "REFUSED", "FailedError", "require", "run_guarded"]
 

@@ -1,4 +1,4 @@
-"""``python -m gen verilog``: the files of a configuration."""
+"""``python -m nibblegrad verilog``: the files of a configuration."""
 
 import argparse
 import dataclasses
@@ -8,13 +8,13 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from golden.errors import InputError
-
-from . import config, core_pages, packaging, registers
-from .cores import CORES, with_folder
-from .outputs import Content, OutputFolder
-from .sources import digest, sources
-from .verilog import to_verilog
+from nibblegrad.gen import config, core_pages, packaging
+from nibblegrad.gen.cores import CORES, with_folder
+from nibblegrad.gen.emission import registers
+from nibblegrad.gen.emission.verilog import to_verilog
+from nibblegrad.gen.outputs import Content, OutputFolder
+from nibblegrad.gen.sources import digest, sources
+from nibblegrad.golden.errors import InputError
 
 __all__ = ["add_arguments", "files", "run"]
 

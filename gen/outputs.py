@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Self
 
-from golden.errors import InputError
+from nibblegrad.golden.errors import InputError
 
 __all__ = [
     "MANIFEST",

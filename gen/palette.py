@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from golden.methods import METHODS
+from nibblegrad.golden.training.methods import METHODS
 
 __all__ = ["PALETTE", "Look", "looks"]
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 
-from golden.errors import InputError
+from nibblegrad.golden.errors import InputError
 
 __all__ = ["check_range", "parse_names", "parse_sizes"]
 

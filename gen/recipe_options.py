@@ -5,10 +5,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from golden.methods import METHODS, RECIPES, VARIANTS, load_folder
-from golden.recipes import Recipe
-
-from .ranges import parse_names
+from nibblegrad.gen.ranges import parse_names
+from nibblegrad.golden.training.methods import METHODS, RECIPES, VARIANTS, load_folder
+from nibblegrad.golden.training.recipes import Recipe
 
 __all__ = ["EVERY", "add_methods_argument", "add_recipe_arguments", "chosen_recipes", "label"]
 
@@ -73,7 +72,7 @@ def add_methods_argument(parser: argparse.ArgumentParser, renew: Callable[[], No
         action=Load,
         metavar="DIR",
         help="folder with training methods of your own, Python files of one METHOD each, as those "
-        "of golden/methods; may be repeated, and stands before --help to have them listed",
+        "of golden/training/methods; may be repeated, and stands before --help to have them listed",
     )
 
 

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from golden.formats import FloatFormat, Fp4Format
-from golden.random_bits import RandomBits, seed_state
+from nibblegrad.golden.numbers.formats import FloatFormat, Fp4Format
+from nibblegrad.golden.numbers.random_bits import RandomBits, seed_state
 
 __all__ = [
     "BEATS",
@@ -117,11 +117,11 @@ def event_counts(**counts: Any) -> dict[str, int]:
 
 
 def residuals(quantized: Any, residual_bits: int) -> list[int]:
-    """Pack what is in the sideband of integer codes; see :func:`hdl.quantizer.residual_layout`.
+    """Pack what is in the sideband of integer codes; see :func:`nibblegrad.hdl.cores.quantizer.residual_layout`.
 
     Parameters
     ----------
-    quantized : golden.quantizer.Quantized
+    quantized : nibblegrad.golden.cores.quantizer.Quantized
         Codes of shape (beats, lanes).
     residual_bits : int
         Fraction bits of a residual.

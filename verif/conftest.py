@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from golden.errors import InputError
+from nibblegrad.golden.errors import InputError
 
 NETLIST = pytest.StashKey()
 OWN_CORES = pytest.StashKey()
@@ -60,7 +60,7 @@ def pytest_configure(config):
     except InputError as error:
         pytest.exit(str(error), returncode=2)
     if not hasattr(config, "workerinput"):
-        from verif.sim import REPORTS
+        from verif.support.sim import REPORTS
 
         shutil.rmtree(REPORTS, ignore_errors=True)
         REPORTS.mkdir(parents=True, exist_ok=True)
@@ -72,15 +72,15 @@ def pytest_report_header(config):
 
 
 def _read_netlist(path, configuration):
-    from gen import config
-    from verif.netlist import read_netlist
+    from nibblegrad.gen import config
+    from verif.support.netlist import read_netlist
 
     configuration = configuration or config.DEFAULT
     return read_netlist(path, config.load(configuration), configuration)
 
 
 def _read_cores(folder):
-    from gen.cores import CORES, with_folder
+    from nibblegrad.gen.cores import CORES, with_folder
 
     return {name: core for name, core in with_folder(folder).items() if name not in CORES}
 
@@ -89,7 +89,7 @@ def pytest_generate_tests(metafunc):
     """Give a test of every core all of them, and one of every module their samples."""
     if not {"every_core", "every_module"} & set(metafunc.fixturenames):
         return
-    from gen.cores import CORES
+    from nibblegrad.gen.cores import CORES
 
     cores = metafunc.config.stash.get(OWN_CORES, CORES)
     if "every_core" in metafunc.fixturenames:
@@ -126,7 +126,7 @@ def given_netlist(request):
 @pytest.fixture(scope="session")
 def texts(tmp_path_factory):
     """Texts of the files of the default configuration, by name; made once for all workers."""
-    from gen import config, emit
+    from nibblegrad.gen import config, emit
 
     where = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
@@ -152,12 +152,12 @@ def folder(texts, tmp_path_factory):
 def sim(request):
     """Run benches, words of one string, on a component or a netlist.
 
-    See :func:`verif.sim.simulate`.
+    See :func:`verif.support.sim.simulate`.
     """
     for tool, package in (("g++", "g++"), ("make", "make"), ("perl", "perl")):
         if shutil.which(tool) is None:
             pytest.fail(f"{tool} is not on the PATH; install it, such as `apt install {package}`")
-    from verif.sim import simulate
+    from verif.support.sim import simulate
 
     def run(design, bench, params=None, test=None, seed=None):
         simulate(
@@ -177,7 +177,7 @@ def pytest_terminal_summary(terminalreporter, exitstatus, config):
 
     The seed is named at the end where a test failed.
     """
-    from verif.sim import REPORTS
+    from verif.support.sim import REPORTS
 
     if exitstatus:
         seed = config.getoption("--seed")

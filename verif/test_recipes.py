@@ -5,14 +5,14 @@ import dataclasses
 import numpy as np
 import pytest
 
-from golden import data
-from golden.layers import QuantizedDense
-from golden.loss import CrossEntropy
-from golden.methods import RECIPES
-from golden.networks import NETWORKS
-from golden.optimizers import MomentumSGD
-from golden.recipes import Hook, Recipe
-from golden.trainer import Settings, Trainer
+from nibblegrad.golden.training import data
+from nibblegrad.golden.training.layers import QuantizedDense
+from nibblegrad.golden.training.loss import CrossEntropy
+from nibblegrad.golden.training.methods import RECIPES
+from nibblegrad.golden.training.networks import NETWORKS
+from nibblegrad.golden.training.optimizers import MomentumSGD
+from nibblegrad.golden.training.recipes import Hook, Recipe
+from nibblegrad.golden.training.trainer import Settings, Trainer
 
 SMALL = Settings(hidden=(16, 12), epochs=1)
 

@@ -15,26 +15,27 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-from gen import train
-from gen.config import load
-from gen.cycles_report import comma_separated, table
-from gen.door import run_guarded
-from gen.outputs import OutputFolder
-from gen.ranges import parse_names
-from gen.recipe_options import chosen_recipes
-from golden.backend import NumpyBackend
-from golden.device_backend import DeviceBackend
-from golden.errors import InputError
-from golden.gradient_recipe import check_core
-from golden.methods import core_method
-from golden.networks import NETWORKS
-from golden.trainer import Trainer
+from nibblegrad.gen.config import load
+from nibblegrad.gen.cycles.report import comma_separated, table
+from nibblegrad.gen.door import run_guarded
+from nibblegrad.gen.outputs import OutputFolder
+from nibblegrad.gen.ranges import parse_names
+from nibblegrad.gen.recipe_options import chosen_recipes
+from nibblegrad.gen.training import command as train
+from nibblegrad.golden.driver.device_backend import DeviceBackend
+from nibblegrad.golden.errors import InputError
+from nibblegrad.golden.training.backend import NumpyBackend
+from nibblegrad.golden.training.gradient_recipe import check_core
+from nibblegrad.golden.training.methods import core_method
+from nibblegrad.golden.training.networks import NETWORKS
+from nibblegrad.golden.training.trainer import Trainer
+from verif.driver.roofline import layer_report
 from verif.harness.device import RtlDevice
-from verif.roofline import layer_report
+from verif.paths import ROOT
 
 __all__ = ["compare", "core_recipe", "main", "numpy_backend", "train_in_rtl"]
 
-CONFIG = Path(__file__).parent.parent / "gen" / "configs" / "training_8x8x16.toml"
+CONFIG = ROOT / "gen" / "configs" / "training_8x8x16.toml"
 
 
 def main(argv=None):

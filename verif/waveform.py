@@ -7,23 +7,22 @@ loaded while the product of the first one is under way, and its activations neve
 
 import itertools
 import json
-from pathlib import Path
 
 import cocotb
 import numpy as np
 from cocotb.clock import Clock
 from cocotb.triggers import ClockCycles, RisingEdge
 
-from gen import config
-from golden.command import Command, Destination, Operation
-from golden.device import pack_biases, pack_matrix
-from golden.registers import BY_NAME
-from golden.training_core import TrainingCore
-from verif.core_driver import CoreDriver, expected
-from verif.coverage import assert_equal
-from verif.sim import BUILD, simulate
+from nibblegrad.gen import config
+from nibblegrad.golden.engine.command import Command, Destination, Operation
+from nibblegrad.golden.engine.device import pack_biases, pack_matrix
+from nibblegrad.golden.engine.registers import BY_NAME
+from nibblegrad.golden.engine.training_core import TrainingCore
+from verif.engine.core_driver import CoreDriver, expected
+from verif.paths import ROOT
+from verif.support.coverage import assert_equal
+from verif.support.sim import BUILD, simulate
 
-ROOT = Path(__file__).resolve().parent.parent
 FIGURE = ROOT / "docs" / "images" / "commands.svg"
 TRACE = BUILD / "waveform.json"
 

@@ -11,9 +11,9 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.sim import Simulator
 
-from golden.formats import BFLOAT16, Scale
-from hdl.quantizer import Quantizer, integer_beat
-from hdl.stream import beat_signature
+from nibblegrad.golden.numbers.formats import BFLOAT16, Scale
+from nibblegrad.hdl.base.stream import beat_signature
+from nibblegrad.hdl.cores.quantizer import Quantizer, integer_beat
 
 __all__ = ["Activations", "simulate"]
 
@@ -21,7 +21,7 @@ LANES, BITS, RESIDUAL_BITS = 4, 4, 8
 
 
 class Activations(wiring.Component):
-    """ReLU of bfloat16 numbers, quantised to UINT4 by `hdl.quantizer.Quantizer`.
+    """ReLU of bfloat16 numbers, quantised to UINT4 by `nibblegrad.hdl.cores.quantizer.Quantizer`.
 
     Latency and throughput are the quantiser's: 12 cycles, one beat per cycle.
     """

@@ -1,4 +1,4 @@
-"""Cores: a module each, with its registration, :class:`gen.core.Core`, called ``CORE``."""
+"""Cores: a module each, with its registration, :class:`nibblegrad.gen.core.Core`, called ``CORE``."""
 
 import dataclasses
 import hashlib
@@ -9,9 +9,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
 
-from golden.errors import InputError
-
-from ..core import Core
+from nibblegrad.gen.core import Core
+from nibblegrad.golden.errors import InputError
 
 __all__ = ["CORES", "with_folder"]
 
@@ -92,5 +91,5 @@ def _core_of(package: str, name: str, where: Path) -> Core | None:
         ) from error
     core = getattr(module, "CORE", None)
     if core is not None and not isinstance(core, Core):
-        raise InputError(f"{file}: CORE must be a gen.core.Core, not {core!r}")
+        raise InputError(f"{file}: CORE must be a nibblegrad.gen.core.Core, not {core!r}")
     return core

@@ -3,13 +3,12 @@
 from collections.abc import Iterator
 from typing import Any
 
-from golden.rounding import RoundMode
-from golden.stochastic_rounder import round_fixed
-from hdl.stochastic_rounder import FixedRounder
-
-from ..choices import INTEGERS
-from ..core import Core, Sample
-from ..stimulus import BEATS, Chance, Run, event_counts, noise_of, rows_of, tensor
+from nibblegrad.gen.choices import INTEGERS
+from nibblegrad.gen.core import Core, Sample
+from nibblegrad.gen.stimulus import BEATS, Chance, Run, event_counts, noise_of, rows_of, tensor
+from nibblegrad.golden.cores.stochastic_rounder import round_fixed
+from nibblegrad.golden.numbers.rounding import RoundMode
+from nibblegrad.hdl.cores.stochastic_rounder import FixedRounder
 
 __all__ = ["CORE", "runs"]
 

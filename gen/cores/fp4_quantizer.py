@@ -3,12 +3,20 @@
 from collections.abc import Iterator
 from typing import Any
 
-from golden.fp4_quantizer import Fp4Mode, quantize_fp4
-from hdl.fp4_quantizer import Fp4Quantizer
-
-from ..choices import FP4, UNDERFLOW, UNDERFLOW_NOTE, WIDE_FORMATS
-from ..core import Core, Sample
-from ..stimulus import BEATS, Chance, Run, event_counts, fp4_settings, noise_of, rows_of, tensor
+from nibblegrad.gen.choices import FP4, UNDERFLOW, UNDERFLOW_NOTE, WIDE_FORMATS
+from nibblegrad.gen.core import Core, Sample
+from nibblegrad.gen.stimulus import (
+    BEATS,
+    Chance,
+    Run,
+    event_counts,
+    fp4_settings,
+    noise_of,
+    rows_of,
+    tensor,
+)
+from nibblegrad.golden.cores.fp4_quantizer import Fp4Mode, quantize_fp4
+from nibblegrad.hdl.cores.fp4_quantizer import Fp4Quantizer
 
 __all__ = ["CORE", "runs"]
 

@@ -3,13 +3,12 @@
 from collections.abc import Iterator
 from typing import Any
 
-from golden.formats import IntFormat, Scale
-from golden.quantizer import quantize
-from hdl.quantizer import Quantizer
-
-from ..choices import IN_RANGE, IN_RANGE_NOTE, WIDE_FORMATS
-from ..core import Core, Sample
-from ..stimulus import BEATS, Chance, Run, event_counts, residuals, rows_of, tensor
+from nibblegrad.gen.choices import IN_RANGE, IN_RANGE_NOTE, WIDE_FORMATS
+from nibblegrad.gen.core import Core, Sample
+from nibblegrad.gen.stimulus import BEATS, Chance, Run, event_counts, residuals, rows_of, tensor
+from nibblegrad.golden.cores.quantizer import quantize
+from nibblegrad.golden.numbers.formats import IntFormat, Scale
+from nibblegrad.hdl.cores.quantizer import Quantizer
 
 __all__ = ["CORE", "runs"]
 

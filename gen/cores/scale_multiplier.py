@@ -5,13 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from golden.formats import FloatFormat, Fp4Format, Scale
-from golden.fp4_quantizer import Fp4Mode
-from golden.rounding import RoundMode
-from golden.scale_multiplier import scale_to_float, scale_to_fp4, scale_to_integer
-from hdl.scale_multiplier import ScaleMultiplier
-
-from ..choices import (
+from nibblegrad.gen.choices import (
     FP4,
     IN_RANGE,
     IN_RANGE_NOTE,
@@ -20,8 +14,8 @@ from ..choices import (
     UNDERFLOW_NOTE,
     WIDE_FORMATS,
 )
-from ..core import Core, Sample
-from ..stimulus import (
+from nibblegrad.gen.core import Core, Sample
+from nibblegrad.gen.stimulus import (
     BEATS,
     Chance,
     Run,
@@ -32,6 +26,11 @@ from ..stimulus import (
     rows_of,
     tensor,
 )
+from nibblegrad.golden.cores.fp4_quantizer import Fp4Mode
+from nibblegrad.golden.cores.scale_multiplier import scale_to_float, scale_to_fp4, scale_to_integer
+from nibblegrad.golden.numbers.formats import FloatFormat, Fp4Format, Scale
+from nibblegrad.golden.numbers.rounding import RoundMode
+from nibblegrad.hdl.cores.scale_multiplier import ScaleMultiplier
 
 __all__ = ["CORE", "runs"]
 

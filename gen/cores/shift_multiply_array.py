@@ -4,15 +4,14 @@ import itertools
 from collections.abc import Iterator
 from typing import Any
 
-from golden.formats import IntFormat
-from golden.random_bits import RandomBits, seed_state
-from golden.rounding import RoundMode
-from golden.shift_multiply_array import ShiftOperand, matmul, round_accumulators
-from hdl.shift_multiply_array import ShiftMultiplyArray
-
-from ..choices import AUTO, FP4, STRUCTURE_NOTE, STRUCTURES
-from ..core import Core, Sample
-from ..stimulus import Chance, Run, event_counts, pack, rows_of, tensor
+from nibblegrad.gen.choices import AUTO, FP4, STRUCTURE_NOTE, STRUCTURES
+from nibblegrad.gen.core import Core, Sample
+from nibblegrad.gen.stimulus import Chance, Run, event_counts, pack, rows_of, tensor
+from nibblegrad.golden.cores.shift_multiply_array import ShiftOperand, matmul, round_accumulators
+from nibblegrad.golden.numbers.formats import IntFormat
+from nibblegrad.golden.numbers.random_bits import RandomBits, seed_state
+from nibblegrad.golden.numbers.rounding import RoundMode
+from nibblegrad.hdl.cores.shift_multiply_array import ShiftMultiplyArray
 
 __all__ = ["CORE", "runs"]
 

@@ -5,13 +5,12 @@ from typing import Any
 
 import numpy as np
 
-from golden.formats import IntFormat, Scale
-from golden.quantizer import quantize
-from golden.step_gradient import step_gradient
-from hdl.step_gradient import StepGradient
-
-from ..core import Core, Sample
-from ..stimulus import BEATS, Chance, Run, rows_of, tensor
+from nibblegrad.gen.core import Core, Sample
+from nibblegrad.gen.stimulus import BEATS, Chance, Run, rows_of, tensor
+from nibblegrad.golden.cores.quantizer import quantize
+from nibblegrad.golden.cores.step_gradient import step_gradient
+from nibblegrad.golden.numbers.formats import IntFormat, Scale
+from nibblegrad.hdl.cores.step_gradient import StepGradient
 
 __all__ = ["CORE", "runs"]
 

@@ -3,13 +3,21 @@
 from collections.abc import Iterator
 from typing import Any
 
-from golden.rounding import RoundMode
-from golden.stochastic_rounder import round_float_codes
-from hdl.stochastic_rounder import FloatRounder
-
-from ..choices import WIDE_FORMATS
-from ..core import Core, Sample
-from ..stimulus import BEATS, Chance, Run, event_counts, noise_of, rows_of, seed_beats, tensor
+from nibblegrad.gen.choices import WIDE_FORMATS
+from nibblegrad.gen.core import Core, Sample
+from nibblegrad.gen.stimulus import (
+    BEATS,
+    Chance,
+    Run,
+    event_counts,
+    noise_of,
+    rows_of,
+    seed_beats,
+    tensor,
+)
+from nibblegrad.golden.cores.stochastic_rounder import round_float_codes
+from nibblegrad.golden.numbers.rounding import RoundMode
+from nibblegrad.hdl.cores.stochastic_rounder import FloatRounder
 
 __all__ = ["CORE", "runs"]
 

@@ -5,10 +5,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
-from golden.command import CoreSize
-from hdl.training_core import TrainingCore
-
-from ..choices import (
+from nibblegrad.gen.choices import (
     AUTO,
     FP4,
     IN_RANGE,
@@ -19,15 +16,17 @@ from ..choices import (
     UNDERFLOW_NOTE,
     WIDE_FORMATS,
 )
-from ..core import Core, CoreConfig, Sample
-from ..packaging.program import program
+from nibblegrad.gen.core import Core, CoreConfig, Sample
+from nibblegrad.gen.packaging.program import program
+from nibblegrad.golden.engine.command import CoreSize
+from nibblegrad.hdl.engine.training_core import TrainingCore
 
 __all__ = ["CORE", "TrainingCoreConfig"]
 
 
 @dataclass(frozen=True)
 class TrainingCoreConfig(CoreConfig):
-    """Parameters of :class:`hdl.training_core.TrainingCore`: those of ``CoreSize``, and how.
+    """Parameters of :class:`nibblegrad.hdl.engine.training_core.TrainingCore`: those of ``CoreSize``, and how.
 
     They stand here and not in the registration because tools that size and place training cores
     work with them. The default is a core that fits small devices, other than that of ``CoreSize``.

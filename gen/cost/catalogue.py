@@ -5,16 +5,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from gen.flow.families import FAMILIES
-from golden.float_dot_product import BINARY16_OPERANDS, HYBRID_FP8
-from golden.formats import Fp4Format
-from hdl.dual_dot_product import DualDotProduct
-from hdl.e2m1_dot_product import E2m1DotProduct
-from hdl.float_dot_product import FloatDotProduct
-from hdl.integer_dot_product import IntegerDotProduct
-from hdl.integer_multiplier import Multiplication
-from hdl.shift_dot_product import ShiftDotProduct
-from hdl.structures import PIPELINED, PLAIN, STRUCTURES
+from nibblegrad.gen.flow.families import FAMILIES
+from nibblegrad.golden.numbers.formats import Fp4Format
+from nibblegrad.golden.units.float_dot_product import BINARY16_OPERANDS, HYBRID_FP8
+from nibblegrad.hdl.array.structures import PIPELINED, PLAIN, STRUCTURES
+from nibblegrad.hdl.units.dual_dot_product import DualDotProduct
+from nibblegrad.hdl.units.e2m1_dot_product import E2m1DotProduct
+from nibblegrad.hdl.units.float_dot_product import FloatDotProduct
+from nibblegrad.hdl.units.integer_dot_product import IntegerDotProduct
+from nibblegrad.hdl.units.integer_multiplier import Multiplication
+from nibblegrad.hdl.units.shift_dot_product import ShiftDotProduct
 
 __all__ = [
     "CELLS",

@@ -6,8 +6,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from gen.flow import cache, tools
-from golden.errors import InputError
+from nibblegrad.gen.flow import cache, tools
+from nibblegrad.golden.errors import InputError
 
 __all__ = ["DEFAULT_LIBERTY", "CellArea", "find_liberty", "map_to_cells", "nand_area"]
 
@@ -84,7 +84,7 @@ def map_to_cells(
     ------
     InputError
         If Yosys is missing, or the library has no NAND2.
-    gen.flow.tools.ToolError
+    nibblegrad.gen.flow.tools.ToolError
         If Yosys fails.
     """
     text = _text(library)

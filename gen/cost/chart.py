@@ -3,11 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-from gen.flow.families import FAMILIES
-
-from .catalogue import FORMATS, REFERENCE
-from .measure import Figures
-from .report import best_of
+from nibblegrad.gen.cost.catalogue import FORMATS, REFERENCE
+from nibblegrad.gen.cost.measure import Figures
+from nibblegrad.gen.cost.report import best_of
+from nibblegrad.gen.flow.families import FAMILIES
 
 __all__ = ["figure", "save"]
 
@@ -22,7 +21,7 @@ def figure(figures: list[Figures]) -> Any:
     Parameters
     ----------
     figures : list of Figures
-        What was measured, one for :data:`gen.cost.catalogue.REFERENCE` at least.
+        What was measured, one for :data:`nibblegrad.gen.cost.catalogue.REFERENCE` at least.
 
     Returns
     -------

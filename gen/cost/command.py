@@ -6,17 +6,16 @@ import functools
 import os
 from pathlib import Path
 
-from gen.door import require
-from gen.flow import cache, tools
-from gen.flow.families import FAMILIES, add_own
-from gen.outputs import Content, OutputFolder
-from gen.ranges import check_range
-from golden.errors import InputError
-
-from . import chart, report
-from .catalogue import CELLS, REFERENCE, priced
-from .cells import DEFAULT_LIBERTY, find_liberty
-from .measure import SEEDS, Figures, array_jobs, jobs, measure
+from nibblegrad.gen.cost import chart, report
+from nibblegrad.gen.cost.catalogue import CELLS, REFERENCE, priced
+from nibblegrad.gen.cost.cells import DEFAULT_LIBERTY, find_liberty
+from nibblegrad.gen.cost.measure import SEEDS, Figures, array_jobs, jobs, measure
+from nibblegrad.gen.door import require
+from nibblegrad.gen.flow import cache, tools
+from nibblegrad.gen.flow.families import FAMILIES, add_own
+from nibblegrad.gen.outputs import Content, OutputFolder
+from nibblegrad.gen.ranges import check_range
+from nibblegrad.golden.errors import InputError
 
 __all__ = ["add_arguments", "run"]
 

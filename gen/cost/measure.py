@@ -8,17 +8,16 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from gen.flow import cache
-from gen.flow.families import FAMILIES, TARGETS, add_own
-from gen.flow.parallel import ended, processes
-from gen.flow.placement import place
-from gen.flow.synthesis import synthesize
-from gen.interrupts import put_off
-from gen.verilog import to_verilog
-from hdl.unit_array import UnitArray
-
-from .catalogue import CELLS, DESIGNS, LANES, REFERENCE, Design, designs_for
-from .cells import map_to_cells
+from nibblegrad.gen.cost.catalogue import CELLS, DESIGNS, LANES, REFERENCE, Design, designs_for
+from nibblegrad.gen.cost.cells import map_to_cells
+from nibblegrad.gen.emission.verilog import to_verilog
+from nibblegrad.gen.flow import cache
+from nibblegrad.gen.flow.families import FAMILIES, TARGETS, add_own
+from nibblegrad.gen.flow.parallel import ended, processes
+from nibblegrad.gen.flow.placement import place
+from nibblegrad.gen.flow.synthesis import synthesize
+from nibblegrad.gen.interrupts import put_off
+from nibblegrad.hdl.units.unit_array import UnitArray
 
 __all__ = ["ROWS", "SEEDS", "Figures", "Job", "array_jobs", "jobs", "measure"]
 

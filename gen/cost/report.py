@@ -4,12 +4,11 @@ import csv
 import io
 import math
 
-from gen.flow.families import FAMILIES
-from golden.errors import InputError
-
-from .catalogue import CELLS, DESIGNS, FORMATS, LANES, REFERENCE
-from .measure import ROWS, SEEDS, Figures
-from .neighbours import MEASURED, PUBLISHED
+from nibblegrad.gen.cost.catalogue import CELLS, DESIGNS, FORMATS, LANES, REFERENCE
+from nibblegrad.gen.cost.measure import ROWS, SEEDS, Figures
+from nibblegrad.gen.cost.neighbours import MEASURED, PUBLISHED
+from nibblegrad.gen.flow.families import FAMILIES
+from nibblegrad.golden.errors import InputError
 
 __all__ = ["best_of", "comma_separated", "markdown", "read", "training_steps"]
 
@@ -32,7 +31,7 @@ def best_of(figures: list[Figures], use: str) -> dict[str, Figures]:
 
 def training_steps(figures: list[Figures]) -> list[tuple[str, int, float, float]]:
     """Find the area-time of a full training step (forward and two backward GEMMs), on
-    :data:`gen.cost.catalogue.REFERENCE`.
+    :data:`nibblegrad.gen.cost.catalogue.REFERENCE`.
 
     Returns
     -------

@@ -4,14 +4,13 @@ import itertools
 from collections.abc import Iterator
 from typing import Any
 
-from golden.errors import InputError
-
-from ..config import TrainingCoreConfig
-from .families import TARGETS
-from .family import RESOURCES, Target
-from .search import Fit, fastest, fits, shortage
-from .sizing import is_measured, predict, smallest_memories
-from .throughput import LAYER, Workload, least_cycles
+from nibblegrad.gen.config import TrainingCoreConfig
+from nibblegrad.gen.flow.families import TARGETS
+from nibblegrad.gen.flow.family import RESOURCES, Target
+from nibblegrad.gen.flow.search import Fit, fastest, fits, shortage
+from nibblegrad.gen.flow.sizing import is_measured, predict, smallest_memories
+from nibblegrad.gen.flow.throughput import LAYER, Workload, least_cycles
+from nibblegrad.golden.errors import InputError
 
 __all__ = ["MARGIN", "best", "check_fits", "ranking", "shapes"]
 

@@ -9,10 +9,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from golden.errors import InputError
-
-from ..outputs import prepare_folder
-from . import tools
+from nibblegrad.gen.flow import tools
+from nibblegrad.gen.outputs import prepare_folder
+from nibblegrad.golden.errors import InputError
 
 __all__ = ["FOLDER", "KEPT", "Cached", "cached", "prepare"]
 

@@ -1,4 +1,4 @@
-"""``python -m gen.flow.calibrate``: measure training cores, and fit what predicts the others."""
+"""``python -m nibblegrad.gen.flow.calibrate``: measure training cores, and fit what predicts the others."""
 
 import argparse
 import json
@@ -9,22 +9,22 @@ import sys
 import numpy as np
 from tqdm import tqdm
 
-from ..config import TrainingCoreConfig
-from ..door import require, run_guarded
-from ..interrupts import put_off
-from ..outputs import prepare_folder, write_if_changed
-from ..ranges import check_range
-from ..verilog import to_verilog
-from . import cache, sizing, tools
-from .families import FAMILIES, TARGETS, add_own, find_target
-from .family import Family, Shape, Target
-from .memories import memory_use
-from .parallel import ended, processes
-from .synthesis import Synthesis, synthesize
+from nibblegrad.gen.config import TrainingCoreConfig
+from nibblegrad.gen.door import require, run_guarded
+from nibblegrad.gen.emission.verilog import to_verilog
+from nibblegrad.gen.flow import cache, sizing, tools
+from nibblegrad.gen.flow.families import FAMILIES, TARGETS, add_own, find_target
+from nibblegrad.gen.flow.family import Family, Shape, Target
+from nibblegrad.gen.flow.memories import memory_use
+from nibblegrad.gen.flow.parallel import ended, processes
+from nibblegrad.gen.flow.synthesis import Synthesis, synthesize
+from nibblegrad.gen.interrupts import put_off
+from nibblegrad.gen.outputs import prepare_folder, write_if_changed
+from nibblegrad.gen.ranges import check_range
 
 __all__ = ["add_arguments", "configuration", "core_name", "fit", "main", "measure"]
 
-PROGRAM = "python -m gen.flow.calibrate"
+PROGRAM = "python -m nibblegrad.gen.flow.calibrate"
 
 
 def measure(config: TrainingCoreConfig, target: Target) -> Synthesis:
@@ -52,7 +52,7 @@ def counts(synthesis: Synthesis) -> dict[str, int]:
 def fit(
     configs: list[TrainingCoreConfig], measured: list[dict[str, int]], target: Target
 ) -> dict[str, dict[str, float]]:
-    """Fit the coefficients of :data:`gen.flow.sizing.TERMS` to what was measured.
+    """Fit the coefficients of :data:`nibblegrad.gen.flow.sizing.TERMS` to what was measured.
 
     No part of a core makes it smaller, so no coefficient is negative. What counts is the relative
     error. LUTs of distributed memory are known without fitting.

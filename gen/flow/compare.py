@@ -1,4 +1,4 @@
-"""``python -m gen.flow.compare``: what a change of the hardware costs, core by core."""
+"""``python -m nibblegrad.gen.flow.compare``: what a change of the hardware costs, core by core."""
 
 import argparse
 import re
@@ -10,20 +10,19 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from golden.errors import InputError
-
-from ..door import run_guarded
-from ..ranges import check_range
-from . import cache, tools
-from .families import TARGETS, add_own, find_target
-from .family import Target
-from .parallel import at_once
-from .placement import place
-from .synthesis import synthesize
+from nibblegrad.gen.door import run_guarded
+from nibblegrad.gen.flow import cache, tools
+from nibblegrad.gen.flow.families import TARGETS, add_own, find_target
+from nibblegrad.gen.flow.family import Target
+from nibblegrad.gen.flow.parallel import at_once
+from nibblegrad.gen.flow.placement import place
+from nibblegrad.gen.flow.synthesis import synthesize
+from nibblegrad.gen.ranges import check_range
+from nibblegrad.golden.errors import InputError
 
 __all__ = ["Core", "Figures", "add_arguments", "cores_in", "main", "measure", "table"]
 
-PROGRAM = "python -m gen.flow.compare"
+PROGRAM = "python -m nibblegrad.gen.flow.compare"
 
 #: What the placer aims at, in MHz: more than cores can reach, but not so much that it never ends.
 FREQUENCY = 400.0
@@ -63,7 +62,7 @@ class Figures:
     ----------
     luts, flip_flops, multipliers, block_rams : int
         LUTs with those that carries and distributed memory occupy; see
-        :class:`gen.flow.synthesis.Synthesis`.
+        :class:`nibblegrad.gen.flow.synthesis.Synthesis`.
     latency : int
         In cycles.
     frequencies : tuple of float

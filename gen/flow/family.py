@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from .boards import Board
-from .tools import Tool
+from nibblegrad.gen.flow.boards import Board
+from nibblegrad.gen.flow.tools import Tool
 
 __all__ = ["RESOURCES", "SHAPES_18K", "Family", "Pricing", "Shape", "Target"]
 
@@ -54,8 +54,9 @@ class Pricing:
 class Family:
     """Devices with the same cells, of one synthesis command and one place-and-route tool.
 
-    Each family is a module of :mod:`gen.flow.families`, or of a folder of a user, whose ``FAMILY``
-    is an object of a class derived from this. What has a value here may be left as it is.
+    Each family is a module of :mod:`nibblegrad.gen.flow.families`, or of a folder of a user, whose
+    ``FAMILY`` is an object of a class derived from this. What has a value here may be left as it
+    is.
 
     The weights say how many units of a resource a cell of Yosys takes; cells that are not listed
     take none. A ``*`` in the name of a cell stands for anything.
@@ -67,7 +68,8 @@ class Family:
     rank : int
         Its place in tables, from the lowest on; families of a user come last.
     structure : str
-        Structure of the array that suits it: a name of :data:`hdl.structures.STRUCTURES`.
+        Structure of the array that suits it: a name of
+        :data:`nibblegrad.hdl.array.structures.STRUCTURES`.
     tools : tuple of Tool
         Programs that only it needs.
     synthesis : str
@@ -114,9 +116,9 @@ class Family:
     measured_on : str
         Target for whose synthesis the cores of ``shapes`` are measured.
     shapes : tuple of Shape
-        Training cores that ``python -m gen.flow.calibrate`` measures, from which the size of others
-        is predicted. Together they tell the terms apart; large ones keep the error small where it
-        matters.
+        Training cores that ``python -m nibblegrad.gen.flow.calibrate`` measures, from which the
+        size of others is predicted. Together they tell the terms apart; large ones keep the error
+        small where it matters.
     """
 
     name: str

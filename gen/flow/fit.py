@@ -1,20 +1,19 @@
-"""``python -m gen fit``: the fastest training core that fits a device, or whether one fits."""
+"""``python -m nibblegrad fit``: the fastest training core that fits a device, or whether one fits."""
 
 import argparse
 import dataclasses
 from pathlib import Path
 
-from golden.errors import InputError
-
-from .. import config
-from ..config import TrainingCoreConfig
-from ..outputs import write_if_changed
-from ..ranges import check_range
-from . import advisor, throughput
-from .families import TARGETS, add_own, find_target
-from .family import RESOURCES, Target
-from .search import Fit
-from .throughput import Workload
+from nibblegrad.gen import config
+from nibblegrad.gen.config import TrainingCoreConfig
+from nibblegrad.gen.flow import advisor, throughput
+from nibblegrad.gen.flow.families import TARGETS, add_own, find_target
+from nibblegrad.gen.flow.family import RESOURCES, Target
+from nibblegrad.gen.flow.search import Fit
+from nibblegrad.gen.flow.throughput import Workload
+from nibblegrad.gen.outputs import write_if_changed
+from nibblegrad.gen.ranges import check_range
+from nibblegrad.golden.errors import InputError
 
 __all__ = [
     "add_arguments",
@@ -219,7 +218,7 @@ def training_core(
     module : str, optional
         Its module, where there are several training cores.
     force : bool
-        Whether it may be huge; see :func:`gen.config.parse`.
+        Whether it may be huge; see :func:`nibblegrad.gen.config.parse`.
 
     Raises
     ------

@@ -1,27 +1,26 @@
-"""``python -m gen fpga``: a training core placed and routed, with a report and a bitstream."""
+"""``python -m nibblegrad fpga``: a training core placed and routed, with a report and a bitstream."""
 
 import argparse
 from pathlib import Path
 
 from tqdm import tqdm
 
-from golden.errors import InputError
-from hdl.host_bridge import HostedCore
-
-from ..config import STRUCTURES, TrainingCoreConfig
-from ..outputs import OutputFolder
-from ..ranges import check_range
-from ..verilog import to_verilog
-from . import cache, tools
-from .boards import BAUD
-from .families import TARGETS, add_own, find_target
-from .family import Target
-from .fit import add_core_arguments, choose, chosen_workload
-from .fpga_report import CORE, REPORT, TOP, Results, report_files, report_names
-from .memories import memory_use
-from .parallel import at_once
-from .placement import Placement, place
-from .synthesis import Synthesis, synthesize
+from nibblegrad.gen.config import STRUCTURES, TrainingCoreConfig
+from nibblegrad.gen.emission.verilog import to_verilog
+from nibblegrad.gen.flow import cache, tools
+from nibblegrad.gen.flow.boards import BAUD
+from nibblegrad.gen.flow.families import TARGETS, add_own, find_target
+from nibblegrad.gen.flow.family import Target
+from nibblegrad.gen.flow.fit import add_core_arguments, choose, chosen_workload
+from nibblegrad.gen.flow.fpga_report import CORE, REPORT, TOP, Results, report_files, report_names
+from nibblegrad.gen.flow.memories import memory_use
+from nibblegrad.gen.flow.parallel import at_once
+from nibblegrad.gen.flow.placement import Placement, place
+from nibblegrad.gen.flow.synthesis import Synthesis, synthesize
+from nibblegrad.gen.outputs import OutputFolder
+from nibblegrad.gen.ranges import check_range
+from nibblegrad.golden.errors import InputError
+from nibblegrad.hdl.host.host_bridge import HostedCore
 
 __all__ = ["add_arguments", "check_memories", "run"]
 

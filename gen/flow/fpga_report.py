@@ -4,13 +4,13 @@ import json
 import re
 from dataclasses import dataclass
 
-from ..config import TrainingCoreConfig
-from ..outputs import Content
-from .boards import BAUD
-from .family import RESOURCES, Target
-from .fit import to_toml
-from .placement import Placement, Step
-from .synthesis import Synthesis
+from nibblegrad.gen.config import TrainingCoreConfig
+from nibblegrad.gen.flow.boards import BAUD
+from nibblegrad.gen.flow.family import RESOURCES, Target
+from nibblegrad.gen.flow.fit import to_toml
+from nibblegrad.gen.flow.placement import Placement, Step
+from nibblegrad.gen.flow.synthesis import Synthesis
+from nibblegrad.gen.outputs import Content
 
 __all__ = ["CORE", "REPORT", "TOP", "Results", "condense", "report_files", "report_names"]
 

@@ -2,15 +2,14 @@
 
 from dataclasses import dataclass
 
-from golden.command import CoreSize
-from hdl.load_unit import LoadUnit
-from hdl.outlet import Outlet
-from hdl.output_buffer import OutputBuffer
-from hdl.structure import Structure
-from hdl.structures import STRUCTURES
-from hdl.timing import buffer_words
-
-from .family import Target
+from nibblegrad.gen.flow.family import Target
+from nibblegrad.golden.engine.command import CoreSize
+from nibblegrad.hdl.array.structure import Structure
+from nibblegrad.hdl.array.structures import STRUCTURES
+from nibblegrad.hdl.base.outlet import Outlet
+from nibblegrad.hdl.engine.load_unit import LoadUnit
+from nibblegrad.hdl.engine.output_buffer import OutputBuffer
+from nibblegrad.hdl.engine.timing import buffer_words
 
 __all__ = [
     "CODE",

@@ -9,8 +9,8 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from typing import TypeVar
 
-from ..interrupts import MOMENT, put_off
-from . import tools
+from nibblegrad.gen.flow import tools
+from nibblegrad.gen.interrupts import MOMENT, put_off
 
 __all__ = ["at_once", "ended", "processes"]
 
@@ -24,7 +24,7 @@ def processes(count: int) -> Iterator[Executor]:
 
     An interrupt of the block ends them, and the tools that they run. After another exception,
     what is running is finished, so that it is kept, and nothing else is begun. Work is submitted
-    within :func:`gen.interrupts.put_off`, and waited for by :func:`ended`.
+    within :func:`nibblegrad.gen.interrupts.put_off`, and waited for by :func:`ended`.
 
     Parameters
     ----------

@@ -5,11 +5,10 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from golden.errors import InputError
-
-from . import cache, tools
-from .family import Target
-from .synthesis import Synthesis
+from nibblegrad.gen.flow import cache, tools
+from nibblegrad.gen.flow.family import Target
+from nibblegrad.gen.flow.synthesis import Synthesis
+from nibblegrad.golden.errors import InputError
 
 __all__ = ["Placement", "Step", "place"]
 
@@ -79,7 +78,7 @@ class Placement:
         return self.folder / "nextpnr.log"
 
     def used(self, resource: str) -> int:
-        """Count what the design takes of one of :data:`gen.flow.family.RESOURCES`."""
+        """Count what the design takes of one of :data:`nibblegrad.gen.flow.family.RESOURCES`."""
         name, weight = self.target.family.reported[resource]
         return -int(-self.utilisation[name][0] // weight)
 

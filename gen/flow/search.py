@@ -7,13 +7,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from golden.errors import InputError
-
-from ..config import STRUCTURES, TrainingCoreConfig
-from .family import RESOURCES, Target
-from .memories import memory_use
-from .sizing import predict
-from .throughput import Workload, step_report
+from nibblegrad.gen.config import STRUCTURES, TrainingCoreConfig
+from nibblegrad.gen.flow.family import RESOURCES, Target
+from nibblegrad.gen.flow.memories import memory_use
+from nibblegrad.gen.flow.sizing import predict
+from nibblegrad.gen.flow.throughput import Workload, step_report
+from nibblegrad.golden.errors import InputError
 
 __all__ = ["DEPTHS", "Fit", "candidates", "fastest", "fits", "shortage"]
 
@@ -40,7 +39,7 @@ class Fit:
     target : Target
         Device.
     need : dict of str to int
-        What it is predicted to take of each of :data:`gen.flow.family.RESOURCES`.
+        What it is predicted to take of each of :data:`nibblegrad.gen.flow.family.RESOURCES`.
     workload : Workload
         What it was chosen for.
     cycles : int

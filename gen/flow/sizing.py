@@ -6,13 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
-from golden.command import CoreSize
-from golden.errors import InputError
-
-from ..config import TrainingCoreConfig
-from .families import TARGETS
-from .family import RESOURCES, Target
-from .memories import CODE, map_memory, memory_use
+from nibblegrad.gen.config import TrainingCoreConfig
+from nibblegrad.gen.flow.families import TARGETS
+from nibblegrad.gen.flow.family import RESOURCES, Target
+from nibblegrad.gen.flow.memories import CODE, map_memory, memory_use
+from nibblegrad.golden.engine.command import CoreSize
+from nibblegrad.golden.errors import InputError
 
 __all__ = [
     "TERMS",
@@ -62,7 +61,7 @@ def _coefficients(model: Path) -> dict[str, dict[str, float]] | None:
         }
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(
-            f"{model} is no model of sizes; make it anew with `python -m gen.flow.calibrate`"
+            f"{model} is no model of sizes; make it anew with `python -m nibblegrad.gen.flow.calibrate`"
         ) from error
 
 
@@ -130,6 +129,6 @@ def _unmeasured(target: Target) -> str:
     names = ", ".join(name for name, other in TARGETS.items() if is_measured(other))
     return (
         f"Training cores were not measured for {target.name}; run `python -m "
-        f"gen.flow.calibrate --family {target.family.name}`, which takes about an hour"
+        f"nibblegrad.gen.flow.calibrate --family {target.family.name}`, which takes about an hour"
         + (f", or choose from {names}" if names else "")
     )

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import cache, tools
-from .family import Target
+from nibblegrad.gen.flow import cache, tools
+from nibblegrad.gen.flow.family import Target
 
 __all__ = ["Synthesis", "synthesize"]
 
@@ -31,7 +31,8 @@ class Synthesis:
     cells : dict of str to int
         Count of cells, by type.
     carry_feeds : int
-        Carry cells that the placer will add: see :meth:`gen.flow.family.Family.carry_feeds`.
+        Carry cells that the placer will add: see
+        :meth:`nibblegrad.gen.flow.family.Family.carry_feeds`.
     seconds : float
         Time it took, when it was not found in the cache.
     version : str

@@ -1,20 +1,19 @@
-"""How many cycles a training step takes on a core, by the model of :mod:`golden.cycles`."""
+"""How many cycles a training step takes on a core, by the model of :mod:`nibblegrad.golden.driver.cycles`."""
 
 import dataclasses
 import re
 from typing import NamedTuple
 
-from golden import cycles
-from golden.command import CoreSize
-from golden.cuts import LayerShape, backward_cuts, forward_cuts
-from golden.cycles import StepReport
-from golden.errors import InputError
-from golden.timing import CoreTiming
-from hdl.structure import Structure
-from hdl.timing import core_timing
-
-from ..config import STRUCTURES, TrainingCoreConfig
-from ..ranges import check_range
+from nibblegrad.gen.config import STRUCTURES, TrainingCoreConfig
+from nibblegrad.gen.ranges import check_range
+from nibblegrad.golden.driver import cycles
+from nibblegrad.golden.driver.cuts import LayerShape, backward_cuts, forward_cuts
+from nibblegrad.golden.driver.cycles import StepReport
+from nibblegrad.golden.engine.command import CoreSize
+from nibblegrad.golden.engine.timing import CoreTiming
+from nibblegrad.golden.errors import InputError
+from nibblegrad.hdl.array.structure import Structure
+from nibblegrad.hdl.engine.timing import core_timing
 
 __all__ = [
     "BATCH",

@@ -14,10 +14,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from golden.errors import InputError
-
-from ..door import FailedError
-from ..interrupts import MOMENT, put_off
+from nibblegrad.gen.door import FailedError
+from nibblegrad.gen.interrupts import MOMENT, put_off
+from nibblegrad.golden.errors import InputError
 
 __all__ = [
     "TOOLS",

@@ -2,14 +2,14 @@
 
 import importlib.metadata
 
-from ..core import CoreConfig
-from .constraints import to_sdc, to_xdc
-from .fusesoc import to_core
-from .interface import describe
-from .ipxact import to_component
-from .template import to_template
-from .testbench import to_testbench
-from .vivado import to_packaging
+from nibblegrad.gen.core import CoreConfig
+from nibblegrad.gen.packaging.constraints import to_sdc, to_xdc
+from nibblegrad.gen.packaging.fusesoc import to_core
+from nibblegrad.gen.packaging.interface import describe
+from nibblegrad.gen.packaging.ipxact import to_component
+from nibblegrad.gen.packaging.template import to_template
+from nibblegrad.gen.packaging.testbench import to_testbench
+from nibblegrad.gen.packaging.vivado import to_packaging
 
 __all__ = ["ENDINGS", "describe", "files"]
 

@@ -1,6 +1,6 @@
 """Timing constraints: the clock, for Vivado (XDC) and for other tools (SDC)."""
 
-from .interface import CLOCK, Interface
+from nibblegrad.gen.packaging.interface import CLOCK, Interface
 
 __all__ = ["CLOCK_MHZ", "to_sdc", "to_xdc"]
 

@@ -2,7 +2,7 @@
 
 # Ref: FuseSoC documentation, CAPI2 reference; Edalize, flows lint, sim, trellis and vivado
 
-from .interface import Interface
+from nibblegrad.gen.packaging.interface import Interface
 
 __all__ = ["to_core"]
 

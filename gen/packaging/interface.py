@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from amaranth import Shape
 from amaranth.lib.wiring import In
 
-from ..axi import AxiWrapper
-from ..core import CoreConfig
+from nibblegrad.gen.core import CoreConfig
+from nibblegrad.gen.emission.axi import AxiWrapper
 
 __all__ = [
     "CLOCK",

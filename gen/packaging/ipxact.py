@@ -7,10 +7,9 @@ import enum
 from collections.abc import Sequence
 from xml.etree import ElementTree
 
-from golden.registers import IDENTIFIER, REGISTERS, VERSION, Field, Register
-
-from ..registers import CODES
-from .interface import CLOCK, INTERRUPT, RESET, Interface, Port
+from nibblegrad.gen.emission.registers import CODES
+from nibblegrad.gen.packaging.interface import CLOCK, INTERRUPT, RESET, Interface, Port
+from nibblegrad.golden.engine.registers import IDENTIFIER, REGISTERS, VERSION, Field, Register
 
 __all__ = ["to_component"]
 

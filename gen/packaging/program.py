@@ -5,13 +5,25 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from golden.command import Command, CoreSize, Destination, ErrorCode, Operation, Store
-from golden.device import pack_biases, pack_matrix
-from golden.registers import BY_NAME, IDENTIFIER, VERSION, command_writes, used_settings
-from golden.rounding import RoundMode
-from golden.training_core import TrainingCore
-
-from ..stimulus import Beat, Chance, pack
+from nibblegrad.gen.stimulus import Beat, Chance, pack
+from nibblegrad.golden.engine.command import (
+    Command,
+    CoreSize,
+    Destination,
+    ErrorCode,
+    Operation,
+    Store,
+)
+from nibblegrad.golden.engine.device import pack_biases, pack_matrix
+from nibblegrad.golden.engine.registers import (
+    BY_NAME,
+    IDENTIFIER,
+    VERSION,
+    command_writes,
+    used_settings,
+)
+from nibblegrad.golden.engine.training_core import TrainingCore
+from nibblegrad.golden.numbers.rounding import RoundMode
 
 __all__ = ["Access", "Step", "program"]
 
@@ -71,7 +83,7 @@ def program(
         results |= _halves(name, value) if name != "CYCLES" else {}
     for memory in (Store.ACTIVATIONS, Store.WEIGHTS):
         name = f"{memory.name.rstrip('S')}_STEP_GRADIENT"
-        results |= _halves(name, golden.step_gradient(memory))
+        results |= _halves(name, nibblegrad.golden.cores.step_gradient(memory))
     steps += [Access(name, word, writes=False) for name, word in results.items()]
     # A write of CONTROL waits until the command is checked.
     steps += ["A command that is refused.", Access("COMMAND", 0), Access("CONTROL", 0)]

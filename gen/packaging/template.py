@@ -1,6 +1,6 @@
 """Instantiation template in plain Verilog."""
 
-from .interface import Interface
+from nibblegrad.gen.packaging.interface import Interface
 
 __all__ = ["to_template"]
 

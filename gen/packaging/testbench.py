@@ -1,11 +1,10 @@
 """Self-checking testbenches in plain Verilog, with vectors of the golden model in them."""
 
-from golden.registers import BY_NAME
-
-from ..core import CoreConfig
-from ..stimulus import Beat, Run
-from .interface import CLOCK, RESET, Bus, Interface
-from .program import Access, Step
+from nibblegrad.gen.core import CoreConfig
+from nibblegrad.gen.packaging.interface import CLOCK, RESET, Bus, Interface
+from nibblegrad.gen.packaging.program import Access, Step
+from nibblegrad.gen.stimulus import Beat, Run
+from nibblegrad.golden.engine.registers import BY_NAME
 
 __all__ = ["to_testbench"]
 

@@ -2,7 +2,7 @@
 
 # Ref: AMD UG1118, Creating and Packaging Custom IP; UG994, AXI interfaces by the names of ports
 
-from .interface import CLOCK, INTERRUPT, RESET, Bus, Interface
+from nibblegrad.gen.packaging.interface import CLOCK, INTERRUPT, RESET, Bus, Interface
 
 __all__ = ["to_packaging"]
 

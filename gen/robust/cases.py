@@ -4,11 +4,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from golden import data
-from golden.data import Dataset
-from golden.networks import Settings
-
-from . import images, tables
+from nibblegrad.gen.robust import images, tables
+from nibblegrad.golden.training import data
+from nibblegrad.golden.training.data import Dataset
+from nibblegrad.golden.training.networks import Settings
 
 __all__ = ["CASES", "REDUCED", "Case"]
 

@@ -3,11 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-from gen.palette import looks
-from gen.recipe_options import label
-
-from .measure import SKLEARN
-from .report import REFERENCE, Results
+from nibblegrad.gen.palette import looks
+from nibblegrad.gen.recipe_options import label
+from nibblegrad.gen.robust.measure import SKLEARN
+from nibblegrad.gen.robust.report import REFERENCE, Results
 
 __all__ = ["figure", "save"]
 

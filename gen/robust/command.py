@@ -6,18 +6,17 @@ import os
 from pathlib import Path
 from typing import Any
 
-from golden.errors import InputError
-from golden.methods import RECIPES, VARIANTS
-from golden.networks import Settings
-
-from ..door import INTERRUPTED, require
-from ..outputs import Content, OutputFolder
-from ..ranges import check_range, parse_names
-from ..recipe_options import add_recipe_arguments, chosen_recipes
-from . import chart, report
-from .cases import CASES, REDUCED
-from .measure import SKLEARN, jobs, look_at, measure
-from .report import REFERENCE, Results
+from nibblegrad.gen.door import INTERRUPTED, require
+from nibblegrad.gen.outputs import Content, OutputFolder
+from nibblegrad.gen.ranges import check_range, parse_names
+from nibblegrad.gen.recipe_options import add_recipe_arguments, chosen_recipes
+from nibblegrad.gen.robust import chart, report
+from nibblegrad.gen.robust.cases import CASES, REDUCED
+from nibblegrad.gen.robust.measure import SKLEARN, jobs, look_at, measure
+from nibblegrad.gen.robust.report import REFERENCE, Results
+from nibblegrad.golden.errors import InputError
+from nibblegrad.golden.training.methods import RECIPES, VARIANTS
+from nibblegrad.golden.training.networks import Settings
 
 __all__ = ["add_arguments", "run"]
 

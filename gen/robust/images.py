@@ -4,10 +4,9 @@ import dataclasses
 
 import numpy as np
 
-from golden import data
-from golden.data import Dataset
-
-from .sets import levels, split
+from nibblegrad.gen.robust.sets import levels, split
+from nibblegrad.golden.training import data
+from nibblegrad.golden.training.data import Dataset
 
 __all__ = ["blank_first_class", "coloured_textures", "large_digits"]
 

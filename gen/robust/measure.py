@@ -16,17 +16,16 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-from gen.flow.cache import cached
-from gen.flow.parallel import ended, processes
-from gen.interrupts import put_off
-from gen.sources import ROOT, digest, sources
-from golden.data import Dataset
-from golden.errors import InputError
-from golden.methods import RECIPES, VARIANTS, file_of, load_files, loaded_files
-from golden.networks import Settings
-from golden.trainer import Trainer
-
-from .cases import Case
+from nibblegrad.gen.flow.cache import cached
+from nibblegrad.gen.flow.parallel import ended, processes
+from nibblegrad.gen.interrupts import put_off
+from nibblegrad.gen.robust.cases import Case
+from nibblegrad.gen.sources import ROOT, digest, sources
+from nibblegrad.golden.errors import InputError
+from nibblegrad.golden.training.data import Dataset
+from nibblegrad.golden.training.methods import RECIPES, VARIANTS, file_of, load_files, loaded_files
+from nibblegrad.golden.training.networks import Settings
+from nibblegrad.golden.training.trainer import Trainer
 
 __all__ = [
     "SKLEARN",
@@ -138,7 +137,8 @@ def jobs(
     facts : mapping of str to Facts
         Of each case, by its name.
     recipes : sequence of str
-        Keys of :data:`golden.methods.RECIPES`, and :data:`SKLEARN`, which leaves out ``cnn``.
+        Keys of :data:`nibblegrad.golden.training.methods.RECIPES`, and :data:`SKLEARN`, which
+        leaves out ``cnn``.
     seeds : int
         Count of seeds, from 0.
     """
@@ -196,7 +196,7 @@ def train(case: Case, recipe: str, seed: int) -> dict[str, Any]:
     ----------
     case : Case
     recipe : str
-        Key of :data:`golden.methods.RECIPES`, or :data:`SKLEARN`.
+        Key of :data:`nibblegrad.golden.training.methods.RECIPES`, or :data:`SKLEARN`.
     seed : int
 
     Returns

@@ -7,10 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from golden.methods import METHODS
-
-from .cases import Case
-from .measure import SKLEARN, Facts, Run
+from nibblegrad.gen.robust.cases import Case
+from nibblegrad.gen.robust.measure import SKLEARN, Facts, Run
+from nibblegrad.golden.training.methods import METHODS
 
 __all__ = ["REFERENCE", "Bar", "Results", "comma_separated", "markdown", "summary", "verdict"]
 

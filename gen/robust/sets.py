@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from golden.data import Dataset, split_rows
+from nibblegrad.golden.training.data import Dataset, split_rows
 
 __all__ = ["levels", "split"]
 
@@ -40,12 +40,12 @@ def split(
     labels: npt.NDArray[np.integer],
     image_shape: tuple[int, int, int] | None = None,
 ) -> Dataset:
-    """Split rows into training and test set by the rule of :func:`golden.data.split_rows`.
+    """Split rows into training and test set by the rule of :func:`nibblegrad.golden.training.data.split_rows`.
 
     Parameters
     ----------
     features : array of float32, shape (rows, features)
-        As in :class:`golden.data.Dataset`.
+        As in :class:`nibblegrad.golden.training.data.Dataset`.
     labels : array of int, shape (rows,)
         0 to ``classes - 1``.
     image_shape : tuple of int, or None

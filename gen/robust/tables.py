@@ -5,9 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from golden.data import Dataset
-
-from .sets import levels, split
+from nibblegrad.gen.robust.sets import levels, split
+from nibblegrad.golden.training.data import Dataset
 
 __all__ = [
     "breast_cancer",

@@ -9,16 +9,16 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from gen.outputs import write_if_changed
-from gen.sources import ROOT, digest, sources
-from gen.verilog import to_verilog
-from golden.errors import InputError
-from hdl.contracts import checked
-from hdl.structures import PLAIN
-from hdl.training_core import TrainingCore
-from verif.netlist import with_cells
-from verif.sim import BUILD as SIM_BUILD
-from verif.sim import locked, set_up_tools
+from nibblegrad.gen.emission.verilog import to_verilog
+from nibblegrad.gen.outputs import write_if_changed
+from nibblegrad.gen.sources import ROOT, digest, sources
+from nibblegrad.golden.errors import InputError
+from nibblegrad.hdl.array.structures import PLAIN
+from nibblegrad.hdl.base.contracts import checked
+from nibblegrad.hdl.engine.training_core import TrainingCore
+from verif.support.netlist import with_cells
+from verif.support.sim import BUILD as SIM_BUILD
+from verif.support.sim import locked, set_up_tools
 
 __all__ = ["BUILD", "build_core", "build_library"]
 

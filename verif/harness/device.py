@@ -5,12 +5,12 @@ import re
 
 import numpy as np
 
-from golden.command import Command, Destination, ErrorCode, Store
-from golden.command_checks import check_command
-from golden.device import CoreError
-from golden.errors import InputError
-from golden.registers import BY_NAME, REGISTERS, command_writes, used_settings
-from hdl.timing import core_timing
+from nibblegrad.golden.engine.command import Command, Destination, ErrorCode, Store
+from nibblegrad.golden.engine.command_checks import check_command
+from nibblegrad.golden.engine.device import CoreError
+from nibblegrad.golden.engine.registers import BY_NAME, REGISTERS, command_writes, used_settings
+from nibblegrad.golden.errors import InputError
+from nibblegrad.hdl.engine.timing import core_timing
 from verif.harness.build import build_core
 from verif.harness.library import Goal, Map, Status, load_library
 
@@ -45,7 +45,7 @@ def _mask(register, field):
 
 
 class RtlDevice:
-    """The Verilog of a training core, simulated; a :class:`golden.device.Device`.
+    """The Verilog of a training core, simulated; a :class:`nibblegrad.golden.engine.device.Device`.
 
     Commands are queued when they are issued, and simulated when something that comes after them is
     asked for: registers, beats and strips then move at the same time, without a pause.

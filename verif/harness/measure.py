@@ -1,13 +1,13 @@
 """How fast a simulated core is."""
 
 import time
-from pathlib import Path
 
 import numpy as np
 
-from gen.config import load
-from golden.command import Command, Destination, Operation
+from nibblegrad.gen.config import load
+from nibblegrad.golden.engine.command import Command, Destination, Operation
 from verif.harness.device import RtlDevice
+from verif.paths import ROOT
 
 __all__ = ["measure"]
 
@@ -72,7 +72,7 @@ def measure(device, side=None, seconds=2.0, seed=1):
 
 def main():
     """Measure the core that trains, and print what comes out."""
-    path = Path(__file__).parents[2] / "gen" / "configs" / "training_8x8x16.toml"
+    path = ROOT / "gen" / "configs" / "training_8x8x16.toml"
     size = load(path)["training_core"].size()
     for operation, figures in measure(RtlDevice(size), side=128).items():
         print(

@@ -5,11 +5,11 @@ from amaranth.lib import data, wiring
 from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In, Out
 
-from golden.command import ErrorCode
-from golden.registers import IDENTIFIER, REGISTERS
-from hdl.axi_lite import AxiLiteRegisters
-from hdl.commands import is_load
-from hdl.stream import beat_signature
+from nibblegrad.golden.engine.command import ErrorCode
+from nibblegrad.golden.engine.registers import IDENTIFIER, REGISTERS
+from nibblegrad.hdl.base.stream import beat_signature
+from nibblegrad.hdl.engine.axi_lite import AxiLiteRegisters
+from nibblegrad.hdl.engine.commands import is_load
 
 __all__ = ["StandIn"]
 
@@ -32,7 +32,7 @@ class StandIn(wiring.Component):
     Members
     -------
     s_axi, i, o, irq
-        See :class:`hdl.training_core.TrainingCore`.
+        See :class:`nibblegrad.hdl.engine.training_core.TrainingCore`.
     """
 
     def __init__(self, size):

@@ -1,7 +1,7 @@
 """Registration of the toy core."""
 
-from gen.core import Core
-from gen.stimulus import BEATS, Run, event_counts, rows_of, tensor
+from nibblegrad.gen.core import Core
+from nibblegrad.gen.stimulus import BEATS, Run, event_counts, rows_of, tensor
 
 from .hardware import ClippingAdder
 from .model import add_and_clip

@@ -4,12 +4,12 @@ from amaranth import Cat, Module, Mux, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from hdl.contracts import promise_steady
-from hdl.event_counters import EventCounters, event_members
-from hdl.outlet import Outlet, connect_outlet
-from hdl.parameters import check_integer
-from hdl.pipeline import register
-from hdl.stream import beat_signature
+from nibblegrad.hdl.base.contracts import promise_steady
+from nibblegrad.hdl.base.event_counters import EventCounters, event_members
+from nibblegrad.hdl.base.outlet import Outlet, connect_outlet
+from nibblegrad.hdl.base.parameters import check_integer
+from nibblegrad.hdl.base.pipeline import register
+from nibblegrad.hdl.base.stream import beat_signature
 
 __all__ = ["ClippingAdder"]
 
@@ -36,7 +36,7 @@ class ClippingAdder(wiring.Component):
     addend : ``In(signed(bits))``
         Stable while a tensor passes.
     saturation_count, saturation_seen, clear_counts :
-        See :class:`hdl.event_counters.EventCounters`.
+        See :class:`nibblegrad.hdl.base.event_counters.EventCounters`.
     """
 
     latency = 1 + Outlet.latency

@@ -5,10 +5,10 @@
 
 import numpy as np
 
-from golden.layers import QuantizedDense
-from golden.methods import RECIPES
-from golden.passes import Weights
-from golden.recipes import Hook, Method, Recipe
+from nibblegrad.golden.training.layers import QuantizedDense
+from nibblegrad.golden.training.methods import RECIPES
+from nibblegrad.golden.training.passes import Weights
+from nibblegrad.golden.training.recipes import Hook, Method, Recipe
 
 __all__ = ["METHOD", "PrunedDense", "Pruning"]
 

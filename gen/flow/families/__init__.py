@@ -10,11 +10,10 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
-from golden.errors import InputError
-from hdl.structures import STRUCTURES
-
-from .. import tools
-from ..family import Family, Target
+from nibblegrad.gen.flow import tools
+from nibblegrad.gen.flow.family import Family, Target
+from nibblegrad.golden.errors import InputError
+from nibblegrad.hdl.array.structures import STRUCTURES
 
 __all__ = ["FAMILIES", "FOLDER_VARIABLE", "TARGETS", "add", "add_folder", "add_own", "find_target"]
 
@@ -48,7 +47,7 @@ def add(family: Family, source: str) -> None:
     """
     if not isinstance(family, Family):
         raise InputError(
-            f"{source}: FAMILY must be an object of a class derived from gen.flow.family.Family, "
+            f"{source}: FAMILY must be an object of a class derived from nibblegrad.gen.flow.family.Family, "
             f"not {family!r}"
         )
     missing = [name for name in _REQUIRED if not hasattr(family, name)]

@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import ClassVar
 
-from ..family import Family, Pricing, Target
-from ..tools import Tool
+from nibblegrad.gen.flow.family import Family, Pricing, Target
+from nibblegrad.gen.flow.tools import Tool
 
 __all__ = ["FAMILY"]
 

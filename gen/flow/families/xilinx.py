@@ -2,7 +2,7 @@
 
 from typing import ClassVar
 
-from ..family import SHAPES_18K, Family, Pricing, Target
+from nibblegrad.gen.flow.family import SHAPES_18K, Family, Pricing, Target
 
 __all__ = ["FAMILY"]
 

@@ -4,11 +4,11 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, ClassVar
 
-from ...boards import Board
-from ...family import SHAPES_18K, Family, Pricing, Target
-from ...tools import Tool
-from .absorb import absorb_registers
-from .depth import logic_depths
+from nibblegrad.gen.flow.boards import Board
+from nibblegrad.gen.flow.families.ecp5.absorb import absorb_registers
+from nibblegrad.gen.flow.families.ecp5.depth import logic_depths
+from nibblegrad.gen.flow.family import SHAPES_18K, Family, Pricing, Target
+from nibblegrad.gen.flow.tools import Tool
 
 __all__ = ["FAMILY"]
 

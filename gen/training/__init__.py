@@ -1,0 +1,1 @@
+"""The command ``train``: runs, report and charts."""

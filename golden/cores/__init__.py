@@ -1,0 +1,1 @@
+"""Twins of the cores that a user takes alone, in ``hdl/cores``."""

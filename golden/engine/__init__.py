@@ -1,0 +1,1 @@
+"""The training core: its commands, registers, memories, and what they compute."""

@@ -1,0 +1,1 @@
+"""Messages of the bridge between a host and the training core."""

@@ -1,0 +1,1 @@
+"""Formats, rounding and random bits: the numbers that everything is made of."""

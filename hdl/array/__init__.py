@@ -1,0 +1,1 @@
+"""The multiplier-free array: lanes, trees, accumulators, dot products, structures."""

@@ -1,0 +1,1 @@
+"""What every core is made of: pipelines, counters, streams, selection, random bits."""

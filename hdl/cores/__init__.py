@@ -1,0 +1,1 @@
+"""The cores that a user takes alone."""

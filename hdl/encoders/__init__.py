@@ -1,0 +1,1 @@
+"""From numbers to codes and back: wide floats, shifters, rounding, encoders."""

@@ -1,0 +1,1 @@
+"""The training core: queue, loads, memories, products, results, registers."""

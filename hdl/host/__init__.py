@@ -1,0 +1,1 @@
+"""The bridge between a host and the training core."""

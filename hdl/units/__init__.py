@@ -1,0 +1,1 @@
+"""The other dot products of the price list."""

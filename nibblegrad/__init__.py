@@ -1,0 +1,1 @@
+"""Nibblegrad: an open generator of 4-bit neural-network training cores."""

@@ -1,0 +1,1 @@
+"""Tests of lanes and cells of the array."""

@@ -1,0 +1,1 @@
+"""Benches and tests of the cores that a user takes alone."""

@@ -1,0 +1,1 @@
+"""Tests of what turns layers into commands, and of the clock."""

@@ -1,0 +1,1 @@
+"""Tests of the Verilog as text, and of the documents of registers."""

@@ -1,0 +1,1 @@
+"""Tests of the flow to FPGAs: synthesis, placement, advice."""

@@ -1,0 +1,1 @@
+"""Tests of configurations, files and the command line."""

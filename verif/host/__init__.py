@@ -1,0 +1,1 @@
+"""Bench and test of the bridge between a host and the training core."""

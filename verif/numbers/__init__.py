@@ -1,0 +1,1 @@
+"""Formats, rounding and random bits against independent implementations."""

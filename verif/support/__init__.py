@@ -1,0 +1,1 @@
+"""What tests and benches are made of: simulators, streams, stimulus, checks of figures."""

@@ -1,0 +1,1 @@
+"""Tests of networks, recipes and trainer."""

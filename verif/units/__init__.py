@@ -1,0 +1,1 @@
+"""Benches and tests of the dot-product units of the price list."""
