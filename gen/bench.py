@@ -24,7 +24,7 @@ from nibblegrad.golden.numbers.random_bits import RandomBits, seed_state
 from nibblegrad.golden.training import data
 from nibblegrad.golden.training.trainer import RECIPES, Settings, Trainer
 
-__all__ = ["add_arguments", "run"]
+__all__ = ["GREATEST_SLOWDOWN", "LEAST_SPEED", "Comparison", "add_arguments", "run"]
 
 #: A quantiser is at least so many times as fast as gfloat.
 LEAST_SPEED = 3.0

@@ -2,7 +2,8 @@
 
 from nibblegrad.golden.cores.fp4_quantizer import Underflow
 from nibblegrad.golden.cores.quantizer import InRange
-from nibblegrad.golden.numbers.formats import WIDE_FORMATS, Fp4Format, IntFormat
+from nibblegrad.golden.numbers.formats import WIDE_FORMATS, IntFormat
+from nibblegrad.golden.numbers.gradient_format import GRADIENT_FORMATS
 from nibblegrad.hdl.array.structures import PLAIN
 from nibblegrad.hdl.array.structures import STRUCTURES as KNOWN_STRUCTURES
 
@@ -22,7 +23,8 @@ __all__ = [
 INTEGERS = {f"int{b}": IntFormat(b) for b in range(2, 33)} | {
     f"uint{b}": IntFormat(b, signed=False) for b in range(2, 33)
 }
-FP4 = {fmt.name: fmt for fmt in (Fp4Format(1), Fp4Format(2))}
+#: Formats of gradients.
+FP4 = GRADIENT_FORMATS
 IN_RANGE = {rule.name.lower(): rule for rule in InRange}
 UNDERFLOW = {rule.name.lower(): rule for rule in Underflow}
 

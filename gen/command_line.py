@@ -1,4 +1,4 @@
-"""Command line: ``python -m nibblegrad COMMAND``, or ``nibblegrad COMMAND`` where it is installed."""
+"""The command line: ``nibblegrad COMMAND``, or ``python -m nibblegrad COMMAND``."""
 
 import argparse
 import importlib

@@ -17,6 +17,7 @@ from nibblegrad.golden.errors import InputError
 __all__ = [
     "CORES",
     "DEFAULT",
+    "MOST_LANES",
     "STRUCTURES",
     "CoreConfig",
     "TrainingCoreConfig",

@@ -133,7 +133,7 @@ class Core:
         chance, it yields what goes in and what must come out by the golden model.
     program : function, optional
         Instead, for a core with registers: given a :class:`CoreConfig`, the steps of a testbench;
-        see :mod:`nibblegrad.gen.packaging.program`.
+        see :mod:`nibblegrad.gen.program`.
     choices : dict of str to dict, optional
         For parameters that are no numbers: the words of a configuration, and what each stands for.
     defaults : dict, optional

@@ -11,7 +11,16 @@ from typing import Any
 
 from nibblegrad.golden.errors import InputError
 
-__all__ = ["BROKEN", "FAILED", "INTERRUPTED", "REFUSED", "FailedError", "require", "run_guarded"]
+__all__ = [
+    "BROKEN",
+    "EXTRAS",
+    "FAILED",
+    "INTERRUPTED",
+    "REFUSED",
+    "FailedError",
+    "require",
+    "run_guarded",
+]
 
 #: Exit status: a tool failed; what was asked for cannot be done; a mistake of ours; Ctrl-C.
 FAILED, REFUSED, BROKEN, INTERRUPTED = 1, 2, 3, 130

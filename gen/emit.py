@@ -16,7 +16,7 @@ from nibblegrad.gen.outputs import Content, OutputFolder
 from nibblegrad.gen.sources import digest, sources
 from nibblegrad.golden.errors import InputError
 
-__all__ = ["add_arguments", "files", "run"]
+__all__ = ["FILE_LIST", "FOLDER", "TOOLS", "add_arguments", "files", "run"]
 
 #: Where the files of the default configuration go.
 FOLDER = Path("build/verilog")

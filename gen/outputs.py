@@ -13,7 +13,9 @@ from typing import Self
 from nibblegrad.golden.errors import InputError
 
 __all__ = [
+    "GENERATOR",
     "MANIFEST",
+    "SPACE",
     "Content",
     "OutputFolder",
     "prepare_folder",

@@ -12,6 +12,7 @@ from nibblegrad.golden.numbers.random_bits import RandomBits, seed_state
 
 __all__ = [
     "BEATS",
+    "OTHER_SEED",
     "Beat",
     "Chance",
     "Run",
@@ -117,7 +118,7 @@ def event_counts(**counts: Any) -> dict[str, int]:
 
 
 def residuals(quantized: Any, residual_bits: int) -> list[int]:
-    """Pack what is in the sideband of integer codes; see :func:`nibblegrad.hdl.cores.quantizer.residual_layout`.
+    """Pack what is in the sideband of integer codes; see ``hdl.cores.quantizer``.
 
     Parameters
     ----------

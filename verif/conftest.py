@@ -157,12 +157,13 @@ def sim(request):
     for tool, package in (("g++", "g++"), ("make", "make"), ("perl", "perl")):
         if shutil.which(tool) is None:
             pytest.fail(f"{tool} is not on the PATH; install it, such as `apt install {package}`")
+    from verif.support.rooms import bench_module
     from verif.support.sim import simulate
 
     def run(design, bench, params=None, test=None, seed=None):
         simulate(
             design,
-            [f"verif.bench.{name}" for name in bench.split()],
+            [bench_module(name) for name in bench.split()],
             params or {},
             seed=request.config.getoption("--seed") if seed is None else seed,
             waves=request.config.getoption("--waves") or bool(os.environ.get("WAVES")),

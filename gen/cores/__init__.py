@@ -1,4 +1,4 @@
-"""Cores: a module each, with its registration, :class:`nibblegrad.gen.core.Core`, called ``CORE``."""
+"""Cores: a module each, whose registration, a ``gen.core.Core``, is called ``CORE``."""
 
 import dataclasses
 import hashlib

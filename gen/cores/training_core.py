@@ -17,7 +17,7 @@ from nibblegrad.gen.choices import (
     WIDE_FORMATS,
 )
 from nibblegrad.gen.core import Core, CoreConfig, Sample
-from nibblegrad.gen.packaging.program import program
+from nibblegrad.gen.program import program
 from nibblegrad.golden.engine.command import CoreSize
 from nibblegrad.hdl.engine.training_core import TrainingCore
 
@@ -26,7 +26,7 @@ __all__ = ["CORE", "TrainingCoreConfig"]
 
 @dataclass(frozen=True)
 class TrainingCoreConfig(CoreConfig):
-    """Parameters of :class:`nibblegrad.hdl.engine.training_core.TrainingCore`: those of ``CoreSize``, and how.
+    """Parameters of the training core: those of ``CoreSize``, and how it is built.
 
     They stand here and not in the registration because tools that size and place training cores
     work with them. The default is a core that fits small devices, other than that of ``CoreSize``.

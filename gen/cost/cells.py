@@ -9,7 +9,7 @@ from pathlib import Path
 from nibblegrad.gen.flow import cache, tools
 from nibblegrad.golden.errors import InputError
 
-__all__ = ["DEFAULT_LIBERTY", "CellArea", "find_liberty", "map_to_cells", "nand_area"]
+__all__ = ["DEFAULT_LIBERTY", "REVISION", "CellArea", "find_liberty", "map_to_cells", "nand_area"]
 
 #: From Debian's package qflow-tech-osu018, where it is installed.
 DEFAULT_LIBERTY = Path("/usr/share/qflow/tech/osu018/osu018_stdcells.lib")

@@ -19,7 +19,17 @@ from nibblegrad.gen.flow.synthesis import synthesize
 from nibblegrad.gen.interrupts import put_off
 from nibblegrad.hdl.units.unit_array import UnitArray
 
-__all__ = ["ROWS", "SEEDS", "Figures", "Job", "array_jobs", "jobs", "measure"]
+__all__ = [
+    "FREQUENCY",
+    "ROWS",
+    "SEEDS",
+    "WITHOUT_ARRAY",
+    "Figures",
+    "Job",
+    "array_jobs",
+    "jobs",
+    "measure",
+]
 
 #: Seeds of the placer: the median of these, or of the first ones where a family has fewer.
 SEEDS = (1, 2, 3)

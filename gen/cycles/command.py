@@ -1,11 +1,11 @@
-"""``python -m nibblegrad cycles``: how many cycles a training step takes on a core, without simulation."""
+"""``nibblegrad cycles``: how many cycles a training step takes on a core, without simulation."""
 
 import argparse
 import contextlib
 import re
 from pathlib import Path
 
-from nibblegrad.gen.config import STRUCTURES
+from nibblegrad.gen.config import DEFAULT, STRUCTURES
 from nibblegrad.gen.cycles import chart as cycles_chart
 from nibblegrad.gen.cycles.report import FORMATS
 from nibblegrad.gen.door import require
@@ -28,10 +28,10 @@ from nibblegrad.golden.training.networks import MOST_BATCH, MOST_LAYERS, NETWORK
 from nibblegrad.golden.training.recipes import Recipe
 from nibblegrad.hdl.engine.timing import core_timing
 
-__all__ = ["CONFIG", "add_arguments", "run"]
+__all__ = ["CONFIG", "MODULE", "add_arguments", "run"]
 
 #: The configuration that is used when none is named, and its module.
-CONFIG = Path(__file__).parent / "configs" / "training_8x8x16.toml"
+CONFIG = DEFAULT.with_name("training_8x8x16.toml")
 MODULE = "training_core"
 
 # Sizes of the networks that `nibblegrad train` trains by default.

@@ -8,7 +8,7 @@ from nibblegrad.gen.emission.axi import AxiWrapper
 from nibblegrad.gen.emission.keywords import KEYWORDS
 from nibblegrad.gen.emission.widths import widen_operands
 
-__all__ = ["to_verilog"]
+__all__ = ["TURNS", "to_verilog"]
 
 _ESCAPED = re.compile(r"\\(\S+) ")
 _MODULE = re.compile(r"^module (\w+)\s*(.*?^endmodule)\n", re.DOTALL | re.MULTILINE)

@@ -12,7 +12,7 @@ from nibblegrad.gen.flow.sizing import is_measured, predict, smallest_memories
 from nibblegrad.gen.flow.throughput import LAYER, Workload, least_cycles
 from nibblegrad.golden.errors import InputError
 
-__all__ = ["MARGIN", "best", "check_fits", "ranking", "shapes"]
+__all__ = ["FAR", "MARGIN", "best", "check_fits", "ranking", "shapes"]
 
 #: Share of a device that stays free. The fullest that were routed with every seed are 73 % full.
 MARGIN = 0.25

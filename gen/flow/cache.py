@@ -13,7 +13,7 @@ from nibblegrad.gen.flow import tools
 from nibblegrad.gen.outputs import prepare_folder
 from nibblegrad.golden.errors import InputError
 
-__all__ = ["FOLDER", "KEPT", "Cached", "cached", "prepare"]
+__all__ = ["FOLDER", "KEPT", "RESULT", "Cached", "cached", "locked", "prepare"]
 
 #: Where results are kept, if nothing else is said.
 FOLDER = Path("build/flow")
@@ -83,6 +83,7 @@ def cached(key: dict[str, Any], make: Callable[[Path], dict[str, Any]], root: Pa
 
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
+    """Hold a lock file, whose folder is made; wait while another process has it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "w") as file:
         while not _is_locked(file):

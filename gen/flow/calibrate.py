@@ -1,4 +1,4 @@
-"""``python -m nibblegrad.gen.flow.calibrate``: measure training cores, and fit what predicts the others."""
+"""``python -m nibblegrad.gen.flow.calibrate``: measure training cores, and fit a model."""
 
 import argparse
 import json
@@ -22,7 +22,16 @@ from nibblegrad.gen.interrupts import put_off
 from nibblegrad.gen.outputs import prepare_folder, write_if_changed
 from nibblegrad.gen.ranges import check_range
 
-__all__ = ["add_arguments", "configuration", "core_name", "fit", "main", "measure"]
+__all__ = [
+    "PROGRAM",
+    "add_arguments",
+    "configuration",
+    "core_name",
+    "counts",
+    "fit",
+    "main",
+    "measure",
+]
 
 PROGRAM = "python -m nibblegrad.gen.flow.calibrate"
 

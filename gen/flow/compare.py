@@ -20,7 +20,20 @@ from nibblegrad.gen.flow.synthesis import synthesize
 from nibblegrad.gen.ranges import check_range
 from nibblegrad.golden.errors import InputError
 
-__all__ = ["Core", "Figures", "add_arguments", "cores_in", "main", "measure", "table"]
+__all__ = [
+    "FREQUENCY",
+    "FREQUENCY_OF_LARGE",
+    "LARGE",
+    "PROGRAM",
+    "Core",
+    "Figures",
+    "add_arguments",
+    "cores_in",
+    "main",
+    "measure",
+    "run",
+    "table",
+]
 
 PROGRAM = "python -m nibblegrad.gen.flow.compare"
 

@@ -1,4 +1,4 @@
-"""``python -m nibblegrad fit``: the fastest training core that fits a device, or whether one fits."""
+"""``nibblegrad fit``: the fastest training core that fits a device, or whether one fits."""
 
 import argparse
 import dataclasses
@@ -16,6 +16,7 @@ from nibblegrad.gen.ranges import check_range
 from nibblegrad.golden.errors import InputError
 
 __all__ = [
+    "MOST_PRODUCTS",
     "add_arguments",
     "add_core_arguments",
     "choose",
@@ -23,6 +24,7 @@ __all__ = [
     "comparison",
     "proposals",
     "run",
+    "speed",
     "table",
     "to_toml",
     "training_core",

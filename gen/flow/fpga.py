@@ -1,4 +1,4 @@
-"""``python -m nibblegrad fpga``: a training core placed and routed, with a report and a bitstream."""
+"""``nibblegrad fpga``: a training core placed and routed, with a report and a bitstream."""
 
 import argparse
 from pathlib import Path

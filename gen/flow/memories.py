@@ -12,7 +12,9 @@ from nibblegrad.hdl.engine.output_buffer import OutputBuffer
 from nibblegrad.hdl.engine.timing import buffer_words
 
 __all__ = [
+    "BLOCK_COST",
     "CODE",
+    "SUM",
     "MemoryShape",
     "MemoryUse",
     "core_memories",

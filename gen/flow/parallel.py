@@ -12,7 +12,7 @@ from typing import TypeVar
 from nibblegrad.gen.flow import tools
 from nibblegrad.gen.interrupts import MOMENT, put_off
 
-__all__ = ["at_once", "ended", "processes"]
+__all__ = ["Item", "Result", "at_once", "ended", "processes"]
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

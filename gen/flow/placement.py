@@ -10,7 +10,7 @@ from nibblegrad.gen.flow.family import Target
 from nibblegrad.gen.flow.synthesis import Synthesis
 from nibblegrad.golden.errors import InputError
 
-__all__ = ["Placement", "Step", "place"]
+__all__ = ["REVISION", "Placement", "Step", "place"]
 
 # Changes when the same inputs would lead to something else because this module has changed.
 REVISION = 2

@@ -14,6 +14,7 @@ from nibblegrad.golden.engine.command import CoreSize
 from nibblegrad.golden.errors import InputError
 
 __all__ = [
+    "SMALLEST_MATRIX",
     "TERMS",
     "forget",
     "is_measured",
@@ -61,7 +62,8 @@ def _coefficients(model: Path) -> dict[str, dict[str, float]] | None:
         }
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(
-            f"{model} is no model of sizes; make it anew with `python -m nibblegrad.gen.flow.calibrate`"
+            f"{model} is no model of sizes; make it anew with "
+            "`python -m nibblegrad.gen.flow.calibrate`"
         ) from error
 
 
@@ -128,7 +130,7 @@ def smallest_memories(
 def _unmeasured(target: Target) -> str:
     names = ", ".join(name for name, other in TARGETS.items() if is_measured(other))
     return (
-        f"Training cores were not measured for {target.name}; run `python -m "
-        f"nibblegrad.gen.flow.calibrate --family {target.family.name}`, which takes about an hour"
-        + (f", or choose from {names}" if names else "")
+        f"Training cores were not measured for {target.name}; run "
+        f"`python -m nibblegrad.gen.flow.calibrate --family {target.family.name}`, which takes "
+        "about an hour" + (f", or choose from {names}" if names else "")
     )

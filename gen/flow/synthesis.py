@@ -10,7 +10,7 @@ from typing import Any
 from nibblegrad.gen.flow import cache, tools
 from nibblegrad.gen.flow.family import Target
 
-__all__ = ["Synthesis", "synthesize"]
+__all__ = ["REVISION", "Synthesis", "synthesize"]
 
 # Changes when the same inputs would lead to something else because this module has changed.
 REVISION = 3

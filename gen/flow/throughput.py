@@ -1,4 +1,4 @@
-"""How many cycles a training step takes on a core, by the model of :mod:`nibblegrad.golden.driver.cycles`."""
+"""How many cycles a training step takes on a core, by the model of ``golden.driver.cycles``."""
 
 import dataclasses
 import re
@@ -18,7 +18,9 @@ from nibblegrad.hdl.engine.timing import core_timing
 __all__ = [
     "BATCH",
     "GREATEST",
+    "LARGE",
     "LAYER",
+    "MOST_LAYERS",
     "Layer",
     "Network",
     "Workload",

@@ -19,6 +19,7 @@ from nibblegrad.gen.interrupts import MOMENT, put_off
 from nibblegrad.golden.errors import InputError
 
 __all__ = [
+    "LAST_LINES",
     "TOOLS",
     "Tool",
     "ToolError",

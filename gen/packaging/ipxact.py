@@ -11,7 +11,7 @@ from nibblegrad.gen.emission.registers import CODES
 from nibblegrad.gen.packaging.interface import CLOCK, INTERRUPT, RESET, Interface, Port
 from nibblegrad.golden.engine.registers import IDENTIFIER, REGISTERS, VERSION, Field, Register
 
-__all__ = ["to_component"]
+__all__ = ["NAMESPACE", "to_component"]
 
 NAMESPACE = "http://www.accellera.org/XMLSchema/IPXACT/1685-2014"
 _SCHEMA = "http://www.w3.org/2001/XMLSchema-instance"

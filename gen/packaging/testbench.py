@@ -2,11 +2,11 @@
 
 from nibblegrad.gen.core import CoreConfig
 from nibblegrad.gen.packaging.interface import CLOCK, RESET, Bus, Interface
-from nibblegrad.gen.packaging.program import Access, Step
+from nibblegrad.gen.program import Access, Step
 from nibblegrad.gen.stimulus import Beat, Run
 from nibblegrad.golden.engine.registers import BY_NAME
 
-__all__ = ["to_testbench"]
+__all__ = ["PATIENCE", "to_testbench"]
 
 #: Cycles after which a testbench gives up.
 PATIENCE = 50_000

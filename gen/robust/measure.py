@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from nibblegrad.gen.flow.cache import cached
@@ -205,6 +204,8 @@ def train(case: Case, recipe: str, seed: int) -> dict[str, Any]:
         The attributes of :class:`Run` but for those of the job, JSON-serialisable. A training that
         diverges has accuracy 0, and the sentence that says so as its mark.
     """
+    from threadpoolctl import threadpool_limits
+
     dataset = case.make()
     begin = time.perf_counter()
     # Numbers that overflow on the way to a loss that is not finite are no news of their own.

@@ -11,7 +11,18 @@ from nibblegrad.gen.robust.cases import Case
 from nibblegrad.gen.robust.measure import SKLEARN, Facts, Run
 from nibblegrad.golden.training.methods import METHODS
 
-__all__ = ["REFERENCE", "Bar", "Results", "comma_separated", "markdown", "summary", "verdict"]
+__all__ = [
+    "GREATEST_DROP",
+    "REFERENCE",
+    "SKLEARN_MARGIN",
+    "WIDE_SPREAD",
+    "Bar",
+    "Results",
+    "comma_separated",
+    "markdown",
+    "summary",
+    "verdict",
+]
 
 #: What all recipes are compared with.
 REFERENCE = "float32"

@@ -40,7 +40,7 @@ def split(
     labels: npt.NDArray[np.integer],
     image_shape: tuple[int, int, int] | None = None,
 ) -> Dataset:
-    """Split rows into training and test set by the rule of :func:`nibblegrad.golden.training.data.split_rows`.
+    """Split rows into training and test set by the rule of ``golden.training.data.split_rows``.
 
     Parameters
     ----------

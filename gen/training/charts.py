@@ -10,7 +10,7 @@ from nibblegrad.gen.palette import PALETTE, looks
 from nibblegrad.gen.recipe_options import label
 from nibblegrad.golden.training.watch import LayerFigures
 
-__all__ = ["accuracy_figure", "layers_figure"]
+__all__ = ["Curves", "accuracy_figure", "layers_figure"]
 
 #: Accuracies in percent of the seeds of a recipe, (epochs,) each; a run that ended early has fewer.
 Curves = Sequence[npt.ArrayLike]

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from nibblegrad.golden.cores.quantizer import check_tensor
 from nibblegrad.golden.errors import InputError
+from nibblegrad.golden.numbers.arguments import take_format, take_member
 from nibblegrad.golden.numbers.formats import Fp4Format
 from nibblegrad.golden.numbers.rounding import check_noise
 
@@ -108,13 +109,13 @@ def scale_exponent(greatest: float, fmt: Fp4Format, odd_shift: int = 1) -> int:
 
 def quantize_fp4(
     x: npt.NDArray[np.floating],
-    fmt: Fp4Format,
+    fmt: Fp4Format | str,
     exponent: int,
-    mode: Fp4Mode,
+    mode: Fp4Mode | str,
     *,
     phase: int = 0,
     odd_shift: int = 1,
-    underflow: Underflow = Underflow.MIDPOINT,
+    underflow: Underflow | str = Underflow.MIDPOINT,
     noise: npt.NDArray[np.integer] | None = None,
     random_bits: int = 8,
     check_finite: bool = True,
@@ -130,18 +131,18 @@ def quantize_fp4(
     ----------
     x : array of float, any shape
         Numbers of a wide format (or products of the scale multiplier, 49 bits).
-    fmt : Fp4Format
-        Format of the codes.
+    fmt : Fp4Format or str
+        Format of the codes, or its name.
     exponent : int
         Scale exponent of the tensor, -128 to 127.
-    mode : Fp4Mode
-        Rounding mode.
+    mode : Fp4Mode or str
+        Rounding mode, or its name.
     phase : int
         Radix 4 only: 0 for the even grid, 1 for the odd one, which is the even one times
         ``2**odd_shift``.
     odd_shift : int
         1 or -1.
-    underflow : Underflow
+    underflow : Underflow or str
         Threshold of zero for NEAREST.
     noise : array of int, same shape
         Random bits for STOCHASTIC, 0 to ``2**random_bits - 1``.
@@ -158,6 +159,9 @@ def quantize_fp4(
         shift is out of range; if STOCHASTIC is asked of radix 4.
     """
     x = np.asarray(x)
+    fmt = take_format("Format of a quantiser of gradients", fmt, Fp4Format)
+    mode = take_member("Rounding mode", mode, Fp4Mode)
+    underflow = take_member("Threshold of zero", underflow, Underflow)
     if not -128 <= exponent <= 127:
         raise InputError(f"Scale exponent must be -128 to 127, not {exponent}")
     if phase not in range(fmt.phases):

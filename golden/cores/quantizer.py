@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nibblegrad.golden.errors import InputError
+from nibblegrad.golden.numbers.arguments import take_format, take_member
 from nibblegrad.golden.numbers.formats import IntFormat, Scale
 from nibblegrad.golden.numbers.rounding import magnitude_bound
 
@@ -126,9 +127,9 @@ def check_tensor(name: str, x: npt.NDArray[np.floating]) -> None:
 def quantize(
     x: npt.NDArray[np.floating],
     reciprocal: Scale,
-    fmt: IntFormat,
+    fmt: IntFormat | str,
     *,
-    in_range: InRange = InRange.UNROUNDED,
+    in_range: InRange | str = InRange.UNROUNDED,
     residual_bits: int = 8,
     check_finite: bool = True,
 ) -> Quantized:
@@ -142,10 +143,10 @@ def quantize(
         Numbers of a wide format.
     reciprocal : Scale
         Reciprocal of the step size.
-    fmt : IntFormat
-        Format of the codes, 2 to 8 bits.
-    in_range : InRange
-        Rule for the gradient.
+    fmt : IntFormat or str
+        Format of the codes, 2 to 8 bits, or its name.
+    in_range : InRange or str
+        Rule for the gradient, or its name.
     residual_bits : int
         Fraction bits of the residual, 1 to 14.
     check_finite : bool
@@ -155,8 +156,16 @@ def quantize(
     Raises
     ------
     InputError
-        If ``x`` is empty, or not finite although it should be; if a width is out of range.
+        If ``x`` is empty, or not finite although it should be; if a width is out of range; if
+        ``reciprocal`` is a bare number.
     """
+    fmt = take_format("Format of a quantiser", fmt, IntFormat)
+    in_range = take_member("Rule for the gradient", in_range, InRange)
+    if not isinstance(reciprocal, Scale):
+        raise InputError(
+            f"Reciprocal of the step size must be a Scale, not {reciprocal!r}; for a step size of "
+            "0.5 it is Scale.from_float(1 / 0.5)"
+        )
     if fmt.bits > 8:
         raise InputError(f"Quantiser width must be 2 to 8 bits, not {fmt.bits}")
     if not 1 <= residual_bits <= 14:

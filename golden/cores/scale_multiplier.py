@@ -6,11 +6,14 @@
 import numpy as np
 import numpy.typing as npt
 
-from nibblegrad.golden.cores.fp4_quantizer import Fp4Mode, Fp4Quantized, Underflow, quantize_fp4
+from nibblegrad.golden.cores.fp4_quantizer import Fp4Mode, Fp4Quantized, Underflow
+from nibblegrad.golden.cores.gradient_quantizer import quantize_gradient
 from nibblegrad.golden.cores.quantizer import InRange, Quantized, quantize
 from nibblegrad.golden.cores.stochastic_rounder import Rounded, round_float
 from nibblegrad.golden.errors import InputError
-from nibblegrad.golden.numbers.formats import FloatFormat, Fp4Format, IntFormat, Scale
+from nibblegrad.golden.numbers.arguments import check_scale, take_format
+from nibblegrad.golden.numbers.formats import FloatFormat, IntFormat, Scale
+from nibblegrad.golden.numbers.gradient_format import GradientFormat
 from nibblegrad.golden.numbers.rounding import RoundMode, magnitude_bound
 
 __all__ = ["scale", "scale_to_float", "scale_to_fp4", "scale_to_integer"]
@@ -42,8 +45,10 @@ def scale(
     Raises
     ------
     InputError
-        If the channels of a factor or bias do not match, or a number needs more than 32 bits.
+        If the channels of a factor or bias do not match, a number needs more than 32 bits, or
+        ``factor`` is a bare number.
     """
+    check_scale("Scale of sums", factor)
     sums = np.asarray(accumulators, np.float64)
     for what, values in (("Scale", factor.significand), ("Bias", bias)):
         if not isinstance(values, int) and np.shape(values) not in ((), sums.shape[-1:]):
@@ -71,11 +76,11 @@ def _check_32_bits(what, values):
 def scale_to_float(
     accumulators: npt.NDArray,
     factor: Scale,
-    target: FloatFormat,
+    target: FloatFormat | str,
     *,
     bias: npt.ArrayLike = 0,
     relu: bool = False,
-    mode: RoundMode = RoundMode.NEAREST_EVEN,
+    mode: RoundMode | str = RoundMode.NEAREST_EVEN,
     noise: npt.NDArray[np.integer] | None = None,
     random_bits: int = 8,
 ) -> Rounded:
@@ -94,11 +99,11 @@ def scale_to_float(
 def scale_to_integer(
     accumulators: npt.NDArray,
     factor: Scale,
-    fmt: IntFormat,
+    fmt: IntFormat | str,
     *,
     bias: npt.ArrayLike = 0,
     relu: bool = False,
-    in_range: InRange = InRange.UNROUNDED,
+    in_range: InRange | str = InRange.UNROUNDED,
     residual_bits: int = 8,
 ) -> Quantized:
     """Scale, then quantise; ``factor`` includes the reciprocal step of the next layer."""
@@ -114,22 +119,22 @@ def scale_to_integer(
 def scale_to_fp4(
     accumulators: npt.NDArray,
     factor: Scale,
-    fmt: Fp4Format,
+    fmt: GradientFormat | str,
     exponent: int,
-    mode: Fp4Mode,
+    mode: Fp4Mode | str,
     *,
     bias: npt.ArrayLike = 0,
     relu: bool = False,
     phase: int = 0,
     odd_shift: int = 1,
-    underflow: Underflow = Underflow.MIDPOINT,
+    underflow: Underflow | str = Underflow.MIDPOINT,
     noise: npt.NDArray[np.integer] | None = None,
     random_bits: int = 8,
 ) -> Fp4Quantized:
-    """Scale, then quantise to FP4; see :func:`scale` and ``quantize_fp4``."""
-    return quantize_fp4(
+    """Scale, then quantise to codes of gradients; see :func:`scale` and ``quantize_fp4``."""
+    return quantize_gradient(
         scale(accumulators, factor, bias, relu),
-        fmt,
+        take_format("Format of gradients", fmt, GradientFormat),  # type: ignore[type-abstract]
         exponent,
         mode,
         phase=phase,

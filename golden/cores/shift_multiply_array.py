@@ -10,10 +10,13 @@ import numpy.typing as npt
 
 from nibblegrad.golden.cores.stochastic_rounder import Rounded, round_fixed
 from nibblegrad.golden.errors import InputError
-from nibblegrad.golden.numbers.formats import Fp4Format, IntFormat
+from nibblegrad.golden.numbers.arguments import take_format, take_member
+from nibblegrad.golden.numbers.formats import IntFormat
+from nibblegrad.golden.numbers.gradient_format import GradientFormat
 from nibblegrad.golden.numbers.rounding import RoundMode
 
 __all__ = [
+    "INT4",
     "ShiftOperand",
     "accumulator_bits",
     "matmul",
@@ -55,21 +58,21 @@ def signed_digits(w: npt.ArrayLike) -> npt.NDArray[np.int64]:
     return np.stack([low, (w - low) >> 2])
 
 
-def term_bounds(integer_bits: int, fmt: Fp4Format) -> tuple[int, int]:
+def term_bounds(integer_bits: int, fmt: GradientFormat) -> tuple[int, int]:
     """Find the least and the greatest product of one lane over all its passes.
 
     Parameters
     ----------
     integer_bits : int
         Width of the signed integer operand.
-    fmt : Fp4Format
+    fmt : GradientFormat
         Format of the shift operand; its products are the largest.
     """
     reach = 1 << (integer_bits - 1)
     return -reach * fmt.greatest, reach * fmt.greatest
 
 
-def accumulator_bits(terms: int, integer_bits: int, fmt: Fp4Format) -> int:
+def accumulator_bits(terms: int, integer_bits: int, fmt: GradientFormat) -> int:
     """Find the width of a signed accumulator that ``terms`` products cannot overflow."""
     least, greatest = term_bounds(integer_bits, fmt)
     return max((-terms * least - 1).bit_length(), (terms * greatest).bit_length()) + 1
@@ -78,8 +81,8 @@ def accumulator_bits(terms: int, integer_bits: int, fmt: Fp4Format) -> int:
 def matmul(
     integers: npt.ArrayLike,
     codes: npt.ArrayLike,
-    operand: ShiftOperand,
-    fmt: Fp4Format,
+    operand: ShiftOperand | str,
+    fmt: GradientFormat | str,
 ) -> npt.NDArray[np.float64]:
     """Multiply a matrix of integers by the transpose of a matrix of shift operands, exactly.
 
@@ -89,10 +92,10 @@ def matmul(
         Integer operand.
     codes : array of int, shape (columns, terms)
         FP4 codes 0 to 15, or INT4 numbers -8 to 7.
-    operand : ShiftOperand
-        What ``codes`` are.
-    fmt : Fp4Format
-        Radix of FP4 codes.
+    operand : ShiftOperand or str
+        What ``codes`` are, or its name.
+    fmt : GradientFormat or str
+        Format of FP4 codes, or its name.
 
     Returns
     -------
@@ -105,6 +108,8 @@ def matmul(
     InputError
         If the inner dimensions differ or are zero.
     """
+    operand = take_member("Shift operand", operand, ShiftOperand)
+    fmt = take_format("Format of codes", fmt, GradientFormat)  # type: ignore[type-abstract]
     a = np.asarray(integers)
     b = np.asarray(codes)
     if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1] or 0 in a.shape + b.shape:
@@ -131,8 +136,8 @@ def matmul(
 def round_accumulators(
     accumulators: npt.NDArray,
     shift: int,
-    target: IntFormat,
-    mode: RoundMode,
+    target: IntFormat | str,
+    mode: RoundMode | str,
     noise: npt.NDArray[np.integer] | None = None,
     random_bits: int = 8,
 ) -> Rounded:
@@ -144,8 +149,8 @@ def round_accumulators(
         Sums of products.
     shift : int
         Count of bits to discard, 0 or more.
-    target : IntFormat
-        Format of the result.
+    target : IntFormat or str
+        Format of the result, or its name.
     mode, noise, random_bits :
         As in :func:`nibblegrad.golden.cores.stochastic_rounder.round_fixed`. SELF_STOCHASTIC is
         refused: small exact integers have no bits to spare as noise (methods of US10684824B2 apply
@@ -153,6 +158,7 @@ def round_accumulators(
     """
     if shift < 0:
         raise InputError(f"Shift of the rounder must be 0 or more, not {shift}")
+    mode = take_member("Rounding mode", mode, RoundMode)
     if mode is RoundMode.SELF_STOCHASTIC:
         raise InputError("Exact integer sums have no low bits to use as noise; choose another mode")
     integers = np.asarray(accumulators).astype(np.int64)

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nibblegrad.golden.errors import InputError
+from nibblegrad.golden.numbers.arguments import take_format, take_member
 from nibblegrad.golden.numbers.formats import FloatFormat, IntFormat
 from nibblegrad.golden.numbers.rounding import (
     RoundMode,
@@ -56,8 +57,8 @@ def self_bits(dropped: int, random_bits: int) -> int:
 def round_fixed(
     x: npt.NDArray[np.integer],
     fraction_bits: int,
-    target: IntFormat,
-    mode: RoundMode,
+    target: IntFormat | str,
+    mode: RoundMode | str,
     noise: npt.NDArray[np.integer] | None = None,
     random_bits: int = 8,
 ) -> Rounded:
@@ -69,15 +70,17 @@ def round_fixed(
         Two's complement numbers in units of ``2**-fraction_bits``; at most 48 bits.
     fraction_bits : int
         Count of bits to discard, 1 or more.
-    target : IntFormat
-        Format of the result.
-    mode : RoundMode
-        Rounding mode; TRUNCATE is toward minus infinity.
+    target : IntFormat or str
+        Format of the result, or its name.
+    mode : RoundMode or str
+        Rounding mode, or its name; TRUNCATE is toward minus infinity.
     noise : array of int, same shape
         Random bits for STOCHASTIC, 0 to ``2**random_bits - 1``.
     random_bits : int
         Count of random bits.
     """
+    target = take_format("Format of a rounded number", target, IntFormat)
+    mode = take_member("Rounding mode", mode, RoundMode)
     if fraction_bits < 1:
         raise InputError(f"Count of discarded bits must be at least 1, not {fraction_bits}")
     integers = np.asarray(x, np.int64)
@@ -92,8 +95,8 @@ def round_fixed(
 
 def round_float(
     x: npt.NDArray[np.floating],
-    target: FloatFormat,
-    mode: RoundMode = RoundMode.NEAREST_EVEN,
+    target: FloatFormat | str,
+    mode: RoundMode | str = RoundMode.NEAREST_EVEN,
     noise: npt.NDArray[np.integer] | None = None,
     random_bits: int = 8,
     *,
@@ -110,11 +113,11 @@ def round_float(
     ----------
     x : array of float64 or float32, any shape
         Exact numbers. Where it is float32, the result may be, too.
-    target : FloatFormat
-        Format of the result.
-    mode : RoundMode
-        NEAREST_EVEN, STOCHASTIC or TRUNCATE (toward zero); SELF_STOCHASTIC with the bits given
-        as ``noise`` (see :func:`round_float_codes`).
+    target : FloatFormat or str
+        Format of the result, or its name.
+    mode : RoundMode or str
+        Rounding mode, or its name: NEAREST_EVEN, STOCHASTIC or TRUNCATE (toward zero);
+        SELF_STOCHASTIC with the bits given as ``noise`` (see :func:`round_float_codes`).
     noise : array of int, same shape
         Random bits for the stochastic modes, 0 to ``2**random_bits - 1``.
     random_bits : int
@@ -122,6 +125,8 @@ def round_float(
     least : float
         What no magnitude but 0 is below, if it is known; saves looking for it.
     """
+    target = take_format("Format of a rounded number", target, FloatFormat)
+    mode = take_member("Rounding mode", mode, RoundMode)
     if (
         mode is RoundMode.NEAREST_EVEN
         and target.fraction_bits <= 10
@@ -171,9 +176,9 @@ def round_float(
 
 def round_float_codes(
     codes: npt.ArrayLike,
-    source: FloatFormat,
-    target: FloatFormat,
-    mode: RoundMode,
+    source: FloatFormat | str,
+    target: FloatFormat | str,
+    mode: RoundMode | str,
     noise: npt.NDArray[np.integer] | None = None,
     random_bits: int = 8,
 ) -> tuple[npt.NDArray[np.int64], Rounded]:
@@ -183,10 +188,10 @@ def round_float_codes(
     ----------
     codes : array of int, any shape
         Codes in ``source``.
-    source, target : FloatFormat
-        Formats; ``target`` has fewer fraction bits.
-    mode : RoundMode
-        Rounding mode. SELF_STOCHASTIC takes the lowest bits of the fraction field.
+    source, target : FloatFormat or str
+        Formats, or their names; ``target`` has fewer fraction bits.
+    mode : RoundMode or str
+        Rounding mode, or its name. SELF_STOCHASTIC takes the lowest bits of the fraction field.
     noise, random_bits :
         As in :func:`round_float`.
 
@@ -197,6 +202,9 @@ def round_float_codes(
     Rounded
         The numbers and the counts.
     """
+    source = take_format("Format of numbers to round", source, FloatFormat)
+    target = take_format("Format of a rounded number", target, FloatFormat)
+    mode = take_member("Rounding mode", mode, RoundMode)
     dropped = source.fraction_bits - target.fraction_bits
     if dropped < 1:
         raise InputError(

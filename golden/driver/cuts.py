@@ -25,6 +25,7 @@ from nibblegrad.golden.training.conversions import section_rows
 
 __all__ = [
     "BackwardCut",
+    "Cut",
     "ForwardCut",
     "LayerShape",
     "Way",

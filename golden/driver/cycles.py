@@ -118,7 +118,7 @@ class StepReport:
 
 
 def dense_layers(features: Sequence[int], batch: int) -> dict[str, LayerShape]:
-    """Name the layers of a network of dense layers, as :mod:`nibblegrad.golden.training.networks` does.
+    """Name the layers of a network of dense layers, as ``golden.training.networks`` does.
 
     Parameters
     ----------
@@ -151,7 +151,7 @@ def core_recipe(size: CoreSize) -> Recipe:
 def convolution_layers(
     image_shape: Sequence[int], channels: Sequence[int], classes: int, batch: int
 ) -> dict[str, LayerShape]:
-    """Name the layers of a network of convolutions, as :mod:`nibblegrad.golden.training.networks` does.
+    """Name the layers of a network of convolutions, as ``golden.training.networks`` does.
 
     Behind each convolution, which has no bias, is a pooling of 2 x 2, and behind all a dense layer.
 

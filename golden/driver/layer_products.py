@@ -22,7 +22,7 @@ from nibblegrad.golden.engine.command import Command, CoreSize, Destination, Ope
 from nibblegrad.golden.engine.timing import CoreTiming
 from nibblegrad.golden.training.conversions import section_rows
 
-__all__ = ["LayerOperands", "LayerProducts"]
+__all__ = ["LEAST_COMMAND", "LayerOperands", "LayerProducts"]
 
 #: Cycles that a load or a product is taken to cost beside its work, whatever the pipelines.
 LEAST_COMMAND = 8

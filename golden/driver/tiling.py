@@ -11,6 +11,7 @@ import numpy.typing as npt
 from nibblegrad.golden.engine.command import Store
 
 __all__ = [
+    "Name",
     "Operand",
     "Product",
     "Tile",

@@ -9,6 +9,7 @@ from nibblegrad.golden.cores.shift_multiply_array import accumulator_bits
 from nibblegrad.golden.engine.geometry import GREATEST_SIDE, INTEGER_BITS, SUM_BITS, Geometry
 from nibblegrad.golden.errors import InputError
 from nibblegrad.golden.numbers.formats import BFLOAT16, FloatFormat, Fp4Format, Scale
+from nibblegrad.golden.numbers.gradient_format import GradientFormat
 from nibblegrad.golden.numbers.rounding import RoundMode
 
 __all__ = [
@@ -121,7 +122,7 @@ class CoreSize(Geometry):
     ----------
     wide_format : FloatFormat
         Format of the streams.
-    fmt : Fp4Format
+    fmt : GradientFormat
         Radix of FP4 codes.
     rows, columns, lanes : int
         Size of the array, powers of two from 2 to 64.
@@ -150,7 +151,7 @@ class CoreSize(Geometry):
     """
 
     wide_format: FloatFormat = BFLOAT16
-    fmt: Fp4Format = field(default_factory=lambda: Fp4Format(1))
+    fmt: GradientFormat = field(default_factory=lambda: Fp4Format(1))
     rows: int = 8
     columns: int = 8
     lanes: int = 16

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from nibblegrad.golden.engine.command import Command, CoreSize, Destination, ErrorCode, Operation
 from nibblegrad.golden.numbers.rounding import RoundMode
 
-__all__ = ["Chain", "check_command", "following_chain"]
+__all__ = ["Chain", "Region", "check_command", "following_chain"]
 
 
 @dataclass(frozen=True)

@@ -1,16 +1,15 @@
 """The training core: every product, quantisation and rounding of a 4-bit training step.
 
 The contract is ``docs/training_core.md``; this is its exact model at the level of commands, and a
-:class:`nibblegrad.golden.engine.device.Device`. What takes time in hardware happens here at once,
-so the queue is never full and the counters of cycles and of ended commands are missing.
+``Device``. What takes time in hardware happens here at once, so the queue is never full and the
+counters of cycles and of ended commands are missing.
 """
-
-# Ref: docs/training_core.md
 
 import numpy as np
 import numpy.typing as npt
 
-from nibblegrad.golden.cores.fp4_quantizer import Fp4Mode, quantize_fp4
+from nibblegrad.golden.cores.fp4_quantizer import Fp4Mode
+from nibblegrad.golden.cores.gradient_quantizer import quantize_gradient
 from nibblegrad.golden.cores.quantizer import quantize
 from nibblegrad.golden.cores.scale_multiplier import scale_to_float, scale_to_fp4, scale_to_integer
 from nibblegrad.golden.cores.shift_multiply_array import ShiftOperand, matmul
@@ -220,7 +219,7 @@ class TrainingCore:
             self.gradients.write_codes(command.gradient_base, codes)
 
     def _load_gradients(self, command, codes, noise):
-        quantized = quantize_fp4(
+        quantized = quantize_gradient(
             _decode(codes, self.size.wide_format),
             noise=noise,
             check_finite=False,

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nibblegrad.golden.errors import InputError
+from nibblegrad.golden.numbers.gradient_format import GradientFormat, register_format
 
 __all__ = [
     "BFLOAT16",
@@ -66,7 +67,7 @@ class IntFormat:
 
 
 @dataclass(frozen=True)
-class Fp4Format:
+class Fp4Format(GradientFormat):
     """Mantissa-less four-bit float [1,3,0]: a sign and three exponent bits.
 
     Code ``{sign, E[2:0]}`` stands for 0 if ``E`` is 0, and for ``(-1)**sign * radix**(E - 1)``
@@ -94,6 +95,11 @@ class Fp4Format:
         return f"fp4_radix{1 << self.log2_radix}"
 
     @property
+    def identifier(self) -> int:
+        """The logarithm of the radix."""
+        return self.log2_radix
+
+    @property
     def is_stochastic(self) -> bool:
         """Whether gradients may be rounded by random bits: LUQ, which has radix 2."""
         return self.log2_radix == 1
@@ -108,24 +114,15 @@ class Fp4Format:
         """Largest magnitude."""
         return 1 << (6 * self.log2_radix)
 
-    def decode(self, codes: npt.ArrayLike) -> npt.NDArray[np.int64]:
-        """Look up the numbers that codes stand for.
-
-        Parameters
-        ----------
-        codes : array of integers 0 to 15, any shape
-
-        Returns
-        -------
-        array of int64, same shape
-        """
-        return self.numbers[np.asarray(codes)].astype(np.int64)
-
     @functools.cached_property
     def numbers(self) -> npt.NDArray[np.float32]:
         """The numbers that codes 0 to 15 stand for; float32 holds them exactly."""
         magnitudes = [0] + [1 << (self.log2_radix * (e - 1)) for e in range(1, 8)]
         return np.array(magnitudes + [-magnitude for magnitude in magnitudes], np.float32)
+
+
+for _log2_radix in (1, 2):
+    register_format(Fp4Format(_log2_radix))
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ from nibblegrad.golden.cores.quantizer import check_step, check_tensor
 from nibblegrad.golden.cores.stochastic_rounder import round_float
 from nibblegrad.golden.engine.command import SUM_BITS
 from nibblegrad.golden.errors import InputError
-from nibblegrad.golden.numbers.formats import BFLOAT16, FloatFormat, Fp4Format, Scale
+from nibblegrad.golden.numbers.formats import BFLOAT16, FloatFormat, Scale
+from nibblegrad.golden.numbers.gradient_format import GradientFormat
 from nibblegrad.golden.training.gradient_recipe import GradientRecipe, needed_exponent
 
 __all__ = [
@@ -137,7 +138,7 @@ def gradient_exponents(
     return exponent, first, second
 
 
-def section_rows(fmt: Fp4Format) -> int:
+def section_rows(fmt: GradientFormat) -> int:
     """Count the rows that a weight gradient sums up exactly, whatever they hold.
 
     More rows are cut into sections of so many. Each section's gradient is rounded to the wide

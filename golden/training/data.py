@@ -51,6 +51,11 @@ class Dataset:
     own_units : bool
         Whether features are measured in units of their own, as floats from a file are; if not, all
         share one, and lie between 0 and 1, as the levels of bytes do.
+
+    Raises
+    ------
+    InputError
+        If features and labels differ in rows, or a label names no class.
     """
 
     train_x: npt.NDArray[np.floating]
@@ -60,6 +65,24 @@ class Dataset:
     classes: int
     image_shape: tuple[int, int, int] | None = None
     own_units: bool = False
+
+    def __post_init__(self) -> None:
+        for what, x, labels in (
+            ("Training", self.train_x, self.train_labels),
+            ("Test", self.test_x, self.test_labels),
+        ):
+            if np.ndim(x) != 2 or np.shape(labels) != (len(x),):
+                raise InputError(
+                    f"{what} set must have features of shape (rows, features) and labels of shape "
+                    f"(rows,), not {np.shape(x)} and {np.shape(labels)}"
+                )
+            wrong = (np.asarray(labels) < 0) | (np.asarray(labels) >= self.classes)
+            if wrong.any():
+                row = int(wrong.argmax())
+                raise InputError(
+                    f"Labels must be 0 to {self.classes - 1}, as there are {self.classes} classes, "
+                    f"and {what.lower()} label {row} is {labels[row]}"
+                )
 
 
 def split_rows(labels: npt.NDArray[np.integer]) -> npt.NDArray[np.bool_]:

@@ -26,6 +26,7 @@ from nibblegrad.golden.training.learned_step import BoundedStep, LearnedStep, Pu
 from nibblegrad.golden.training.passes import Passes, Weights
 
 __all__ = [
+    "ACTIVATION_MEMORY",
     "Dense",
     "Layer",
     "ProductLayer",

@@ -29,10 +29,18 @@ from nibblegrad.golden.training.passes import Backend
 from nibblegrad.golden.training.recipes import Recipe
 
 __all__ = [
+    "FIRST_DEVIATION",
+    "FIRST_ROWS",
+    "GREATEST_GAIN",
     "JUDGED_ROWS",
+    "LAST_LAYER",
+    "MOST_ACTIVATIONS",
     "MOST_BATCH",
+    "MOST_EPOCHS",
     "MOST_LAYERS",
+    "MOST_WEIGHTS",
     "NETWORKS",
+    "WHOLE_BATCH",
     "NetworkBuilder",
     "Settings",
     "build_network",

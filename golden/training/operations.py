@@ -10,13 +10,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nibblegrad.golden.cores import fp4_quantizer, quantizer, scale_multiplier, shift_multiply_array
+from nibblegrad.golden.cores import (
+    gradient_quantizer,
+    quantizer,
+    scale_multiplier,
+    shift_multiply_array,
+)
 from nibblegrad.golden.cores import step_gradient as step_gradient_core
 from nibblegrad.golden.cores.fp4_quantizer import Fp4Mode, Fp4Quantized
 from nibblegrad.golden.cores.quantizer import Quantized
 from nibblegrad.golden.cores.shift_multiply_array import ShiftOperand
 from nibblegrad.golden.cores.stochastic_rounder import Rounded
-from nibblegrad.golden.numbers.formats import FloatFormat, Fp4Format, IntFormat, Scale
+from nibblegrad.golden.numbers.formats import FloatFormat, IntFormat, Scale
+from nibblegrad.golden.numbers.gradient_format import GradientFormat
 
 __all__ = ["Call", "Operations", "RecordingOperations"]
 
@@ -34,13 +40,13 @@ class Operations:
         self,
         tensor: str,
         x: npt.NDArray,
-        fmt: Fp4Format,
+        fmt: GradientFormat,
         exponent: int,
         mode: Fp4Mode,
         **options: Any,
     ) -> Fp4Quantized:
-        """Quantise to FP4; see :func:`nibblegrad.golden.cores.fp4_quantizer.quantize_fp4`."""
-        return fp4_quantizer.quantize_fp4(x, fmt, exponent, mode, **options)
+        """Quantise gradients; see ``golden.cores.gradient_quantizer.quantize_gradient``."""
+        return gradient_quantizer.quantize_gradient(x, fmt, exponent, mode, **options)
 
     def matmul(
         self,
@@ -48,9 +54,9 @@ class Operations:
         integers: npt.NDArray,
         codes: npt.NDArray,
         operand: ShiftOperand,
-        fmt: Fp4Format,
+        fmt: GradientFormat,
     ) -> npt.NDArray[np.float64]:
-        """Multiply matrices exactly; see :func:`nibblegrad.golden.cores.shift_multiply_array.matmul`."""
+        """Multiply matrices exactly; see ``golden.cores.shift_multiply_array.matmul``."""
         return shift_multiply_array.matmul(integers, codes, operand, fmt)
 
     def scale_to_float(
@@ -63,11 +69,11 @@ class Operations:
         bias: npt.ArrayLike = 0,
         relu: bool = False,
     ) -> Rounded:
-        """Scale, to nearest; see :func:`nibblegrad.golden.cores.scale_multiplier.scale_to_float`."""
+        """Scale, to nearest; see ``golden.cores.scale_multiplier.scale_to_float``."""
         return scale_multiplier.scale_to_float(accumulators, factor, target, bias=bias, relu=relu)
 
     def step_gradient(self, tensor: str, upstream: npt.NDArray, quantized: Quantized) -> int:
-        """Sum the gradient of a step; see :func:`nibblegrad.golden.cores.step_gradient.step_gradient`."""
+        """Sum the gradient of a step; see ``golden.cores.step_gradient``."""
         return step_gradient_core.step_gradient(upstream, quantized)
 
 

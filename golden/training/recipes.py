@@ -125,7 +125,7 @@ def _fields(gradient):
 
 @dataclass(frozen=True)
 class Method:
-    """Registration of a training method; a module of :mod:`nibblegrad.golden.training.methods` has one, as ``METHOD``.
+    """Registration of a training method: ``METHOD`` of a module of ``golden.training.methods``.
 
     Parameters
     ----------

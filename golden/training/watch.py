@@ -22,7 +22,16 @@ from nibblegrad.golden.training.gradient_recipe import needed_exponent
 from nibblegrad.golden.training.layers import Layer, QuantizedDense
 from nibblegrad.golden.training.learned_step import LearnedStep, PublishedStep
 
-__all__ = ["LEAST_HELD", "LEAST_INTERVAL", "Finding", "LayerFigures", "Watch"]
+__all__ = [
+    "GUESSING",
+    "LEARNED",
+    "LEAST_HELD",
+    "LEAST_INTERVAL",
+    "MOST_SATURATED",
+    "Finding",
+    "LayerFigures",
+    "Watch",
+]
 
 #: Steps between two looks at the codes: at least so many, and a quarter of an epoch.
 LEAST_INTERVAL = 16

@@ -17,7 +17,7 @@ def total(
     fmt: Fp4Format,
     total_bits: int,
 ) -> int:
-    """Sum up the products of integers and codes; see :func:`nibblegrad.golden.units.shift_dot_product.total`."""
+    """Sum up the products of integers and codes; see ``golden.units.shift_dot_product.total``."""
     if operand is ShiftOperand.INT4:
         numbers = (np.asarray(codes) ^ 8) - 8
         return integer_dot_product.total(integers, numbers, total_bits)

@@ -5,17 +5,16 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from nibblegrad.hdl.array.adder_tree import AdderTree, tree_depth
-from nibblegrad.hdl.array.shift_lane import ShiftLane, lane_latency, stage_control
+from nibblegrad.hdl.array.lanes import lanes_of
 from nibblegrad.hdl.base.pipeline import register
 
 __all__ = ["DotProduct", "sum_latency"]
 
 
-def sum_latency(structure, lanes, log2_radix, digits=True):
+def sum_latency(structure, lanes, fmt, digits=True):
     """Count the cycles from the operands of a pass to the cycle in which their sum is added."""
-    return lane_latency(structure, log2_radix, digits) + tree_depth(
-        lanes, structure.levels_per_stage
-    )
+    in_lane = lanes_of(fmt).latency(structure, digits)
+    return in_lane + tree_depth(lanes, structure.levels_per_stage)
 
 
 class DotProduct(wiring.Component):
@@ -28,8 +27,8 @@ class DotProduct(wiring.Component):
     ----------
     structure : Structure
         What it is built of.
-    log2_radix : int
-        Radix of FP4 codes.
+    fmt : GradientFormat
+        Format of shift operands that are no digits.
     lanes : int
         Count of products in a pass.
     integer_bits : int
@@ -46,7 +45,7 @@ class DotProduct(wiring.Component):
     -------
     integers : ``In(signed(integer_bits)).array(lanes)``
         Integer operands.
-    controls : ``In(stage_control(structure, log2_radix, digits)).array(lanes)``
+    controls : ``In(lanes_of(fmt).stage_control(structure, digits)).array(lanes)``
         Shift operands, each part in time.
     valid, first, last : ``In(1)``
         ``latency - 1`` cycles after the operands: whether there is a pass, and whether it is the
@@ -58,7 +57,7 @@ class DotProduct(wiring.Component):
     def __init__(
         self,
         structure,
-        log2_radix,
+        fmt,
         lanes,
         integer_bits,
         accumulator_bits,
@@ -67,13 +66,13 @@ class DotProduct(wiring.Component):
     ):
         self._structure = structure
         self._ends_late = ends_late
-        self._log2_radix = log2_radix
+        self._family = lanes_of(fmt)
         self._lanes = lanes
         self._integer_bits = integer_bits
         self._accumulator_bits = accumulator_bits
         self._digits = digits
-        self.latency = sum_latency(structure, lanes, log2_radix, digits) + 1
-        control = stage_control(structure, log2_radix, digits)
+        self.latency = sum_latency(structure, lanes, fmt, digits) + 1
+        control = self._family.stage_control(structure, digits)
         super().__init__(
             {
                 "integers": In(signed(integer_bits)).array(lanes),
@@ -111,8 +110,8 @@ class DotProduct(wiring.Component):
         terms, pending = [], []
         for lane in range(self._lanes):
             folded = carry is not None and lane % 2 == 1
-            m.submodules[f"lane_{lane}"] = unit = ShiftLane(
-                self._structure, self._integer_bits, self._log2_radix, self._digits, folded
+            m.submodules[f"lane_{lane}"] = unit = self._family.lane(
+                self._structure, self._integer_bits, self._digits, folded
             )
             control = self.controls[lane]
             m.d.comb += [unit.operand.eq(self.integers[lane]), unit.control.eq(control)]

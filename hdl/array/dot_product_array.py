@@ -8,8 +8,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from nibblegrad.hdl.array.dot_product import DotProduct, sum_latency
-from nibblegrad.hdl.array.shift_lane import ShiftControl, ShiftDecoder, shift_control
-from nibblegrad.hdl.array.structures import PLAIN
+from nibblegrad.hdl.array.lanes import lanes_of
 from nibblegrad.hdl.base.copies import fan_out
 
 __all__ = ["DotProductArray", "array_operands_signature", "array_totals_signature", "pass_flags"]
@@ -98,8 +97,8 @@ class DotProductArray(wiring.Component):
 
     Parameters
     ----------
-    fmt : Fp4Format
-        Radix of FP4 codes.
+    fmt : GradientFormat
+        Format of shift operands that are no digits.
     rows, columns, lanes : int
         Size of the array.
     integer_bits : int
@@ -125,7 +124,7 @@ class DotProductArray(wiring.Component):
         lanes,
         integer_bits,
         accumulator_bits,
-        structure=PLAIN,
+        structure,
     ):
         self._fmt = fmt
         self._rows = rows
@@ -134,7 +133,7 @@ class DotProductArray(wiring.Component):
         self._integer_bits = integer_bits
         self._accumulator_bits = accumulator_bits
         self._structure = structure
-        self._sum_latency = sum_latency(structure, lanes, fmt.log2_radix)
+        self._sum_latency = sum_latency(structure, lanes, fmt)
         self.latency = self.cycles(fmt, lanes, structure)
         super().__init__(
             {
@@ -146,7 +145,7 @@ class DotProductArray(wiring.Component):
     @staticmethod
     def cycles(fmt, lanes, structure):
         """Count the cycles of an array's latency."""
-        return 2 + sum_latency(structure, lanes, fmt.log2_radix)
+        return 2 + sum_latency(structure, lanes, fmt)
 
     def elaborate(self, platform):
         m = Module()
@@ -169,7 +168,7 @@ class DotProductArray(wiring.Component):
             for column in range(self._columns):
                 m.submodules[f"unit_{row}_{column}"] = unit = DotProduct(
                     self._structure,
-                    self._fmt.log2_radix,
+                    self._fmt,
                     self._lanes,
                     self._integer_bits,
                     self._accumulator_bits,
@@ -198,19 +197,18 @@ class DotProductArray(wiring.Component):
             ]
             for row in range(self._rows)
         ]
+        family = lanes_of(self._fmt)
         controls = [[None] * self._lanes for _ in range(self._columns)]
         for lane in range(self._lanes):
             for row in range(self._rows):
                 m.d.sync += integers[row][lane].eq(self.operands.integers[row][lane])
             for column in range(self._columns):
                 name = f"{column}_{lane}"
-                decoder = ShiftDecoder(self._fmt.log2_radix)
-                stages = ShiftControl(self._structure, self._fmt.log2_radix)
+                decoder = family.decoder()
+                stages = family.controller(self._structure)
                 m.submodules[f"decoder_{name}"] = decoder
                 m.submodules[f"control_{name}"] = stages
-                control = Signal(
-                    shift_control(self._fmt.log2_radix), name=f"shift_{name}", reset_less=True
-                )
+                control = Signal(family.control(), name=f"shift_{name}", reset_less=True)
                 m.d.comb += [
                     decoder.code.eq(self.operands.codes[column][lane]),
                     decoder.operand.eq(self.operands.operand[column]),

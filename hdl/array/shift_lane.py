@@ -9,64 +9,79 @@ from amaranth.lib.wiring import In, Out
 from nibblegrad.golden.cores.shift_multiply_array import ShiftOperand
 from nibblegrad.hdl.base.pipeline import delay
 
-__all__ = [
-    "ShiftControl",
-    "ShiftDecoder",
-    "ShiftLane",
-    "lane_bits",
-    "lane_latency",
-    "shift_control",
-    "stage_control",
-]
+__all__ = ["ShiftControl", "ShiftDecoder", "ShiftLane", "ShiftLanes"]
 
 
-def amount_bits(log2_radix):
-    """Find the width of a shift: the exponent bits, and in radix 4 a bit for odd digits of INT4."""
-    return 2 + log2_radix
+class ShiftLanes:
+    """The lanes of formats whose magnitudes are powers of a radix: each product is a shift.
 
+    See :mod:`nibblegrad.hdl.array.lanes` for what the array asks of lanes.
 
-def shift_control(log2_radix):
-    """Lay out what drives a shifter.
-
-    The product is ``(-1)**negate * (integer << amount >> log2_radix)``, or zero. For an FP4 code
-    ``amount`` is its exponent bits, times two in radix 4; what is shifted out is zero.
+    Parameters
+    ----------
+    fmt : Fp4Format
+        The format. Magnitudes are 0 and ``2**(log2_radix * k)``, and a code is a sign and, in its
+        lower bits, 0 or ``k + 1``.
     """
-    return data.StructLayout({"enable": 1, "negate": 1, "amount": amount_bits(log2_radix)})
 
+    def __init__(self, fmt):
+        self.log2_radix = fmt.log2_radix
 
-def lane_bits(integer_bits, log2_radix):
-    """Find the width of a product."""
-    return integer_bits + 6 * log2_radix
+    @property
+    def amount_bits(self):
+        """Width of a shift: the exponent bits, and in radix 4 a bit for odd digits of INT4."""
+        return 2 + self.log2_radix
 
+    def product_bits(self, integer_bits):
+        """Find the width of a product."""
+        return integer_bits + 6 * self.log2_radix
 
-def lane_latency(structure, log2_radix, digits=True):
-    """Count the register stages of a lane."""
-    if not structure.registered:
-        return 0
-    return len(_stages(log2_radix, digits)) if structure.staged else 1
+    def control(self):
+        """Lay out what drives a shifter.
 
+        The product is ``(-1)**negate * (integer << amount >> log2_radix)``, or zero. For an FP4
+        code ``amount`` is its exponent bits, times two in radix 4; what is shifted out is zero.
+        """
+        return data.StructLayout({"enable": 1, "negate": 1, "amount": self.amount_bits})
 
-def stage_control(structure, log2_radix, digits=True):
-    """Lay out a shift control whose parts come when the stages of a lane want them.
+    def stages(self, digits=True):
+        """List the bits of the amount that need a stage; the lowest of radix 4 is for digits."""
+        return range(0 if digits else self.log2_radix - 1, self.amount_bits)
 
-    ``pending`` comes with the product: whether a one is still to be added to it. ``fold`` is the
-    last bit of ``amount`` once more, with the product.
-    """
-    stages = len(_stages(log2_radix, digits)) if structure.staged else 1
-    return data.StructLayout(
-        {
-            "enable": 1,
-            "negate": stages,
-            "amount": amount_bits(log2_radix),
-            "pending": 1,
-            "fold": 1,
-        }
-    )
+    def stage_control(self, structure, digits=True):
+        """Lay out a shift control whose parts come when the stages of a lane want them.
 
+        ``pending`` comes with the product: whether a one is still to be added to it. ``fold`` is
+        the last bit of ``amount`` once more, with the product.
+        """
+        stages = len(self.stages(digits)) if structure.staged else 1
+        return data.StructLayout(
+            {
+                "enable": 1,
+                "negate": stages,
+                "amount": self.amount_bits,
+                "pending": 1,
+                "fold": 1,
+            }
+        )
 
-def _stages(log2_radix, digits):
-    """List the bits of the amount that need a stage: the lowest one of radix 4 is for digits."""
-    return range(0 if digits else log2_radix - 1, amount_bits(log2_radix))
+    def latency(self, structure, digits=True):
+        """Count the register stages of a lane."""
+        if not structure.registered:
+            return 0
+        return len(self.stages(digits)) if structure.staged else 1
+
+    def decoder(self):
+        """Make what decodes a shift operand."""
+        return ShiftDecoder(self)
+
+    def controller(self, structure, digits=True):
+        """Make what brings the parts of a control to the stages of a lane."""
+        return ShiftControl(self, structure, digits)
+
+    def lane(self, structure, integer_bits, digits=True, folded=False):
+        """Make a lane."""
+        return ShiftLane(self, structure, integer_bits, digits, folded)
 
 
 class ShiftDecoder(wiring.Component):
@@ -78,8 +93,8 @@ class ShiftDecoder(wiring.Component):
 
     Parameters
     ----------
-    log2_radix : int
-        Radix of FP4 codes.
+    lanes : ShiftLanes
+        Of which format.
 
     Members
     -------
@@ -89,20 +104,20 @@ class ShiftDecoder(wiring.Component):
         A :class:`nibblegrad.golden.cores.shift_multiply_array.ShiftOperand`.
     digit : ``In(1)``
         Which digit of INT4.
-    control : ``Out(shift_control(log2_radix))``
+    control : ``Out(lanes.control())``
         What drives the shifter.
     """
 
     latency = 0
 
-    def __init__(self, log2_radix):
-        self._log2_radix = log2_radix
+    def __init__(self, lanes):
+        self._log2_radix = lanes.log2_radix
         super().__init__(
             {
                 "code": In(4),
                 "operand": In(1),
                 "digit": In(1),
-                "control": Out(shift_control(log2_radix)),
+                "control": Out(lanes.control()),
             }
         )
 
@@ -138,30 +153,29 @@ class ShiftControl(wiring.Component):
 
     Parameters
     ----------
+    lanes : ShiftLanes
+        Of which format.
     structure : Structure
         Structure of the lane.
-    log2_radix : int
-        Radix of FP4 codes.
     digits : bool
         Whether digits of INT4 come as well.
 
     Members
     -------
-    control : ``In(shift_control(log2_radix))``
+    control : ``In(lanes.control())``
         Decoded shift operand.
-    o : ``Out(stage_control(structure, log2_radix, digits))``
+    o : ``Out(lanes.stage_control(structure, digits))``
         Its parts in time.
     """
 
-    def __init__(self, structure, log2_radix, digits=True):
+    def __init__(self, lanes, structure, digits=True):
         self._structure = structure
-        self._log2_radix = log2_radix
-        self._digits = digits
-        self.latency = lane_latency(structure, log2_radix, digits)
+        self._stages = lanes.stages(digits)
+        self.latency = lanes.latency(structure, digits)
         super().__init__(
             {
-                "control": In(shift_control(log2_radix)),
-                "o": Out(stage_control(structure, log2_radix, digits)),
+                "control": In(lanes.control()),
+                "o": Out(lanes.stage_control(structure, digits)),
             }
         )
 
@@ -170,8 +184,7 @@ class ShiftControl(wiring.Component):
         control, o = self.control, self.o
 
         if self._structure.staged:
-            stages = _stages(self._log2_radix, self._digits)
-            for k, bit in enumerate(stages):
+            for k, bit in enumerate(self._stages):
                 cycles = min(k, self.latency)
                 m.d.comb += [
                     o.amount[bit].eq(delay(m, f"amount_{bit}", control.amount[bit], cycles)),
@@ -199,16 +212,16 @@ class ShiftLane(wiring.Component):
     drive the stages as they are, so that the product has ``log2_radix`` bits too many, which are
     left out.
 
-    The latency is :func:`lane_latency` cycles.
+    The latency is that of :class:`ShiftLanes`.
 
     Parameters
     ----------
+    lanes : ShiftLanes
+        Of which format.
     structure : Structure
         Structure of the lane.
     integer_bits : int
         Width of the signed integer.
-    log2_radix : int
-        Radix of FP4 codes.
     digits : bool
         Whether digits of INT4 come as well.
     folded : bool
@@ -218,26 +231,26 @@ class ShiftLane(wiring.Component):
     -------
     operand : ``In(signed(integer_bits))``
         Integer operand.
-    control : ``In(stage_control(structure, log2_radix, digits))``
+    control : ``In(lanes.stage_control(structure, digits))``
         Shift control, each part in time.
-    product : ``Out(signed(lane_bits(integer_bits, log2_radix)))``
+    product : ``Out(signed(lanes.product_bits(integer_bits)))``
         Product; a negative one still lacks the addition of 1. Where ``folded``: the product if
         ``control.fold`` is 0.
-    shifted : ``Out(signed(lane_bits(integer_bits, log2_radix)))``
+    shifted : ``Out(signed(lanes.product_bits(integer_bits)))``
         Where ``folded``: the product if ``control.fold`` is 1.
     """
 
-    def __init__(self, structure, integer_bits, log2_radix, digits=True, folded=False):
+    def __init__(self, lanes, structure, integer_bits, digits=True, folded=False):
         self._structure = structure
-        self._log2_radix = log2_radix
-        self._digits = digits
+        self._log2_radix = lanes.log2_radix
+        self._stages = list(lanes.stages(digits))
         self._folded = folded
-        self.latency = lane_latency(structure, log2_radix, digits)
-        product = signed(lane_bits(integer_bits, log2_radix))
+        self.latency = lanes.latency(structure, digits)
+        product = signed(lanes.product_bits(integer_bits))
         super().__init__(
             {
                 "operand": In(signed(integer_bits)),
-                "control": In(stage_control(structure, log2_radix, digits)),
+                "control": In(lanes.stage_control(structure, digits)),
                 "product": Out(product),
                 "shifted": Out(product),
             }
@@ -267,14 +280,13 @@ class ShiftLane(wiring.Component):
     def _shift_in_stages(self, m):
         value = self.operand
         domain = m.d.sync if self._structure.registered else m.d.comb
-        stages = list(_stages(self._log2_radix, self._digits))
-        for k, bit in enumerate(stages):
+        for k, bit in enumerate(self._stages):
             distance, negate = 1 << bit, self.control.negate[k]
             # Before the first stage nothing is inverted, so zeros come in.
             fill = negate.replicate(distance) if k else Const(0, distance)
             near = Cat(value, value[-1].replicate(distance))
             far = Cat(fill, value)
-            if self._folded and k == len(stages) - 1:
+            if self._folded and k == len(self._stages) - 1:
                 self._leave_last(m, value, distance)
                 return
             chosen = Mux(self.control.amount[bit], far, near)

@@ -12,7 +12,7 @@ from nibblegrad.golden.numbers import random_bits
 from nibblegrad.hdl.base.contracts import promise
 from nibblegrad.hdl.base.parameters import check_integer
 
-__all__ = ["RandomBits"]
+__all__ = ["STATE_WORDS", "RandomBits"]
 
 STATE_WORDS = 4
 

@@ -1,4 +1,4 @@
-"""Comparisons and choices whose Verilog no linter frowns at."""
+"""Comparisons and choices whose Verilog passes every linter."""
 
 from amaranth import *
 

@@ -7,7 +7,8 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from nibblegrad.golden.cores.fp4_quantizer import Underflow
-from nibblegrad.golden.numbers.formats import FloatFormat, Fp4Format
+from nibblegrad.golden.numbers.formats import FloatFormat
+from nibblegrad.golden.numbers.gradient_format import GradientFormat
 from nibblegrad.hdl.base.contracts import promise_steady
 from nibblegrad.hdl.base.event_counters import EventCounters, event_members
 from nibblegrad.hdl.base.outlet import Outlet, connect_outlet
@@ -15,7 +16,8 @@ from nibblegrad.hdl.base.parameters import check_integer, check_type
 from nibblegrad.hdl.base.pipeline import Flow
 from nibblegrad.hdl.base.random_bits import RandomBits
 from nibblegrad.hdl.base.stream import beat_signature
-from nibblegrad.hdl.encoders.fp4_encoder import Fp4Encoder
+from nibblegrad.hdl.encoders.float_encoder import FloatEncoder
+from nibblegrad.hdl.encoders.gradient_encoder import encoder_of
 from nibblegrad.hdl.encoders.wide_float import FloatDecoder
 
 __all__ = ["EVENTS", "Fp4Lane", "Fp4Quantizer"]
@@ -47,8 +49,8 @@ class Fp4Lane(wiring.Component):
     #: its exponent.
     _TO_ENCODER = 5
 
-    latency = _TO_ENCODER + Fp4Encoder.latency
-    noise_latency = _TO_ENCODER + Fp4Encoder.noise_latency
+    latency = _TO_ENCODER + FloatEncoder.latency
+    noise_latency = _TO_ENCODER + FloatEncoder.noise_latency
 
     def __init__(self, wide_format, fmt, underflow, odd_shift, random_bits):
         self._wide_format = wide_format
@@ -78,7 +80,7 @@ class Fp4Lane(wiring.Component):
         unit = flow.setting("unit", (self.scale_exponent + shift)[:9].as_signed())
         m.submodules.decoder = decoder = FloatDecoder(self._wide_format, normalized=True)
         exponent_shape = signed(max(len(decoder.exponent), len(unit.value)) + 1)
-        m.submodules.encoder = encoder = Fp4Encoder(
+        m.submodules.encoder = encoder = encoder_of(self._fmt)(
             self._fmt,
             self._wide_format.fraction_bits + 1,
             exponent_shape,
@@ -130,7 +132,7 @@ class Fp4Quantizer(wiring.Component):
     ----------
     wide_format : FloatFormat
         Format of the input.
-    fmt : Fp4Format
+    fmt : GradientFormat
         Radix.
     lanes : int
         Count of numbers in a beat, 1 to 64.
@@ -184,7 +186,7 @@ class Fp4Quantizer(wiring.Component):
         seed=1,
     ):
         check_type("Wide format", wide_format, FloatFormat)
-        check_type("Code format", fmt, Fp4Format)
+        check_type("Code format", fmt, GradientFormat)
         check_integer("Lane count", lanes, 1, 64)
         check_type("Underflow rule", underflow, Underflow)
         check_integer("Random bit count", random_bits, 2, 24)

@@ -8,8 +8,10 @@ from amaranth.lib.wiring import In, Out
 
 from nibblegrad.golden.cores.fp4_quantizer import Underflow
 from nibblegrad.golden.cores.quantizer import InRange
-from nibblegrad.golden.numbers.formats import FloatFormat, Fp4Format, IntFormat
+from nibblegrad.golden.numbers.formats import FloatFormat, IntFormat
+from nibblegrad.golden.numbers.gradient_format import GradientFormat
 from nibblegrad.golden.numbers.rounding import RoundMode
+from nibblegrad.hdl.array.structures import PLAIN
 from nibblegrad.hdl.base.contracts import promise_steady
 from nibblegrad.hdl.base.event_counters import EventCounters, event_members
 from nibblegrad.hdl.base.outlet import Outlet, connect_outlet
@@ -20,7 +22,7 @@ from nibblegrad.hdl.base.stream import beat_signature
 from nibblegrad.hdl.cores.quantizer import integer_beat
 from nibblegrad.hdl.cores.scale_table import ScaleTable, scale_layout
 from nibblegrad.hdl.encoders.float_encoder import FloatEncoder
-from nibblegrad.hdl.encoders.fp4_encoder import Fp4Encoder
+from nibblegrad.hdl.encoders.gradient_encoder import encoder_of
 from nibblegrad.hdl.encoders.integer_encoder import IntegerEncoder
 from nibblegrad.hdl.encoders.scale_product import ScaleProduct
 
@@ -49,7 +51,7 @@ class ScaleMultiplier(wiring.Component):
 
     Parameters
     ----------
-    target : FloatFormat, IntFormat or Fp4Format
+    target : FloatFormat, IntFormat or GradientFormat
         Format of the output.
     lanes : int
         Count of numbers in a beat, 1 to 64.
@@ -107,8 +109,7 @@ class ScaleMultiplier(wiring.Component):
     _TO_ENCODER = _TO_PRODUCT + ScaleProduct.latency
     _LANES = _TO_ENCODER + FloatEncoder.latency
     _NOISE = _TO_ENCODER + FloatEncoder.noise_latency
-    assert FloatEncoder.latency == IntegerEncoder.latency == Fp4Encoder.latency
-    assert FloatEncoder.noise_latency == Fp4Encoder.noise_latency
+    assert FloatEncoder.latency == IntegerEncoder.latency
 
     latency = _LANES + Outlet.latency
 
@@ -125,7 +126,7 @@ class ScaleMultiplier(wiring.Component):
         odd_shift=1,
         seed=1,
     ):
-        if not isinstance(target, FloatFormat | IntFormat | Fp4Format):
+        if not isinstance(target, FloatFormat | IntFormat | GradientFormat):
             raise TypeError(f"Target must be a format, not {target!r}")
         check_integer("Lane count", lanes, 1, 64)
         check_integer("Accumulator width", accumulator_bits, 8, 32)
@@ -164,7 +165,7 @@ class ScaleMultiplier(wiring.Component):
             settings["scale_exponent"] = In(signed(8))
             settings["stochastic" if target.is_stochastic else "phase"] = In(1)
         self._random = isinstance(target, FloatFormat) or (
-            isinstance(target, Fp4Format) and target.is_stochastic
+            isinstance(target, GradientFormat) and target.is_stochastic
         )
         if self._random:
             members |= {"i_seed": In(stream.Signature(32)), "seed_error": Out(1)}
@@ -230,7 +231,7 @@ class ScaleMultiplier(wiring.Component):
     def _lane(self, m, lane, table):
         """Build a lane: its product, and the encoder of the target behind it."""
         encoder, significand, offset = self._encoder(m)
-        product = ScaleProduct([len(significand)], own_scale=True)
+        product = ScaleProduct([len(significand)], PLAIN.multiplier_bits, own_scale=True)
         m.submodules[f"product_{lane}"] = product
         m.submodules[f"encoder_{lane}"] = encoder
         flow = Flow(m)
@@ -268,8 +269,9 @@ class ScaleMultiplier(wiring.Component):
             )
             m.d.comb += encoder.is_signed.eq(int(target.signed))
             return encoder, encoder.magnitude, width - 1
-        width = Fp4Encoder.significand_bits(self._random_bits)
-        encoder = Fp4Encoder(target, width, exponent, self._random_bits, self._underflow)
+        kind = encoder_of(target)
+        width = kind.significand_bits(self._random_bits)
+        encoder = kind(target, width, exponent, self._random_bits, self._underflow)
         if target.is_stochastic:
             m.d.comb += encoder.stochastic.eq(self.stochastic)
             return encoder, encoder.significand, self.scale_exponent

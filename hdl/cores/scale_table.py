@@ -10,7 +10,7 @@ from nibblegrad.hdl.base.pipeline import Flow, register
 from nibblegrad.hdl.base.stream import beat_signature
 from nibblegrad.hdl.encoders.scale_product import BIAS_BITS, SCALE_BITS
 
-__all__ = ["ScaleTable", "scale_layout"]
+__all__ = ["ScaleTable", "factor_layout", "scale_layout"]
 
 
 def factor_layout():

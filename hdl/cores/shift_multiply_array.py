@@ -10,7 +10,7 @@ from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.wiring import In, Out
 
 from nibblegrad.golden.cores.shift_multiply_array import ShiftOperand, accumulator_bits
-from nibblegrad.golden.numbers.formats import Fp4Format
+from nibblegrad.golden.numbers.gradient_format import GradientFormat
 from nibblegrad.hdl.array.dot_product_array import DotProductArray
 from nibblegrad.hdl.array.structure import Structure
 from nibblegrad.hdl.array.structures import PLAIN
@@ -54,7 +54,7 @@ class ShiftMultiplyArray(wiring.Component):
 
     Parameters
     ----------
-    fmt : Fp4Format
+    fmt : GradientFormat
         Radix of FP4 codes.
     rows, columns : int
         Size of the array, 1 to 64 each.
@@ -121,7 +121,7 @@ class ShiftMultiplyArray(wiring.Component):
         check_integer("Row count", rows, 1, 64)
         check_integer("Column count", columns, 1, 64)
         check_integer("Lane count", lanes, 1, 64)
-        check_type("Code format", fmt, Fp4Format)
+        check_type("Code format", fmt, GradientFormat)
         check_integer("Integer width", integer_bits, 4, 9)
         check_integer("Largest count of terms", max_terms, lanes, 1 << 24)
         check_integer("Output width", output_bits, 4, 32)

@@ -6,7 +6,6 @@ from amaranth import *
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from nibblegrad.hdl.array.structures import PLAIN
 from nibblegrad.hdl.base.pipeline import Flow
 from nibblegrad.hdl.encoders.shifter import normalize
 
@@ -38,10 +37,10 @@ class ScaleProduct(wiring.Component):
     ----------
     widths : sequence of int
         Widths of the significands, 3 to ``PRODUCT_BITS``.
-    own_scale : bool
-        Whether each number has a scale of its own. Otherwise it is a setting.
     multiplier_bits : int
         Width of the signed numbers that one of two multipliers takes, 18 to 32.
+    own_scale : bool
+        Whether each number has a scale of its own. Otherwise it is a setting.
 
     Members
     -------
@@ -72,7 +71,7 @@ class ScaleProduct(wiring.Component):
     latency = 8 + len(_STEPS)
     scale_latency = 2 + len(_STEPS)
 
-    def __init__(self, widths, own_scale=False, multiplier_bits=PLAIN.multiplier_bits):
+    def __init__(self, widths, multiplier_bits, own_scale=False):
         self._widths = tuple(widths)
         self._own_scale = own_scale
         # The lower part of a magnitude has no sign.

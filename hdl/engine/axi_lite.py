@@ -10,7 +10,7 @@ from nibblegrad.golden.engine.registers import REGISTERS
 from nibblegrad.golden.errors import InputError
 from nibblegrad.hdl.base.select import equals
 
-__all__ = ["AxiLiteRegisters", "axi_lite_signature"]
+__all__ = ["GROUP", "OKAY", "SLVERR", "WORD", "AxiLiteRegisters", "axi_lite_signature"]
 
 OKAY = 0
 SLVERR = 2

@@ -6,7 +6,7 @@ from amaranth.lib import data
 from nibblegrad.golden.engine.command import Destination, Operation
 from nibblegrad.hdl.base.select import choose, equals
 
-__all__ = ["command_regions", "find_beyond"]
+__all__ = ["REGIONS", "command_regions", "find_beyond"]
 
 #: Most regions of a command, rounded up to a power of two, to choose from.
 REGIONS = 8

@@ -15,7 +15,7 @@ from nibblegrad.hdl.cores.quantizer import IntegerLane
 from nibblegrad.hdl.cores.step_gradient import derivative_layout
 from nibblegrad.hdl.engine.commands import command_layout
 
-__all__ = ["EVENTS", "LoadLanes", "loaded_codes"]
+__all__ = ["EVENTS", "MOST_COPIES", "LoadLanes", "loaded_codes"]
 
 #: Outputs of a lane, in the order of the events that they are counted as.
 _FLAGS = ("saturated", "underflowed", "was_nonfinite")
@@ -58,9 +58,9 @@ class LoadLanes(wiring.Component):
     is_biases : ``In(1)``
         Whether it goes to the biases, a cycle later.
     taken : ``In(1)``
-        A beat enters.
+        Asserted while a beat enters.
     beat : ``In(ArrayLayout(wide_format.width, load_lanes))``
-        It.
+        Wide floats of the beat that enters.
     inside : ``In(load_lanes)``
         Lanes that are not beyond the last column; the others become zero, and count as nothing.
     put : ``Out(1)``, data : ``Out(width)``

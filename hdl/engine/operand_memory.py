@@ -9,7 +9,7 @@ from nibblegrad.hdl.array.structures import PLAIN
 from nibblegrad.hdl.base.copies import fan_out
 from nibblegrad.hdl.base.select import choose, equals
 
-__all__ = ["UNCHECKED", "OperandMemory", "StripMemory"]
+__all__ = ["COPIES", "UNCHECKED", "OperandMemory", "StripMemory"]
 
 #: Attribute of a memory of which no word is read that is used and written in the same cycle: Yosys
 #: then adds no logic for that case.
@@ -198,7 +198,7 @@ class StripMemory(wiring.Component):
     read_address : ``In(range(words))``
         Strip to read.
     read_data : ``Out(ArrayLayout(lane, lanes))``
-        It.
+        The strip at ``read_address``.
     """
 
     latency = 4

@@ -20,11 +20,11 @@ from nibblegrad.hdl.base.pipeline import Flow
 from nibblegrad.hdl.base.random_bits import RandomBits
 from nibblegrad.hdl.cores.step_gradient import TOTAL_BITS, ProductSum, derivative_layout
 from nibblegrad.hdl.encoders.float_encoder import FloatEncoder
-from nibblegrad.hdl.encoders.fp4_encoder import Fp4Encoder
+from nibblegrad.hdl.encoders.gradient_encoder import encoder_of
 from nibblegrad.hdl.encoders.integer_encoder import IntegerEncoder
 from nibblegrad.hdl.encoders.scale_product import SCALE_BITS, ScaleProduct
 
-__all__ = ["EVENTS", "SETTINGS", "ResultPipeline", "Target"]
+__all__ = ["EVENTS", "RANDOM_STREAM", "SETTINGS", "ResultPipeline", "Target"]
 
 EVENTS = ("saturation", "underflow")
 #: Members that stand still while strips are inside.
@@ -134,10 +134,9 @@ class ResultPipeline(wiring.Component):
     _TO_ENCODERS = 1 + ScaleProduct.latency
     #: Cycles until random bits are added. FP4 codes and floats share them.
     _NOISE = _TO_ENCODERS + FloatEncoder.noise_latency
-    assert FloatEncoder.noise_latency == Fp4Encoder.noise_latency
 
     latency = _TO_ENCODERS + FloatEncoder.latency
-    assert FloatEncoder.latency == IntegerEncoder.latency == Fp4Encoder.latency
+    assert FloatEncoder.latency == IntegerEncoder.latency
 
     def __init__(self, size, tag_bits=1, structure=PLAIN):
         check_type("Size", size, CoreSize)
@@ -147,7 +146,8 @@ class ResultPipeline(wiring.Component):
         # As many bits of a product as each encoder looks at.
         self._float_bits = FloatEncoder.significand_bits(size.wide_format, size.random_bits)
         self._integer_bits = IntegerEncoder.significand_bits(CODE_BITS, size.residual_bits)
-        self._fp4_bits = Fp4Encoder.significand_bits(size.random_bits)
+        self._encoder = encoder_of(size.fmt)
+        self._fp4_bits = self._encoder.significand_bits(size.random_bits)
         strip = size.strip
         derivatives = data.ArrayLayout(derivative_layout(size.residual_bits), strip)
         sums = data.ArrayLayout(signed(SUM_BITS), strip)
@@ -259,7 +259,7 @@ class ResultPipeline(wiring.Component):
         offsets = (0, self._integer_bits - 1, unit)
         product = ScaleProduct(
             (self._float_bits, self._integer_bits, self._fp4_bits),
-            multiplier_bits=self._multiplier_bits,
+            self._multiplier_bits,
         )
         m.submodules[f"product_{lane}"] = product
         used = self.lanes_used[lane]
@@ -292,7 +292,7 @@ class ResultPipeline(wiring.Component):
             self._integer_bits, self._integer_bits - 1, exponent, CODE_BITS, size.residual_bits,
             size.in_range_rule,
         )  # fmt: skip
-        fp4 = Fp4Encoder(size.fmt, self._fp4_bits, exponent, size.random_bits, size.underflow)
+        fp4 = self._encoder(size.fmt, self._fp4_bits, exponent, size.random_bits, size.underflow)
         m.submodules[f"floats_{lane}"] = floats
         m.submodules[f"integers_{lane}"] = integers
         m.submodules[f"fp4_{lane}"] = fp4

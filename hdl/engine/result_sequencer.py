@@ -10,7 +10,7 @@ from nibblegrad.hdl.base.level import Level
 from nibblegrad.hdl.base.pipeline import delay
 from nibblegrad.hdl.engine.commands import command_layout
 
-__all__ = ["ResultSequencer", "result_route"]
+__all__ = ["SETTINGS", "ResultSequencer", "result_route"]
 
 #: Fields of a command that all settings behind the array follow from.
 SETTINGS = (

@@ -154,7 +154,7 @@ def _constants(size):
         "SIZE": log2(size.rows)
         | log2(size.columns) << 4
         | log2(size.lanes) << 8
-        | size.fmt.log2_radix << 12
+        | size.fmt.identifier << 12
         | size.wide_format.width << 16
         | size.residual_bits << 24
         | (size.queue_depth - 1) << 28,

@@ -68,7 +68,7 @@ class TrainingEngine(wiring.Component):
     load_seed, result_seed : ``In(32)``, write_load_seed, write_result_seed : ``In(1)``
         Words of the states of the two random generators, still there in the cycle after the write.
     clear_error, clear_counters : ``In(1)``
-        What they say.
+        Asserted for a cycle: the error, or all counters, become 0.
     busy, loading, computing : ``Out(1)``
         What the engine is doing.
     free : ``Out(5)``

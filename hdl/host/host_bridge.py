@@ -14,7 +14,7 @@ from nibblegrad.hdl.base.stream import beat_signature
 from nibblegrad.hdl.engine.axi_lite import axi_lite_signature
 from nibblegrad.hdl.engine.training_core import TrainingCore
 
-__all__ = ["HostBridge", "HostedCore", "SerialReceiver", "SerialTransmitter"]
+__all__ = ["BYTE", "STATES", "HostBridge", "HostedCore", "SerialReceiver", "SerialTransmitter"]
 
 #: What the bridge is about.
 STATES = (

@@ -6,13 +6,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In
 
 from nibblegrad.golden.cores.shift_multiply_array import ShiftOperand
-from nibblegrad.hdl.array.shift_lane import (
-    ShiftControl,
-    ShiftDecoder,
-    ShiftLane,
-    lane_latency,
-    shift_control,
-)
+from nibblegrad.hdl.array.lanes import lanes_of
 from nibblegrad.hdl.array.structures import PIPELINED
 from nibblegrad.hdl.base.pipeline import delay
 from nibblegrad.hdl.units.dot_product_frame import (
@@ -39,7 +33,7 @@ class DualDotProduct(wiring.Component):
 
     Parameters
     ----------
-    fmt : Fp4Format
+    fmt : GradientFormat
         Radix of FP4 codes.
     lanes : int
         Count of products in a vector, an even number.
@@ -62,7 +56,7 @@ class DualDotProduct(wiring.Component):
     operand : ``In(1)``
         What the codes are: a :class:`nibblegrad.golden.cores.shift_multiply_array.ShiftOperand`.
     done : ``Out(1)``, total : ``Out(signed(total_bits))``
-        The sum is complete; it.
+        Asserted for a cycle when a sum is complete, and that sum.
     """
 
     def __init__(
@@ -80,7 +74,7 @@ class DualDotProduct(wiring.Component):
             IntegerMultiplier(multiplication, structure, integer_bits, 4) for _ in range(lanes)
         ]
         self._lane_latency = max(
-            lane_latency(structure, fmt.log2_radix, False), self._multipliers[0].latency
+            lanes_of(fmt).latency(structure, False), self._multipliers[0].latency
         )
         self.latency = frame_latency(structure, lanes, self._lane_latency + 1)
         if structure.carry:
@@ -101,10 +95,10 @@ class DualDotProduct(wiring.Component):
 
     def _lane(self, m, lane, integer):
         """Multiply by both; returns the product of each, with what is pending of it."""
-        log2_radix = self._fmt.log2_radix
+        family = lanes_of(self._fmt)
         shifts = self.operand == ShiftOperand.FP4
-        m.submodules[f"decoder_{lane}"] = decoder = ShiftDecoder(log2_radix)
-        control = Signal(shift_control(log2_radix), name=f"shift_{lane}", reset_less=True)
+        m.submodules[f"decoder_{lane}"] = decoder = family.decoder()
+        control = Signal(family.control(), name=f"shift_{lane}", reset_less=True)
         number = Signal(signed(4), name=f"number_{lane}", reset_less=True)
         m.d.comb += [decoder.code.eq(self.b[lane]), decoder.operand.eq(ShiftOperand.FP4)]
         m.d.sync += [
@@ -115,9 +109,9 @@ class DualDotProduct(wiring.Component):
             m.d.sync += [control.enable.eq(0), control.negate.eq(0)]
         with m.Else():
             m.d.sync += number.eq(0)
-        m.submodules[f"control_{lane}"] = stages = ShiftControl(self._structure, log2_radix, False)
-        m.submodules[f"lane_{lane}"] = shifter = ShiftLane(
-            self._structure, len(integer), log2_radix, digits=False
+        m.submodules[f"control_{lane}"] = stages = family.controller(self._structure, False)
+        m.submodules[f"lane_{lane}"] = shifter = family.lane(
+            self._structure, len(integer), digits=False
         )
         m.submodules[f"multiplier_{lane}"] = multiplier = self._multipliers[lane]
         m.d.comb += [

@@ -45,7 +45,7 @@ class IntegerDotProduct(wiring.Component):
     a : ``In(ArrayLayout(signed(a_bits), lanes))``, b : ``In(ArrayLayout(signed(b_bits), lanes))``
         Operands.
     done : ``Out(1)``, total : ``Out(signed(total_bits))``
-        The sum is complete; it.
+        Asserted for a cycle when a sum is complete, and that sum.
     """
 
     def __init__(

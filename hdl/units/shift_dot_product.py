@@ -8,7 +8,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In
 
 from nibblegrad.hdl.array.dot_product import DotProduct
-from nibblegrad.hdl.array.shift_lane import ShiftControl, ShiftDecoder, shift_control
+from nibblegrad.hdl.array.lanes import lanes_of
 from nibblegrad.hdl.array.structures import PIPELINED
 from nibblegrad.hdl.units.dot_product_frame import delay_flags, frame_members, register_operands
 
@@ -27,7 +27,7 @@ class ShiftDotProduct(wiring.Component):
 
     Parameters
     ----------
-    fmt : Fp4Format
+    fmt : GradientFormat
         Radix of FP4 codes.
     lanes : int
         Count of products in a vector.
@@ -51,7 +51,7 @@ class ShiftDotProduct(wiring.Component):
         Where ``digits``: a :class:`nibblegrad.golden.cores.shift_multiply_array.ShiftOperand`, and
         which digit.
     done : ``Out(1)``, total : ``Out(signed(total_bits))``
-        The sum is complete; it.
+        Asserted for a cycle when a sum is complete, and that sum.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class ShiftDotProduct(wiring.Component):
         self._fmt = fmt
         self._digits = digits
         self._structure = structure
-        self._unit = DotProduct(structure, fmt.log2_radix, lanes, integer_bits, total_bits, digits)
+        self._unit = DotProduct(structure, fmt, lanes, integer_bits, total_bits, digits)
         self.latency = 1 + self._unit.latency
         super().__init__(
             {
@@ -77,18 +77,18 @@ class ShiftDotProduct(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        log2_radix = self._fmt.log2_radix
+        family = lanes_of(self._fmt)
         m.submodules.unit = unit = self._unit
         integers, codes = register_operands(m, self)
         if self._digits:
             # Of digits, what was decoded is kept, as in the array.
             codes = self.b
         for lane, (integer, code) in enumerate(zip(integers, codes, strict=True)):
-            m.submodules[f"decoder_{lane}"] = decoder = ShiftDecoder(log2_radix)
-            m.submodules[f"control_{lane}"] = stages = ShiftControl(
-                self._structure, log2_radix, self._digits
+            m.submodules[f"decoder_{lane}"] = decoder = family.decoder()
+            m.submodules[f"control_{lane}"] = stages = family.controller(
+                self._structure, self._digits
             )
-            control = Signal(shift_control(log2_radix), name=f"shift_{lane}", reset_less=True)
+            control = Signal(family.control(), name=f"shift_{lane}", reset_less=True)
             domain = m.d.sync if self._digits else m.d.comb
             domain += control.eq(decoder.control)
             m.d.comb += [

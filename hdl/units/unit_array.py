@@ -27,7 +27,7 @@ class UnitArray(wiring.Component):
     a, b : ``In(...).array(rows)``, ``In(...).array(columns)``
         Operands of each row and each column.
     done : ``Out(1)``, total : ``Out(...).array(rows, columns)``
-        The sums are complete; they.
+        Asserted for a cycle when all sums are complete, and the sums.
     (others)
         Further inputs of a unit, which go to all.
     """

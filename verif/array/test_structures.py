@@ -134,7 +134,7 @@ def test_multipliers_of_another_width_make_the_same_product(bits, request):
     factor = 1 << 15
     settings = {"factor_0": factor, "factor_1": factor, "exponent": 3, "relu": 0, "offset_0": 5}
     widths = 40, 12
-    unit = ScaleProduct(widths, multiplier_bits=bits)
+    unit = ScaleProduct(widths, bits)
     outputs = ["sign", "significand_0", "significand_1"]
     got = run_lane(rng, unit, numbers, outputs, {**settings, "offset_1": 0})
     for given, (sign, *significands) in zip(numbers, got, strict=True):

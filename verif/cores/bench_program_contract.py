@@ -9,7 +9,7 @@ from cocotb.clock import Clock
 from cocotb.triggers import ClockCycles, with_timeout
 from cocotbext.axi import AxiStreamFrame
 
-from nibblegrad.gen.packaging.program import Access
+from nibblegrad.gen.program import Access
 from verif.engine.core_driver import PATIENCE, CoreDriver
 from verif.support.benches import benched_module
 from verif.support.coverage import Coverage

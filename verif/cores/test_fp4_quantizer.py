@@ -29,7 +29,7 @@ def test_rtl_matches_golden(sim, keys):
 
 
 def test_bad_code_format():
-    with pytest.raises(TypeError, match=r"^Code format must be a Fp4Format, not 1$"):
+    with pytest.raises(TypeError, match=r"^Code format must be a GradientFormat, not 1$"):
         Fp4Quantizer(BFLOAT16, 1)
 
 

@@ -10,8 +10,8 @@ import pytest
 from nibblegrad.gen import config
 from nibblegrad.gen.emission.verilog import to_verilog
 from nibblegrad.gen.packaging.interface import describe
-from nibblegrad.gen.packaging.program import Access, program
 from nibblegrad.gen.packaging.testbench import to_testbench
+from nibblegrad.gen.program import Access, program
 from nibblegrad.golden.engine.registers import BY_NAME, REGISTERS
 from nibblegrad.golden.engine.training_core import TrainingCore
 from verif.engine.core_scenarios import Layer, matches
@@ -108,3 +108,11 @@ def test_random_memories_change_no_bit(rng):
         # A core that begins anew, so that each program reads what was never written.
         device = RtlDevice(size, library)
         matches(device, TrainingCore(size), random_program(rng, size, 20))
+
+
+def test_resets_begin_with_a_reset():
+    """Where registers hold chance, what passes on a reset does so from the first cycle on."""
+    text = hold_chance(to_verilog(SMALL["plain"].build(), "core"), registers=True)
+    resets = [line.split() for line in text.splitlines() if "_rst = " in line and "initial" in line]
+    assert len(resets) == 2 and all(line[-1] == "1'h1;" for line in resets)
+    assert text.count("$random") > 100

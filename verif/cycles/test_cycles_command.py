@@ -18,12 +18,7 @@ from nibblegrad.gen.cycles import chart as cycles_chart
 from nibblegrad.gen.cycles import command as cycles
 from nibblegrad.golden.driver import cycles as model
 from nibblegrad.golden.driver.cuts import LayerShape
-from nibblegrad.golden.driver.cycles import (
-    convolution_layers,
-    dense_layers,
-    least_cycles,
-    step_cycles,
-)
+from nibblegrad.golden.driver.cycles import convolution_layers, dense_layers, step_cycles
 from nibblegrad.golden.errors import InputError
 from nibblegrad.golden.training.methods import RECIPES
 from nibblegrad.hdl.engine.timing import core_timing
@@ -398,4 +393,4 @@ def test_bound_is_below_every_step():
     size = CORES["training_core"].size()
     for layers in NETWORKS.values():
         report = step_cycles(size, core_timing(size), layers)
-        assert report.bound == least_cycles(size, layers) <= report.cycles
+        assert report.bound == model.least_cycles(size, layers) <= report.cycles

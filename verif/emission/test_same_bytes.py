@@ -135,7 +135,7 @@ def test_the_rule_knows_all_that_asks_for_a_name(monkeypatch, module):
 
     def record(depth=2, *args, **keywords):
         frame = sys._getframe(depth)
-        asked.add((Path(frame.f_code.co_filename), frame.f_lineno))
+        asked.add((Path(frame.f_code.co_filename).resolve(), frame.f_lineno))
         return find(depth + 1, *args, **keywords)
 
     monkeypatch.setattr(tracer, "get_var_name", record)
@@ -149,7 +149,7 @@ def test_the_rule_knows_all_that_asks_for_a_name(monkeypatch, module):
 
 PROGRAM = """
 import importlib.metadata, json, pathlib, sys
-from gen import config, emit
+from nibblegrad.gen import config, emit
 of_others = importlib.metadata.version  # this package need not be installed
 importlib.metadata.version = lambda name: {version!r} if name == "nibblegrad" else of_others(name)
 texts = emit.files(config.load(pathlib.Path(sys.argv[1])))

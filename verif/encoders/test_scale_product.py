@@ -5,6 +5,7 @@ import random
 
 from amaranth import Module
 
+from nibblegrad.hdl.array.structures import PLAIN
 from nibblegrad.hdl.encoders.scale_product import ScaleProduct
 from verif.array.lane import run_lane
 from verif.support.simulation import simulate
@@ -32,7 +33,7 @@ def expected(number, bias, relu, factor, exponent, offset, width):
 def test_products_are_exact(request):
     rng = random.Random(request.config.getoption("seed"))
     module = Module()
-    module.submodules.unit = unit = ScaleProduct(WIDTHS)
+    module.submodules.unit = unit = ScaleProduct(WIDTHS, PLAIN.multiplier_bits)
 
     def choose():
         return rng.choice(
@@ -85,7 +86,7 @@ def test_products_are_exact(request):
 def test_each_number_has_a_scale_of_its_own(request):
     """Factor and exponent come later than the number, and belong to it."""
     rng = random.Random(request.config.getoption("seed"))
-    unit = ScaleProduct(WIDTHS, own_scale=True)
+    unit = ScaleProduct(WIDTHS, PLAIN.multiplier_bits, own_scale=True)
     assert unit.scale_latency == 7
     offsets = [rng.randrange(-256, 256) for _ in WIDTHS]
     numbers = []

@@ -9,7 +9,7 @@ import re
 
 import pytest
 
-import hdl
+from nibblegrad import hdl
 from nibblegrad.golden.engine.command import CoreSize
 from nibblegrad.golden.numbers.formats import Fp4Format
 from nibblegrad.hdl.array.structures import PIPELINED, PLAIN, STRUCTURES
@@ -121,8 +121,8 @@ def test_pages_with_latencies_are_known():
 
 
 def components():
-    for info in pkgutil.iter_modules(hdl.__path__):
-        module = importlib.import_module(f"hdl.{info.name}")
+    for info in pkgutil.walk_packages(hdl.__path__, "nibblegrad.hdl."):
+        module = importlib.import_module(info.name)
         for name in getattr(module, "__all__", ()):
             value = getattr(module, name)
             if inspect.isclass(value) and isinstance(getattr(value, "latency", None), int):

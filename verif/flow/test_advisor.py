@@ -72,7 +72,8 @@ def test_a_family_without_a_model_is_told_what_to_do(monkeypatch, tmp_path, caps
             assert main(["fit", "--target", "xilinx", *config]) == 2
             assert capsys.readouterr().err.startswith(
                 "nibblegrad fit: error: Training cores were not measured for xilinx; run `python "
-                "-m nibblegrad.gen.flow.calibrate --family xilinx`, which takes about an hour, or choose from "
+                "-m nibblegrad.gen.flow.calibrate --family xilinx`, which takes about an hour, or "
+                "choose from "
                 "ecp5-25k, "
             )
     finally:

@@ -318,7 +318,7 @@ TRION_AS = {
         ("no family", "trion.py has no FAMILY; see docs/adding/family.md"),
         (
             "a class",
-            "trion.py: FAMILY must be an object of a class derived from nibblegrad.gen.flow.family.",
+            "trion.py: FAMILY must be an object of a class derived from nibblegrad.gen.flow.fam",
         ),
         ("broken", "trion.py cannot be imported: SyntaxError: expected ':'"),
         ("failing", "trion.py cannot be imported: TypeError: Trion() takes no arguments"),

@@ -148,9 +148,9 @@ def test_control_c(tmp_path, configuration):
     """Sent while it works: one sentence, the status of an interrupt, and nothing is left."""
     arguments = ["verilog", "--config", configuration, "--output", tmp_path / "out"]
     program = (
-        "import sys, time; from gen import __main__, emit;\n"
+        "import sys, time; from nibblegrad.gen import command_line, emit;\n"
         "def files(modules): print('working', flush=True); time.sleep(3600)\n"
-        "emit.files = files; sys.exit(__main__.main(sys.argv[1:]))"
+        "emit.files = files; sys.exit(command_line.main(sys.argv[1:]))"
     )
     running = Running(["-c", program, *arguments])
     assert running.process.stdout.readline() == "working\n"

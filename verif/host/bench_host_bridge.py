@@ -1,4 +1,4 @@
-"""Bench of :class:`nibblegrad.hdl.host.host_bridge.HostBridge`, of its serial line, and of a core behind both."""
+"""Bench of ``HostBridge``, of its serial line, and of a core behind both."""
 
 import random
 

@@ -10,6 +10,7 @@ from gfloat import Domain, FormatInfo, round_ndarray
 from gfloat import RoundMode as GfloatMode
 from gfloat.formats import format_info_bfloat16, format_info_binary16, format_info_binary32
 
+from nibblegrad import BFLOAT16, DLFLOAT16, FLOAT16, FLOAT32, FloatFormat, IntFormat
 from nibblegrad.golden.cores.stochastic_rounder import (
     round_fixed,
     round_float,
@@ -17,15 +18,7 @@ from nibblegrad.golden.cores.stochastic_rounder import (
     self_bits,
 )
 from nibblegrad.golden.errors import InputError
-from nibblegrad.golden.numbers.formats import (
-    BFLOAT16,
-    DLFLOAT16,
-    FLOAT16,
-    FLOAT32,
-    WIDE_FORMATS,
-    FloatFormat,
-    IntFormat,
-)
+from nibblegrad.golden.numbers.formats import WIDE_FORMATS
 from nibblegrad.golden.numbers.rounding import RoundMode, binade, round_to_integer
 
 DLFLOAT16_INFO = FormatInfo(

@@ -20,6 +20,8 @@ PLACEHOLDERS = {
     "ARGS=...": "ARGS=--seeds=1",
     "TARGET=NAME": "TARGET=ecp5-25k",
     "VERILOG=netlist.v": "VERILOG=build/netlist.v",
+    "--cores DIR": "--cores verif/cores/toy_core",
+    "--methods DIR": "--methods docs/examples/methods",
 }
 
 #: Commands that take longer than a test may, or change more than a checkout: what is done instead.
@@ -27,12 +29,13 @@ PLACEHOLDERS = {
 #: options and the data, and goes as far as the work itself.
 DRY, DOOR, NOT = "dry", "door", "not"
 INSTEAD = {
-    r"make (test|test-all|lint|bench)\b.*": DRY,
+    r"make (test|test-all|lint|bench|dist)\b.*": DRY,
     r"make (cost|robust|fpga)\b.*": DOOR,
     r"make train BACKEND=rtl.*": DOOR,
     r"\.venv/bin/nibblegrad train --seeds 10\b.*": DOOR,
     r"\.venv/bin/nibblegrad bench": NOT,  # `make bench` is the same
-    r"\.venv/bin/python -m gen\.flow\.calibrate.*": NOT,  # an hour, and it changes the package
+    # An hour, and it changes the package.
+    r"\.venv/bin/python -m nibblegrad\.gen\.flow\.calibrate.*": NOT,
     r"(\.venv/bin/)?pip install .*": NOT,  # it changes the environment
     r"vivado .*": NOT,  # the page says that nobody has
 }
@@ -94,7 +97,9 @@ def checkout(tmp_path_factory):
     for path in prefix.iterdir():
         if not path.name.startswith("."):
             (environment / path.name).symlink_to(path)
-    stamps = [environment / f".installed{extra}" for extra in ("", "-train", "-test", "-fpga")]
+    stamps = [
+        environment / f".installed{extra}" for extra in ("", "-train", "-test", "-fpga", "-dist")
+    ]
     for path in (*stamps, where / "pyproject.toml", where / "verif/verilator.sh"):
         path.touch()
         os.utime(path, (1, 1))
@@ -146,7 +151,17 @@ def run(where, script, seconds=None):
 
 def test_nothing_is_installed(checkout):
     """What a page says runs beside other tests, which need the environment as it is."""
-    for target in ("setup", "verilog", "test-all", "train", "cost", "fpga", "bench", "robust"):
+    for target in (
+        "setup",
+        "verilog",
+        "test-all",
+        "train",
+        "cost",
+        "fpga",
+        "bench",
+        "robust",
+        "dist",
+    ):
         result = run(checkout, f"make -n {target}")
         assert result.returncode == 0 and not re.search("pip install|^install", result.stdout, re.M)
 
@@ -188,7 +203,7 @@ def test_commands_in_the_text(checkout, command):
 @pytest.mark.parametrize("command", [command for command in in_the_text() if not is_quick(command)])
 def test_long_commands_begin(checkout, command):
     """What is wrong with a command it says at once: an option, a folder that is not there."""
-    result = run(checkout, program_of(command), seconds=4)
+    result = run(checkout, program_of(command), seconds=3)
     # What only `make test-all` installs is asked for behind all that can be wrong.
     is_right = result.returncode in (0, INTERRUPTED) or "run `make fpga-tools`" in result.stdout
     assert is_right, f"{command}\n{result.stdout[-4000:]}"
@@ -228,7 +243,7 @@ class Serial:
 
     def __init__(self, port, baud, timeout): ...
     def write(self, message):
-        from golden import host_bridge
+        from nibblegrad.golden.host import host_bridge
         assert message == host_bridge.read(0)
     def read(self, count):
         from nibblegrad.golden.engine.registers import IDENTIFIER

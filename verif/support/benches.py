@@ -2,15 +2,13 @@
 """Which bench proves a module of a configuration, and what it must know."""
 
 import dataclasses
-from pathlib import Path
 
 from nibblegrad.gen.config import CORES
 from nibblegrad.gen.cores import with_folder
+from verif.support.rooms import has_bench
 from verif.support.sim import bench_params
 
 __all__ = ["bench_of", "benched_module", "case", "small"]
-
-BENCHES = Path(__file__).resolve().parent / "bench"
 
 #: Benches of what holds for every core: of those with streams, and of those with a program.
 CONTRACTS = {False: "stream_contract", True: "program_contract"}
@@ -40,7 +38,7 @@ def bench_of(module, label=None, *, own=True):
     """
     core = module.registration
     bench = core.component.__module__.rpartition(".")[2]
-    has_own = own and not core.folder and (BENCHES / f"{bench}.py").exists()
+    has_own = own and not core.folder and has_bench(bench)
     contract = CONTRACTS[core.program is not None]
     return f"{bench} {contract}" if has_own else contract, {
         "core": label or core.name,

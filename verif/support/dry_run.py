@@ -16,6 +16,7 @@ import cocotb
 import numpy as np
 
 from verif.support import coverage
+from verif.support.rooms import bench_module
 
 __all__ = ["DryBench"]
 
@@ -101,7 +102,7 @@ class DryBench:
     Parameters
     ----------
     name : str
-        Name of the module in ``verif.bench``.
+        Name of the bench; see :func:`verif.support.rooms.bench_module`.
     params : dict
         Its parameters; see :func:`verif.support.sim.bench_params`.
     stand_ins : object
@@ -109,7 +110,7 @@ class DryBench:
     """
 
     def __init__(self, name, params, **stand_ins):
-        spec = importlib.util.find_spec(f"verif.bench.{name}")
+        spec = importlib.util.find_spec(bench_module(name))
         self._module = importlib.util.module_from_spec(spec)
         with mock.patch.dict(os.environ, {"BENCH_PARAMS": json.dumps(params)}):
             spec.loader.exec_module(self._module)

@@ -11,11 +11,12 @@ from nibblegrad.gen.config import CoreConfig
 from nibblegrad.gen.emission.axi import AxiWrapper
 from nibblegrad.gen.emission.keywords import KEYWORDS
 from nibblegrad.golden.errors import InputError
+from verif.paths import ROOT
 
 __all__ = ["CELLS", "Netlist", "read_netlist", "with_cells"]
 
 #: Models of cells: a folder per family, a file per cell.
-CELLS = Path(__file__).resolve().parent / "cells"
+CELLS = ROOT / "verif" / "cells"
 
 _NAME = r"(?:\\\S+|[A-Za-z_]\w*)"
 _MODULE = re.compile(rf"^ *module ({_NAME})", re.MULTILINE)

@@ -45,7 +45,7 @@ def unpack(integers, elements, width, signed=False):
 
 
 def pack_scales(bias, significand, exponent, lanes):
-    """Pack the scales of channels into beats of ``s_axis_scale``; see ``nibblegrad.hdl.cores.scale_multiplier``.
+    """Pack the scales of channels into beats of ``s_axis_scale`` of the scale multiplier.
 
     Parameters
     ----------

@@ -7,6 +7,7 @@ __all__ = ["hold_chance", "hold_nothing_known"]
 _MODULE = re.compile(r"^module .*?^endmodule", re.DOTALL | re.MULTILINE)
 _MEMORY = re.compile(r"^ *reg +(?:\[\d+:0\] +)?(\w+) +\[\d+:0\];$", re.MULTILINE)
 _REGISTER = re.compile(r"^( *initial \w+ = )(\d+)'s?[hdb][0-9a-fA-F]+;$", re.MULTILINE)
+_RESET = re.compile(r"^( *initial \w+_rst = )1'h[01];$", re.MULTILINE)
 _CLEARED = re.compile(r"^( *(\w+) *\[.+\] = )(\d+)'[hd]0+;$", re.MULTILINE)
 
 
@@ -29,14 +30,19 @@ def hold_chance(verilog, registers=False):
     verilog : str
         Text that the generator made.
     registers : bool
-        Whether registers start so, too: for what is reset before it is used.
+        Whether registers start so, too: for what is reset before it is used. Those that pass on
+        a reset begin with it: a part that is not in reset yet is held to its promises.
     """
     text = _fill(verilog, _chance)
     if not registers:
         return text
-    return _REGISTER.sub(
-        lambda register: _quietly(f"{register[1]}{_chance(int(register[2]))};"), text
-    )
+
+    def start(register):
+        if _RESET.fullmatch(register[0]):
+            return f"{register[1]}1'h1;"
+        return _quietly(f"{register[1]}{_chance(int(register[2]))};")
+
+    return _REGISTER.sub(start, text)
 
 
 def _chance(bits):

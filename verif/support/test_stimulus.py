@@ -143,9 +143,8 @@ def test_every_situation_is_met_whatever_the_seed(bench, params, seeds, times):
 
 
 def test_nothing_is_drawn_without_a_seed():
-    root = ROOT
     for package in ("golden", "gen", "verif"):
-        for path in (root / package).rglob("*.py"):
+        for path in (ROOT / package).rglob("*.py"):
             text = path.read_text()
             found = re.findall(r"default_rng\(\)|np\.random\.(?!default_rng|Generator)\w+", text)
             assert path == Path(__file__) or not found, f"{path}: {found}"

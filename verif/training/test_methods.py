@@ -256,7 +256,9 @@ def test_the_page_has_the_table():
 def test_the_order_of_tables_is_that_of_the_ranks():
     assert list(METHODS)[:4] == ["float32", "int4", "luq", "two_phase"]
     assert list(METHODS) == sorted(METHODS, key=lambda name: (METHODS[name].rank, name))
-    modules = {path.stem for path in (ROOT / "golden" / "methods").glob("*.py")} - {"__init__"}
+    modules = {path.stem for path in (ROOT / "golden" / "training" / "methods").glob("*.py")} - {
+        "__init__"
+    }
     assert modules == set(METHODS)
 
 
@@ -274,13 +276,17 @@ def test_no_two_of_32_names_look_the_same():
     assert looks(["luq"]) == {"luq": shown["luq"]}
 
 
-METHOD = "from nibblegrad.golden.training.recipes import Method, Recipe\nMETHOD = Method(Recipe({}), '', '')\n"
+METHOD = (
+    "from nibblegrad.golden.training.recipes import Method, Recipe\n"
+    "METHOD = Method(Recipe({}), '', '')\n"
+)
 MISTAKES = {
     "no folder": (None, r"Folder of methods .*nowhere must exist, and does not"),
     "no files": ({}, r"Folder of methods .*mine must have Python files, and has none"),
     "no method": (
         {"a.py": "x = 1\n"},
-        r"Method file .*a\.py must set METHOD to a golden\.recipes\.Method, not None",
+        r"Method file .*a\.py must set METHOD to a nibblegrad\.golden\.training\.recipes\."
+        r"Method, not None",
     ),
     "no code": (
         {"a.py": "import nothing_of_that_name\n"},
@@ -313,7 +319,11 @@ MISTAKES = {
         "'My,own'",
     ),
     "a bad recipe": (
-        {"a.py": METHOD.format("'x', last_gradient=1, layer=__import__('golden').layers.Dense")},
+        {
+            "a.py": METHOD.format(
+                "'x', last_gradient=1, layer=__import__('nibblegrad').golden.training.layers.Dense"
+            )
+        },
         r"Method file .*a\.py cannot be loaded: InputError: FP4 gradients need a quantised "
         "forward pass",
     ),

@@ -47,8 +47,8 @@ def add(family: Family, source: str) -> None:
     """
     if not isinstance(family, Family):
         raise InputError(
-            f"{source}: FAMILY must be an object of a class derived from nibblegrad.gen.flow.family.Family, "
-            f"not {family!r}"
+            f"{source}: FAMILY must be an object of a class derived from "
+            f"nibblegrad.gen.flow.family.Family, not {family!r}"
         )
     missing = [name for name in _REQUIRED if not hasattr(family, name)]
     missing += [

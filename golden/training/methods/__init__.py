@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from nibblegrad.golden.errors import InputError
-from nibblegrad.golden.numbers.formats import Fp4Format
+from nibblegrad.golden.numbers.gradient_format import GradientFormat
 from nibblegrad.golden.training.recipes import Method, Recipe
 
 __all__ = [
@@ -79,7 +79,7 @@ def register(method: Method) -> None:
     VARIANTS.update({variant.name: variant for variant in method.variants})
 
 
-def core_method(fmt: Fp4Format) -> Method:
+def core_method(fmt: GradientFormat) -> Method:
     """Find the method that training cores of a format are trained by where none is named.
 
     Raises
@@ -93,7 +93,7 @@ def core_method(fmt: Fp4Format) -> Method:
     return method
 
 
-def _core_default(fmt: Fp4Format) -> Method | None:
+def _core_default(fmt: GradientFormat) -> Method | None:
     for method in METHODS.values():
         gradient = method.recipe.gradient
         if method.is_core_default and gradient and gradient.fmt == fmt:
@@ -181,7 +181,8 @@ def _load(path: Path) -> Method:
     method = getattr(module, "METHOD", None)
     if not isinstance(method, Method):
         raise InputError(
-            f"Method file {path} must set METHOD to a nibblegrad.golden.training.recipes.Method, not {method!r}"
+            f"Method file {path} must set METHOD to a nibblegrad.golden.training.recipes.Method, "
+            f"not {method!r}"
         )
     return method
 

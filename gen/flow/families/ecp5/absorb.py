@@ -8,7 +8,7 @@
 
 from typing import Any
 
-__all__ = ["absorb_registers"]
+__all__ = ["Cell", "absorb_registers"]
 
 Cell = dict[str, Any]
 

@@ -83,7 +83,7 @@ def program(
         results |= _halves(name, value) if name != "CYCLES" else {}
     for memory in (Store.ACTIVATIONS, Store.WEIGHTS):
         name = f"{memory.name.rstrip('S')}_STEP_GRADIENT"
-        results |= _halves(name, nibblegrad.golden.cores.step_gradient(memory))
+        results |= _halves(name, golden.step_gradient(memory))
     steps += [Access(name, word, writes=False) for name, word in results.items()]
     # A write of CONTROL waits until the command is checked.
     steps += ["A command that is refused.", Access("COMMAND", 0), Access("CONTROL", 0)]
@@ -110,7 +110,7 @@ def _constants(size: CoreSize) -> dict[str, int]:
     }
     shape = BY_NAME["SIZE"].pack(
         **logarithms,
-        log2_radix=size.fmt.log2_radix,
+        log2_radix=size.fmt.identifier,
         wide_bits=size.wide_format.width,
         residual_bits=size.residual_bits,
         queue_depth=size.queue_depth - 1,
