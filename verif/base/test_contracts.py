@@ -10,6 +10,7 @@ from nibblegrad.gen import config
 from nibblegrad.gen.emission.verilog import to_verilog
 from nibblegrad.hdl.base.contracts import checked, promise, promise_steady
 from nibblegrad.hdl.base.event_counters import EventCounters
+from verif.support.marks import slow
 from verif.support.simulation import simulate
 
 #: Modules with promises in them: all but one, which relies on nothing.
@@ -86,7 +87,9 @@ def test_a_setting_that_stands_still_is_seen_to(shape):
     assert changes == [-1 if setting.shape().signed else 15]
 
 
-@pytest.mark.parametrize("name", PROMISING)
+@pytest.mark.parametrize(
+    "name", [slow(name) if name == "training_core" else name for name in PROMISING]
+)
 def test_emitted_verilog_has_none(name):
     """Nothing of it: with its assertions taken out, it would be another text."""
     component = config.load(config.DEFAULT)[name].build

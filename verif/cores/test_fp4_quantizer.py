@@ -6,6 +6,7 @@ import pytest
 from nibblegrad.golden.numbers.formats import BFLOAT16, Fp4Format
 from nibblegrad.hdl.cores.fp4_quantizer import Fp4Quantizer
 from verif.support.benches import case
+from verif.support.marks import slow
 
 RADIX_4 = {"fmt": "fp4_radix4"}
 
@@ -15,12 +16,12 @@ RADIX_4 = {"fmt": "fp4_radix4"}
     [
         {"lanes": 16},
         {**RADIX_4, "lanes": 16},
-        {**RADIX_4, "lanes": 3, "underflow": "formula", "odd_shift": -1},
+        slow({**RADIX_4, "lanes": 3, "underflow": "formula", "odd_shift": -1}),
         {
             **{"wide_format": "float32", "lanes": 3, "underflow": "formula"},
             **{"random_bits": 16, "seed": 2},
         },
-        {"wide_format": "float16", "lanes": 1, "random_bits": 5, "seed": 3},
+        slow({"wide_format": "float16", "lanes": 1, "random_bits": 5, "seed": 3}),
         {**RADIX_4, "wide_format": "dlfloat16", "lanes": 8},
     ],
 )

@@ -6,17 +6,20 @@ import pytest
 from nibblegrad.golden.numbers.formats import IntFormat
 from nibblegrad.hdl.cores.scale_multiplier import ScaleMultiplier
 from verif.support.benches import case
+from verif.support.marks import slow
 
 
 @pytest.mark.parametrize(
     "target, keys",
     [
         ("bfloat16", {}),
-        ("float32", {"lanes": 2, "accumulator_bits": 24, "channel_groups": 1, "random_bits": 16}),
+        slow(
+            "float32", {"lanes": 2, "accumulator_bits": 24, "channel_groups": 1, "random_bits": 16}
+        ),
         ("float16", {"lanes": 3, "accumulator_bits": 20, "channel_groups": 5, "random_bits": 6}),
-        ("dlfloat16", {"lanes": 1, "channel_groups": 3}),
+        slow("dlfloat16", {"lanes": 1, "channel_groups": 3}),
         ("int4", {"channel_groups": 4}),
-        (
+        slow(
             "uint8",
             {
                 **{"lanes": 2, "accumulator_bits": 16, "channel_groups": 1},

@@ -6,16 +6,17 @@ import pytest
 from nibblegrad.golden.numbers.formats import BFLOAT16, FLOAT16, FLOAT32, IntFormat
 from nibblegrad.hdl.cores.stochastic_rounder import FixedRounder, FloatRounder
 from verif.support.benches import case
+from verif.support.marks import slow
 
 
 @pytest.mark.parametrize(
     "source, target, lanes, random_bits, seed",
     [
         ("float32", "bfloat16", 4, 8, 1),
-        ("float32", "float16", 3, 16, 2),
+        slow("float32", "float16", 3, 16, 2),
         ("float32", "dlfloat16", 1, 5, 3),
         ("float16", "bfloat16", 16, 8, 4),
-        ("dlfloat16", "bfloat16", 16, 2, 5),
+        slow("dlfloat16", "bfloat16", 16, 2, 5),
     ],
 )
 def test_float_rtl_matches_golden(sim, source, target, lanes, random_bits, seed):
@@ -27,8 +28,8 @@ def test_float_rtl_matches_golden(sim, source, target, lanes, random_bits, seed)
     "width, fraction_bits, target, lanes, random_bits, seed",
     [
         (16, 8, "int4", 16, 8, 1),
-        (16, 5, "uint8", 16, 11, 2),
-        (32, 12, "int16", 2, 8, 3),
+        slow(16, 5, "uint8", 16, 11, 2),
+        slow(32, 12, "int16", 2, 8, 3),
         (48, 40, "int5", 1, 24, 4),
     ],
 )

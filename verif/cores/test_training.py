@@ -6,6 +6,7 @@ import pytest
 
 from nibblegrad.gen import config
 from nibblegrad.golden.training.trainer import RECIPES, Settings, record_steps
+from verif.support.marks import slow
 
 SEED = 3
 SETTINGS = Settings(hidden=(32,), batch=32)
@@ -40,11 +41,11 @@ PRODUCTS = ["output", "input_gradient", "weight_gradient"]
     [
         ("quantizer", "luq", "quantize", FORWARD),
         ("fp4_quantizer", "luq", "quantize_fp4", GRADIENTS),
-        ("two_phase_quantizer", "two_phase", "quantize_fp4", GRADIENTS),
+        slow("two_phase_quantizer", "two_phase", "quantize_fp4", GRADIENTS),
         ("shift_multiply_array", "luq", "matmul", PRODUCTS),
-        ("shift_multiply_array radix 4", "two_phase", "matmul", PRODUCTS),
+        slow("shift_multiply_array radix 4", "two_phase", "matmul", PRODUCTS),
         ("scale_multiplier", "luq", "scale_to_float", PRODUCTS),
-        ("scale_multiplier", "two_phase", "scale_to_float", PRODUCTS),
+        slow("scale_multiplier", "two_phase", "scale_to_float", PRODUCTS),
     ],
 )
 def test_training_steps_match(sim, steps, module, recipe, operation, tensors):

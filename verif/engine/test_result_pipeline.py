@@ -8,6 +8,7 @@ from nibblegrad.golden.cores.quantizer import InRange
 from nibblegrad.golden.engine.command import CoreSize
 from nibblegrad.golden.numbers.formats import WIDE_FORMATS, Fp4Format
 from nibblegrad.hdl.engine.result_pipeline import ResultPipeline
+from verif.support.marks import slow
 
 SMALL = {"rows": 2, "columns": 4, "lanes": 2}
 
@@ -32,8 +33,8 @@ SMALL = {"rows": 2, "columns": 4, "lanes": 2}
             },
             1,
         ),
-        ("float32", 1, {**SMALL, "random_bits": 11, "underflow": Underflow.FORMULA}, 3),
-        ("bfloat16", 2, {**SMALL, "random_bits": 2, "residual_bits": 1, "max_terms": 64}, 3),
+        slow("float32", 1, {**SMALL, "random_bits": 11, "underflow": Underflow.FORMULA}, 3),
+        slow("bfloat16", 2, {**SMALL, "random_bits": 2, "residual_bits": 1, "max_terms": 64}, 3),
     ],
 )
 def test_rtl_matches_golden(sim, wide_format, log2_radix, size, tag_bits):

@@ -136,7 +136,8 @@ def test_nothing_that_fits_is_faster_than_the_proposal(name, layer, request):
     assert held > 5
 
 
-@pytest.mark.parametrize("name", ["ecp5-25k", pytest.param("ecp5-85k", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", ["ecp5-25k", "ecp5-85k"])
+@pytest.mark.slow
 def test_a_network_is_held_where_its_gradients_are_whole(name):
     """The memories of other shares are slower, though no array is faster."""
     target, network = TARGETS[name], Network(64, (64, 128, 128, 10))
@@ -240,6 +241,7 @@ def test_proposal_is_a_configuration(tmp_path, capsys):
     )
 
 
+@pytest.mark.slow
 def test_arrays_are_compared(capsys):
     assert main(["fit", "--target", "ecp5-85k", "--layers", "64,128,128,10", "--batch", "64"]) == 0
     said = capsys.readouterr().out

@@ -163,6 +163,7 @@ def test_a_family_of_a_user_is_listed(folder, capsys):
     )
 
 
+@pytest.mark.slow
 def test_a_family_of_a_user_is_measured_and_fitted(folder, capsys, program):
     """By a Yosys of shell: of one core that is measured, the prediction is what it took."""
     calls = program("yosys", yosys())

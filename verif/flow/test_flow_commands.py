@@ -17,6 +17,7 @@ from nibblegrad.gen.flow import calibrate, compare, fpga, sizing, tools
 from nibblegrad.gen.flow.families import FAMILIES, TARGETS
 from nibblegrad.gen.flow.fit import to_toml
 from nibblegrad.gen.flow.fpga_report import report_names
+from verif.support.marks import slow
 from verif.support.running import Running, are_gone
 
 #: What tells apart whether a netlist has the block RAMs that it should.
@@ -192,7 +193,7 @@ def test_results_need_a_folder(command, small, program, tmp_path, monkeypatch, c
     assert (tmp_path / "build").read_text() == "a file of the user"
 
 
-@pytest.mark.parametrize("command", ["fit", "fpga", "cost"])
+@pytest.mark.parametrize("command", ["fit", "fpga", slow("cost")])
 def test_files_of_the_user_stay(command, small, program, tmp_path, monkeypatch, capsys):
     for name in tools.TOOLS:
         program(name, "exit 7")
@@ -286,7 +287,7 @@ def test_an_interrupt_ends_all_processes(arguments, everyone, program, tmp_path)
     assert not list((tmp_path / "build").rglob("result.json"))
 
 
-@pytest.mark.parametrize("command", ["fpga", "cost", "calibrate"])
+@pytest.mark.parametrize("command", ["fpga", slow("cost"), slow("calibrate")])
 def test_a_tool_that_fails_is_a_sentence(command, small, program, tmp_path, monkeypatch, capsys):
     for name in tools.TOOLS:
         program(name, "echo 'ERROR: no'; exit 3")

@@ -57,6 +57,8 @@ def measure(device, commands):
     return counters["PASSES"], moved, counters["CYCLES"]
 
 
+# Slow: Verilator takes its time for the whole core.
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(64, 128, 128), (64, 128, 10)], ids=str)
 def test_cycles_are_those_of_the_handbook(device, shape):
     commands = [

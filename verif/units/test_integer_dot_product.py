@@ -10,6 +10,7 @@ from nibblegrad.hdl.units.dual_dot_product import DualDotProduct
 from nibblegrad.hdl.units.integer_dot_product import IntegerDotProduct
 from nibblegrad.hdl.units.integer_multiplier import Multiplication
 from nibblegrad.hdl.units.shift_dot_product import ShiftDotProduct
+from verif.support.marks import slow
 
 
 def simulate(sim, core, kind, a_bits, b_bits=4, **more):
@@ -34,7 +35,7 @@ def simulate(sim, core, kind, a_bits, b_bits=4, **more):
     "multiplication, structure",
     [
         (Multiplication.OPERATOR, PIPELINED),
-        (Multiplication.OPERATOR, STRUCTURES["compact"]),
+        slow(Multiplication.OPERATOR, STRUCTURES["compact"]),
         (Multiplication.DIGITS, PIPELINED),
         (Multiplication.CARRY, STRUCTURES["ecp5"]),
     ],
@@ -70,9 +71,9 @@ def test_shift_operands(sim, structure, log2_radix, lanes, digits):
 @pytest.mark.parametrize(
     "multiplication, structure",
     [
-        (Multiplication.OPERATOR, PIPELINED),
+        slow(Multiplication.OPERATOR, PIPELINED),
         (Multiplication.DIGITS, PIPELINED),
-        (Multiplication.CARRY, STRUCTURES["ecp5"]),
+        slow(Multiplication.CARRY, STRUCTURES["ecp5"]),
     ],
 )
 def test_both_operands(sim, multiplication, structure):
