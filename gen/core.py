@@ -208,6 +208,7 @@ class Core:
         """
         described: dict[str, str] = {}
         for kind in self.described_by or (self.component,):
+            # Amaranth has no types, so to mypy a component is no class.
             described |= describe_parameters(kind)  # type: ignore[arg-type]
         keys = []
         for parameter in dataclasses.fields(self.config):

@@ -132,9 +132,11 @@ def scale_to_fp4(
     random_bits: int = 8,
 ) -> Fp4Quantized:
     """Scale, then quantise to codes of gradients; see :func:`scale` and ``quantize_fp4``."""
+    # An abstract class is as good as another for `isinstance`, all that is done with it.
+    fmt = take_format("Format of gradients", fmt, GradientFormat)  # type: ignore[type-abstract]
     return quantize_gradient(
         scale(accumulators, factor, bias, relu),
-        take_format("Format of gradients", fmt, GradientFormat),  # type: ignore[type-abstract]
+        fmt,
         exponent,
         mode,
         phase=phase,

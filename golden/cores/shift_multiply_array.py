@@ -109,6 +109,7 @@ def matmul(
         If the inner dimensions differ or are zero.
     """
     operand = take_member("Shift operand", operand, ShiftOperand)
+    # An abstract class is as good as another for `isinstance`, all that is done with it.
     fmt = take_format("Format of codes", fmt, GradientFormat)  # type: ignore[type-abstract]
     a = np.asarray(integers)
     b = np.asarray(codes)

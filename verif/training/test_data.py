@@ -377,3 +377,23 @@ def test_bad_test_set(tmp_path, test, sentence):
     save(tmp_path / "test.npz", **test)
     with pytest.raises(InputError, match=f"^{sentence}$"):
         data.load(tmp_path / "data.npz", tmp_path / "test.npz")
+
+
+@pytest.mark.parametrize("row, label", [(1, 3), (0, -1)])
+@pytest.mark.parametrize("part", ["training", "test"])
+def test_labels_name_a_class(part, row, label):
+    x, right = np.zeros((2, 4), np.float32), np.array([0, 2])
+    wrong = right.copy()
+    wrong[row] = label
+    labels = (wrong, right) if part == "training" else (right, wrong)
+    with pytest.raises(InputError) as error:
+        data.Dataset(x, labels[0], x, labels[1], 3)
+    assert str(error.value) == (
+        f"Labels must be 0 to 2, as there are 3 classes, and {part} label {row} is {label}"
+    )
+
+
+def test_features_and_labels_have_the_same_rows():
+    x, labels = np.zeros((2, 4), np.float32), np.array([0, 1])
+    with pytest.raises(InputError, match=r"^Test set must have .*, not \(2, 4\) and \(3,\)$"):
+        data.Dataset(x, labels, x, np.array([0, 1, 1]), 2)
